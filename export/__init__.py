@@ -1,0 +1,1 @@
+"""From a trained model directory to where it runs; installed as `keras_mrisr.export`."""

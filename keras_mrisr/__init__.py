@@ -1,0 +1,46 @@
+"""keras-mrisr: super-resolution of MRI with Keras 3.
+
+Public names are loaded when they are first used, so that `import keras_mrisr` stays quick and works
+where Keras is not needed.
+"""
+
+import importlib
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.version import __version__
+
+_NAMES = {
+    "PSNR": "metrics",
+    "PatchDataset": "data.pipeline",
+    "RunConfig": "config",
+    "SSIM": "metrics",
+    "SuperResolver": "inference",
+    "build_generator": "models",
+    "edsr": "models",
+    "evaluate_model": "evaluation",
+    "get_degradation": "degrade",
+    "load_pairs": "data.pipeline",
+    "load_trained": "models.storage",
+    "preset_config": "config",
+    "read_config": "config",
+    "read_dataset": "data",
+    "read_image": "data",
+    "split_patients": "data",
+    "srresnet": "models",
+    "train": "training",
+    "upscale_image": "degrade",
+    "upscale_path": "inference",
+    "write_image": "data",
+}
+
+__all__ = ["InputError", "__version__", *_NAMES]
+
+
+def __getattr__(name):
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+
+
+def __dir__():
+    return sorted(__all__)

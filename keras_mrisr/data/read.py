@@ -1,0 +1,45 @@
+"""One entrance to every reader."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from keras_mrisr.data.images import read_image_folder
+from keras_mrisr.data.lgg import find_lgg_root, read_lgg
+from keras_mrisr.data.slices import SliceDataset
+from keras_mrisr.errors import InputError
+
+KINDS = ("auto", "lgg", "images")
+
+
+def read_dataset(
+    root: str | os.PathLike, kind: str = "auto", patient_pattern: str | None = None
+) -> SliceDataset:
+    """Finds the slices of a data set; reads no pixels.
+
+    Args:
+        root: A folder: the LGG set's `kaggle_3m` (or one that holds it), or any tree of images.
+        kind: "lgg", "images", or "auto": LGG where the tree looks like it and no pattern is given.
+        patient_pattern: For images: see `read_image_folder`.
+
+    Returns:
+        The data set; its `kind` says how it was read.
+
+    Raises:
+        InputError: Unknown kind, no such folder, nothing to read in it, or a pattern that doesn't fit.
+    """
+    root = Path(root)
+    if kind not in KINDS:
+        raise InputError(f"Unknown kind of data {kind!r}. Choose one of {', '.join(KINDS)}.")
+    if kind == "lgg" and patient_pattern is not None:
+        raise InputError(
+            "A patient pattern is for kind 'images': the LGG set names its patients by folder. Leave it out."
+        )
+    if root.is_file():
+        raise InputError(f"{root} is a file. Give the folder that holds the patients' images.")
+    if not root.is_dir():
+        raise InputError(f"{root} does not exist. Give the folder that holds the patients' images.")
+    if kind == "lgg" or (kind == "auto" and patient_pattern is None and find_lgg_root(root) is not None):
+        return read_lgg(root)
+    return read_image_folder(root, patient_pattern)

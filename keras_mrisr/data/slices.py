@@ -1,0 +1,126 @@
+"""What a reader hands on: which slices there are, whose they are, and what was odd about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from keras_mrisr.errors import InputError
+
+
+@dataclass(frozen=True)
+class SliceRecord:
+    """One slice on disk; its pixels are not read.
+
+    Attributes:
+        path: The image file.
+        patient: The patient's name, the unit of every split.
+        index: Position in the patient's stack (the number in the file name where it has one).
+        site: The hospital or scanner, or None where the data doesn't say.
+        mask: The mask file that belongs to the slice, or None.
+    """
+
+    path: Path
+    patient: str
+    index: int
+    site: str | None = None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd in the data that does not stop the reader.
+
+    Attributes:
+        kind: A short word to count by: "equal-channels", "near-empty", "size", "type", "background",
+            "unreadable", "mask", "unpaired-mask", "missing-mask", "missing-slice", "unexpected-file",
+            "no-slices", "not-listed", "not-present" or "table".
+        path: The file, or None where the finding is about a patient or the whole set.
+        patient: The patient, or None.
+        message: One sentence for a person.
+    """
+
+    kind: str
+    path: Path | None
+    patient: str | None
+    message: str
+
+
+@dataclass(frozen=True)
+class SliceDataset:
+    """The slices of a data set in order (patient, then position), with what was odd.
+
+    Attributes:
+        root: The folder that was read.
+        kind: "lgg" or "images".
+        slices: All slices, patients in natural order and each patient's slices in theirs.
+        findings: What the reader (and `check_pixels`, once run) noticed.
+        table: One row per patient out of the data set's own table (LGG's `data.csv`), as text.
+    """
+
+    root: Path
+    kind: str
+    slices: tuple[SliceRecord, ...]
+    findings: tuple[Finding, ...] = ()
+    table: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
+
+    def __len__(self) -> int:
+        """The number of slices."""
+        return len(self.slices)
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """The patients that have slices, sorted by name."""
+        return tuple(sorted({record.patient for record in self.slices}))
+
+    @property
+    def sites(self) -> dict[str, str | None]:
+        """The site of every patient, None where unknown; what `split_patients` wants."""
+        return dict(sorted({record.patient: record.site for record in self.slices}.items()))
+
+    def by_patient(self) -> dict[str, tuple[SliceRecord, ...]]:
+        """The slices of every patient, in order."""
+        stacks: dict[str, list[SliceRecord]] = {}
+        for record in self.slices:
+            stacks.setdefault(record.patient, []).append(record)
+        return {patient: tuple(stack) for patient, stack in stacks.items()}
+
+    def select(self, patients: Iterable[str]) -> SliceDataset:
+        """The same data set with these patients only; findings about others are left out.
+
+        Raises:
+            InputError: A patient is not in the data set.
+        """
+        wanted = set(patients)
+        unknown = sorted(wanted - set(self.patients))
+        if unknown:
+            raise InputError(
+                f"{self.root} has no patient {unknown[0]!r} ({len(unknown)} of the {len(wanted)} asked for"
+                " are missing): point to the data set that the split was made from"
+            )
+        return replace(
+            self,
+            slices=tuple(record for record in self.slices if record.patient in wanted),
+            findings=tuple(
+                found for found in self.findings if found.patient is None or found.patient in wanted
+            ),
+            table={patient: row for patient, row in self.table.items() if patient in wanted},
+        )
+
+    def with_findings(self, findings: Iterable[Finding]) -> SliceDataset:
+        """The same data set with more findings; one that it has already is not added twice."""
+        return replace(self, findings=tuple(dict.fromkeys((*self.findings, *findings))))
+
+    def readable(self) -> SliceDataset:
+        """The same data set without the slices that a finding calls unreadable."""
+        broken = {found.path for found in self.findings if found.kind == "unreadable"}
+        return replace(self, slices=tuple(record for record in self.slices if record.path not in broken))
+
+
+def natural_key(text: str) -> tuple:
+    """A sort key in which `slice_2` comes before `slice_10`, whatever the case of the letters."""
+    # Splitting on a group puts text at even and numbers at odd places, so keys always compare.
+    pieces = re.split(r"([0-9]+)", text.casefold())
+    return (*(int(piece) if place % 2 else piece for place, piece in enumerate(pieces)), text)

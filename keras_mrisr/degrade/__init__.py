@@ -1,0 +1,8 @@
+"""HR -> LR operators. All are grid-aligned, and saved with the model that was trained to undo them."""
+
+from keras_mrisr.degrade.blur_bicubic import BlurBicubic
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.degrade.interpolate import upscale_image
+from keras_mrisr.degrade.registry import DEGRADATIONS, get_degradation
+
+__all__ = ["DEGRADATIONS", "BlurBicubic", "Degradation", "get_degradation", "upscale_image"]

@@ -1,0 +1,39 @@
+"""Degradations by name. A new one is one file and one line here."""
+
+import inspect
+
+from keras_mrisr.degrade.blur_bicubic import BlurBicubic
+from keras_mrisr.errors import InputError
+
+# The paper: Pillow's GaussianBlur(radius=2), then BICUBIC.
+DEGRADATIONS = {
+    "paper": (BlurBicubic, {"sigma": 2.0}),
+    "bicubic": (BlurBicubic, {"sigma": 0.0}),
+}
+
+
+def get_degradation(name, scale, **overrides):
+    """Makes a degradation.
+
+    Args:
+        name: A key of `DEGRADATIONS`: "paper" or "bicubic".
+        scale: Integer factor.
+        **overrides: Arguments of the degradation that differ from the preset's.
+
+    Returns:
+        A `Degradation`.
+
+    Raises:
+        InputError: Unknown name or argument.
+    """
+    if name not in DEGRADATIONS:
+        known = ", ".join(sorted(DEGRADATIONS))
+        raise InputError(f"Unknown degradation {name!r}. Known: {known}.")
+    cls, preset = DEGRADATIONS[name]
+    allowed = [key for key in inspect.signature(cls).parameters if key not in ("scale", "name")]
+    for key in overrides:
+        if key not in allowed:
+            raise InputError(
+                f"Unknown argument {key!r} of the degradation {name!r}. Allowed: {', '.join(allowed)}."
+            )
+    return cls(scale, name=name, **{**preset, **overrides})

@@ -1,0 +1,65 @@
+"""Which patients a model may be evaluated on: none that it was trained on."""
+
+from keras_mrisr.errors import InputError
+
+PARTS = ("test", "val", "all-unseen")
+
+
+def choose_patients(present, split, part="test"):
+    """Picks the patients of a data set that belong to a part of the model's split.
+
+    "test" and "val" are the split's own; "all-unseen" is every patient that neither trained the model
+    nor chose among its checkpoints: the test part and patients that the split doesn't know. When the
+    data set holds no patient of the split at all, every patient is unseen and all are taken.
+
+    Args:
+        present: Names of the patients in the data set.
+        split: A `Split`, or None when the model has none.
+        part: "test", "val" or "all-unseen".
+
+    Returns:
+        (patients, part, notes): a sorted tuple of names; what they are ("test", "val", "all-unseen", or
+        "unknown" when the model has no split); a tuple of lines that say what was left out or could
+        not be checked.
+
+    Raises:
+        InputError: Unknown part, or no patient is left.
+    """
+    if part not in PARTS:
+        raise InputError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
+    present = sorted(set(present))
+    if split is None:
+        note = f"The model does not say whom it was trained on: all {_count(present)} are taken, seen or not."
+        return tuple(present), "unknown", (note,)
+    known = {name: [p for p in present if p in getattr(split, name)] for name in ("train", "val", "test")}
+    strangers = [p for p in present if split.part_of(p) is None]
+    if len(strangers) == len(present):
+        note = f"None of the {_count(present)} is in the model's split: all are unseen and evaluated."
+        return tuple(present), "all-unseen", (note,)
+    chosen = sorted(known["test"] + strangers) if part == "all-unseen" else known[part]
+    notes = []
+    if known["train"]:
+        seen = known["train"]
+        notes.append(f"{_count(seen)} of the data trained the model and {_are(seen)} left out.")
+    other = {"test": "val", "val": "test", "all-unseen": "val"}[part]
+    if known[other]:
+        notes.append(f"{_count(known[other])} of the {other} part {_are(known[other])} left out.")
+    if strangers and part != "all-unseen":
+        left = f"{_count(strangers)} outside the model's split {_are(strangers)} left out"
+        notes.append(f"{left}: part all-unseen takes them.")
+    if not chosen:
+        there = {**known, "outside the split": strangers}
+        there = ", ".join(f"{name}: {len(patients)}" for name, patients in there.items())
+        raise InputError(
+            f"The data holds no patient of the part {part!r} ({there}). "
+            f"Choose another part ({', '.join(PARTS)}) or give patients that did not train the model."
+        )
+    return tuple(chosen), part, tuple(notes)
+
+
+def _count(patients):
+    return f"{len(patients)} patient" + ("s" if len(patients) != 1 else "")
+
+
+def _are(patients):
+    return "are" if len(patients) != 1 else "is"

@@ -1,0 +1,115 @@
+"""What a number was measured on, and how: printed and stored beside every number."""
+
+import dataclasses
+
+import numpy as np
+
+_NAMED = ("name", "scale")
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Everything that has to be equal before two numbers may be compared.
+
+    Attributes:
+        model: The model that was evaluated.
+        data: Folder of the data.
+        kind: How it was read: "lgg" or "images".
+        part: Which patients: "test" or "val" of the model's split, "all-unseen", or "unknown" when
+            the model doesn't say whom it was trained on.
+        patients: The patients that were evaluated.
+        images: Number of slices that were evaluated.
+        limit: Number of slices asked for, evenly spread over all; None for all of them.
+        scale: Factor of the super-resolution.
+        degradation: How LR was made: `get_degradation(**degradation)`.
+        resampler: Library of the degradation and the interpolators.
+        ensemble: Whether SR is the mean over flips and quarter turns.
+        cropped: Number of slices whose bottom or right edge was cut to a multiple of the scale.
+        converted: Number of slices that were not 8 bit and were brought to 8 bit first.
+        channels: The sets of channels that are scored.
+        regions: The regions that are scored.
+        data_range: Distance between black and white in the images that are scored.
+        border: Pixels left out at the edges.
+    """
+
+    model: str
+    data: str
+    kind: str
+    part: str
+    patients: tuple[str, ...]
+    images: int
+    scale: int
+    degradation: dict
+    resampler: str
+    channels: tuple[str, ...]
+    regions: tuple[str, ...]
+    limit: int | None = None
+    ensemble: bool = False
+    cropped: int = 0
+    converted: int = 0
+    data_range: float = 1.0
+    border: int = 0
+
+    # Fixed by the code of this package; fields of the stored protocol all the same.
+    hr: str = "8-bit slices, whole"
+    lr: str = "degraded whole, rounded to 8 bit"
+    sr: str = "rounded and clipped to 8 bit, as are the interpolations"
+    psnr: str = "of the mean squared error over the image's pixels and channels"
+    ssim: str = "Gaussian window 11x11, sigma 1.5, mean over channels (Wang et al. 2004; scikit-image)"
+    averaging: str = "mean and standard deviation (n - 1) over images, and over the means of patients"
+    exclusion: str = "an image without a finite value for every method is left out of that row's means"
+
+    def to_dict(self):
+        """All fields as plain values, for JSON."""
+        values = dataclasses.asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values):
+        """The protocol that `to_dict` wrote."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    @property
+    def task(self):
+        """Scale and degradation in a few words."""
+        # What is off (None, False, 0) is left out here; the stored protocol has it.
+        options = (f"{key}={value}" for key, value in self.degradation.items() if key not in _NAMED and value)
+        return f"x{self.scale}, degradation {self.degradation.get('name', '?')} ({', '.join(options)})"
+
+    def lines(self):
+        """The protocol for a person: a list of short lines without line breaks."""
+        images = f"{self.images} slices of {len(self.patients)} patients"
+        if self.limit is not None:
+            images += f" (limit {self.limit}, evenly spread)"
+        hr = self.hr
+        if self.converted:
+            hr += f"; {self.converted} of other depth brought to 8 bit (0 to the 99.9th percentile)"
+        if self.cropped:
+            hr += f"; {self.cropped} cropped at the bottom and right to a multiple of {self.scale}"
+        sr = self.sr + ("; mean of 8 flips and turns" if self.ensemble else "")
+        return [
+            f"model: {self.model}",
+            f"data: {self.data} ({self.kind}), part {self.part}: {images}",
+            f"task: {self.task}",
+            f"resampler: {self.resampler}",
+            f"HR: {hr}",
+            f"LR: {self.lr}",
+            f"SR: {sr}",
+            f"scored: channels {', '.join(self.channels)}; regions {', '.join(self.regions)}; "
+            f"border crop {self.border} px; data range {self.data_range:g}",
+            f"PSNR: {self.psnr}",
+            f"SSIM: {self.ssim}",
+            f"averages: {self.averaging}; {self.exclusion}",
+        ]
+
+
+def pillow_version():
+    """Name and version of the resampler, as in `Protocol.resampler`."""
+    import PIL
+
+    return f"Pillow {PIL.__version__}"
+
+
+def finite_or_none(value):
+    """A number for JSON, which has no nan and no infinity."""
+    return float(value) if value is not None and np.isfinite(value) else None

@@ -1,0 +1,105 @@
+"""Outputs are written beside their target and renamed: whole or not at all."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+
+from keras_mrisr.errors import InputError
+
+
+@contextlib.contextmanager
+def whole_file(target):
+    """Yields a temporary path beside `target` that becomes `target` when the block ends well.
+
+    Args:
+        target: Path of the file to write. Its folder is created. An existing file is replaced.
+
+    Yields:
+        A `pathlib.Path` with the suffixes of `target`.
+
+    Raises:
+        InputError: The folder or the file cannot be written.
+    """
+    target = pathlib.Path(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Suffix kept, because writers choose their format by it.
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=target.name, dir=target.parent)
+        os.close(handle)
+        os.chmod(name, 0o666 & ~_umask())
+    except OSError as error:
+        raise InputError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
+    temporary = pathlib.Path(name)
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.filename is not None and str(error.filename) not in (name, str(target)):
+            raise
+        raise InputError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_directory(target, overwrite=False):
+    """Yields a temporary folder beside `target` that becomes `target` when the block ends well.
+
+    Args:
+        target: Path of the folder to write.
+        overwrite: Replace an existing folder. The old one goes only after the new one is complete.
+
+    Yields:
+        A `pathlib.Path` of an empty folder.
+
+    Raises:
+        InputError: `target` exists (and `overwrite` is false) or cannot be written.
+    """
+    target = pathlib.Path(target)
+    check_new_directory(target, overwrite)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".writing-{target.name}-", dir=target.parent))
+        os.chmod(temporary, 0o777 & ~_umask())
+    except OSError as error:
+        raise InputError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
+    try:
+        yield temporary
+        if target.exists():
+            old = temporary.with_name(temporary.name + "-old")
+            os.replace(target, old)
+            os.replace(temporary, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new_directory(target, overwrite=False):
+    """Raises InputError when `target` is a file, or a folder with something in it and not `overwrite`."""
+    target = pathlib.Path(target)
+    if target.is_file():
+        raise InputError(f"{target} is a file; an output folder is needed. Choose another name.")
+    if not overwrite and target.is_dir() and any(target.iterdir()):
+        raise InputError(f"{target} exists and is not empty. Choose another folder or pass --overwrite.")
+
+
+def write_text(path, text):
+    """Writes `text` to `path` as UTF-8, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+    """Writes `value` to `path` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

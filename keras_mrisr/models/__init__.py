@@ -1,0 +1,8 @@
+"""Functional builders of the networks, and the directory that a trained one lives in."""
+
+from keras_mrisr.models.edsr import edsr
+from keras_mrisr.models.layers import ICNR, BicubicUpsampling, PixelShuffle
+from keras_mrisr.models.registry import GENERATORS, build_generator
+from keras_mrisr.models.srresnet import srresnet
+
+__all__ = ["GENERATORS", "ICNR", "BicubicUpsampling", "PixelShuffle", "build_generator", "edsr", "srresnet"]

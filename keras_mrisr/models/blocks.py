@@ -1,0 +1,57 @@
+"""Pieces that the generators share."""
+
+from keras import initializers, layers
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.models.layers import ICNR, BicubicUpsampling, PixelShuffle
+
+# Each scale as the chain of pixel shuffles that makes it.
+SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+
+
+def check_arguments(scale, channels, blocks, filters):
+    """Raises InputError unless a generator can be built from these."""
+    if scale not in SHUFFLES:
+        raise InputError(f"scale must be one of {', '.join(map(str, SHUFFLES))}. Received: scale={scale!r}")
+    for name, value in (("channels", channels), ("blocks", blocks), ("filters", filters)):
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
+
+
+def conv(x, filters, kernel_size, name, **kwargs):
+    """A convolution that keeps the size."""
+    return layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)(x)
+
+
+def prelu(x, name):
+    """PReLU with one slope a channel, starting at 0.25 as in He et al. 2015."""
+    slope = initializers.Constant(0.25)
+    return layers.PReLU(alpha_initializer=slope, shared_axes=[1, 2], name=name)(x)
+
+
+def upsample(x, scale, filters, name, activation=None):
+    """One sub-pixel convolution for each shuffle of `scale`; `activation(x, name)` after each."""
+    for step, factor in enumerate(SHUFFLES[scale], start=1):
+        x = conv(x, filters * factor**2, 3, f"{name}{step}_conv", kernel_initializer=ICNR(factor))
+        x = PixelShuffle(factor, name=f"{name}{step}_shuffle")(x)
+        if activation is not None:
+            x = activation(x, f"{name}{step}_prelu")
+    return x
+
+
+def output_conv(x, channels, kernel_size, global_skip, shuffle=1):
+    """The last convolution, in float32, with a pixel shuffle by `shuffle` behind it.
+
+    It is float32 whatever the policy: a half-precision pixel has fewer levels than an 8-bit image.
+    Before a global skip it starts at zero, so that the untrained network is the bicubic interpolator.
+    """
+    initializer = "zeros" if global_skip else ICNR(shuffle)
+    filters = channels * shuffle**2
+    x = conv(x, filters, kernel_size, "output_conv", dtype="float32", kernel_initializer=initializer)
+    return x if shuffle == 1 else PixelShuffle(shuffle, name="output_shuffle", dtype="float32")(x)
+
+
+def add_global_skip(x, inputs, scale):
+    """Adds the bicubic enlargement of the network's input."""
+    skip = BicubicUpsampling(scale, name="output_bicubic", dtype="float32")(inputs)
+    return layers.Add(name="output_sum", dtype="float32")([x, skip])

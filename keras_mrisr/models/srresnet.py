@@ -1,0 +1,64 @@
+"""SRResNet, the paper's generator."""
+
+import keras
+from keras import layers
+
+from keras_mrisr.models import blocks as parts
+
+
+def srresnet(
+    scale=2,
+    channels=3,
+    blocks=16,
+    filters=64,
+    batch_norm=True,
+    synchronized=False,
+    global_skip=False,
+    name="srresnet",
+):
+    """Builds SRResNet (Ledig et al. 2017, "Photo-realistic single image super-resolution", figure 4).
+
+    Convolution k9 + PReLU; residual blocks (k3, BN, PReLU, k3, BN, sum); convolution k3 + BN + long
+    skip; for each x2 a convolution k3 to 4 * filters + pixel shuffle + PReLU; convolution k9.
+
+    Args:
+        scale: 2, 3, 4 or 8.
+        channels: Channels of input and output.
+        blocks: Residual blocks.
+        filters: Feature channels.
+        batch_norm: False leaves out all batch normalisation.
+        synchronized: Batch statistics over all replicas; needs a distribution strategy to matter.
+        global_skip: Add the bicubic enlargement of the input to the output, so that the network learns
+            the difference only.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model` from (N, H, W, channels) to (N, H * scale, W * scale, channels),
+        float32, any H and W. With the defaults it has 1.41 M parameters.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
+    parts.check_arguments(scale, channels, blocks, filters)
+
+    def normalize(x, name):
+        if not batch_norm:
+            return x
+        return layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)(x)
+
+    inputs = keras.Input((None, None, channels), name="lr")
+    x = parts.prelu(parts.conv(inputs, filters, 9, "input_conv"), "input_prelu")
+    long_skip = x
+    for i in range(1, blocks + 1):
+        skip = x
+        x = normalize(parts.conv(x, filters, 3, f"block{i}_conv1"), f"block{i}_bn1")
+        x = parts.prelu(x, f"block{i}_prelu")
+        x = normalize(parts.conv(x, filters, 3, f"block{i}_conv2"), f"block{i}_bn2")
+        x = layers.Add(name=f"block{i}_sum")([x, skip])
+    x = normalize(parts.conv(x, filters, 3, "body_conv"), "body_bn")
+    x = layers.Add(name="body_sum")([x, long_skip])
+    x = parts.upsample(x, scale, filters, "upsample", activation=parts.prelu)
+    x = parts.output_conv(x, channels, 9, global_skip)
+    if global_skip:
+        x = parts.add_global_skip(x, inputs, scale)
+    return keras.Model(inputs, x, name=name)

@@ -1,0 +1,236 @@
+"""What happens around the steps of a run: scoring, saving, logging, stopping."""
+
+import csv
+import io
+import logging
+import math
+import pathlib
+import signal
+import threading
+import time
+
+import keras
+import numpy as np
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.files import write_text
+from keras_mrisr.training.state import save_backup
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(Exception):
+    """The user asked the run to stop, and all that it did is saved."""
+
+
+class Validation(keras.callbacks.Callback):
+    """Scores a float32 copy of the generator on whole slices of unseen patients after each epoch.
+
+    Adds `val_psnr` (dB) and `val_ssim`, means over slices with data_range 1 after rounding to 8 bits
+    as a saved image would be, to the logs that later callbacks see.
+
+    Args:
+        generator: The float32 copy; it gets the weights of the trained model.
+        pairs: List of `SlicePair`.
+    """
+
+    def __init__(self, generator, pairs):
+        super().__init__()
+        self.generator = generator
+        self.pairs = pairs
+        self._predict = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.generator.set_weights(self.model.get_weights())
+        logs.update(self.score())
+
+    def score(self):
+        """Returns {"val_psnr": ..., "val_ssim": ...}."""
+        from keras_mrisr.metrics import psnr, ssim
+
+        scores = []
+        for pair in self.pairs:
+            hr = pair.normalizer.normalize(pair.hr)[np.newaxis]
+            lr = pair.normalizer.normalize(pair.lr)[np.newaxis]
+            sr = self.generator.predict_on_batch(lr)
+            sr = np.rint(np.clip(sr, 0, 1) * 255) / 255
+            sr = sr.astype("float32")
+            scores.append([float(metric(hr, sr, data_range=1.0)[0]) for metric in (psnr, ssim)])
+        finite = [row for row in scores if np.isfinite(row).all()]
+        means = np.mean(finite, axis=0) if finite else (math.nan, math.nan)
+        return {"val_psnr": float(means[0]), "val_ssim": float(means[1])}
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Calls `save(logs)` when `val_psnr` improves, and stops after `patience` epochs without that.
+
+    Args:
+        state: The `RunState`, which carries best value and epoch over a restart.
+        save: Function of the logs.
+        patience: Epochs; 0 never stops.
+    """
+
+    def __init__(self, state, save, patience=0):
+        super().__init__()
+        self.state = state
+        self.save = save
+        self.patience = patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = logs["val_psnr"]
+        if self.state.best is None or value > self.state.best:
+            self.state.best, self.state.best_epoch = value, epoch + 1
+            self.save(logs)
+        elif self.patience and epoch + 1 - self.state.best_epoch >= self.patience:
+            log.info("No better validation PSNR for %d epochs: stopping early.", self.patience)
+            self.model.stop_training = True
+
+
+class Record(keras.callbacks.Callback):
+    """Keeps one row of numbers an epoch: in the `RunState`, in `history.csv` and in TensorBoard.
+
+    Args:
+        directory: The run; writes `history.csv` and `tensorboard/` there.
+        state: The `RunState`.
+        sampler: Optional function that returns (N, H, W, C) images in [0, 1] for TensorBoard.
+        sample_every: Epochs between two sets of images.
+    """
+
+    def __init__(self, directory, state, sampler=None, sample_every=5):
+        super().__init__()
+        self.directory = pathlib.Path(directory)
+        self.state = state
+        self.sampler = sampler
+        self.sample_every = sample_every
+        self._writer = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}, "learning_rate": rate}
+        self.state.history = [r for r in self.state.history if r["epoch"] <= epoch] + [row]
+        self._write_csv()
+        self._write_tensorboard(epoch + 1, row)
+
+    def on_train_end(self, logs=None):
+        if self._writer is not None:
+            self._writer.flush()
+
+    def _write_csv(self):
+        columns = list(dict.fromkeys(key for row in self.state.history for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.state.history)
+        write_text(self.directory / "history.csv", text.getvalue())
+
+    def _write_tensorboard(self, epoch, row):
+        try:
+            import tensorflow as tf
+        except ImportError:  # Another backend may run where TensorFlow is not installed.
+            return
+        if self._writer is None:
+            self._writer = tf.summary.create_file_writer(str(self.directory / "tensorboard"))
+        with self._writer.as_default(step=epoch):
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(name, value)
+            if self.sampler is not None and (epoch == 1 or epoch % self.sample_every == 0):
+                images = self.sampler()
+                tf.summary.image("lr_bicubic_sr_hr", images, max_outputs=len(images))
+        self._writer.flush()
+
+
+class Backup(keras.callbacks.Callback):
+    """Saves all that a restart needs after each epoch, every few minutes, and when asked to stop.
+
+    Must be the last callback: its state includes what the others found.
+
+    Args:
+        directory: Folder of the backups.
+        state: The `RunState` to keep up to date and save.
+        minutes: Time between two backups within an epoch.
+    """
+
+    def __init__(self, directory, state, minutes=3.0):
+        super().__init__()
+        self.directory = directory
+        self.state = state
+        self.minutes = minutes
+        self._stop = threading.Event()
+        self._first_step = state.step
+        self._handlers = {}
+
+    def on_train_begin(self, logs=None):
+        self._started = self._saved = time.monotonic()
+        self._seconds_before = self.state.seconds
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._request_stop)
+
+    def on_train_end(self, logs=None):
+        self.release_signals()
+
+    def release_signals(self):
+        """Gives Ctrl-C back to whoever had it."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The loss became {loss} in epoch {self.state.epoch + 1}, step {self._step(batch)}: training "
+                "diverged. Lower the learning rate or set training.clip_norm; the best model so far is kept."
+            )
+        overdue = time.monotonic() - self._saved > 60 * self.minutes
+        if not overdue and not self._stop.is_set():
+            return
+        self._save(self.state.epoch, self._step(batch))
+        if self._stop.is_set():
+            raise Interrupted
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._first_step = 0
+        self._save(epoch + 1, 0)
+        if self._stop.is_set():
+            raise Interrupted
+
+    def _step(self, batch):
+        return self._first_step + batch + 1
+
+    def _save(self, epoch, step):
+        self._saved = time.monotonic()
+        self.state.epoch, self.state.step = epoch, step
+        self.state.seconds = self._seconds_before + self._saved - self._started
+        save_backup(self.directory, self.model, self.state)
+
+    def _request_stop(self, number, frame):
+        if self._stop.is_set():  # A second Ctrl-C does not wait for the step.
+            self.release_signals()
+            raise KeyboardInterrupt
+        self._stop.set()
+
+
+class Progress(keras.callbacks.Callback):
+    """Tells `report(epoch, step, logs)` of each step and `report(epoch, None, logs)` of each epoch.
+
+    Args:
+        report: Function of the epoch from 1, the step from 1 (None at the end of the epoch) and the logs.
+        first_step: Steps of the first epoch that were done before.
+    """
+
+    def __init__(self, report, first_step=0):
+        super().__init__()
+        self.report = report
+        self.first_step = first_step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.report(self._epoch, self.first_step + batch + 1, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.first_step = 0
+        self.report(epoch + 1, None, logs)

@@ -1,0 +1,26 @@
+"""The model card, written from the run's own files."""
+
+
+def model_card(info):
+    """Markdown that says what a trained generator is, from its `ModelInfo`."""
+    split, metrics, training = info.data["split"], info.metrics, info.training
+    options = ", ".join(f"{key}={value}" for key, value in info.generator.items() if key != "name")
+    degradation = ", ".join(f"{k}={v}" for k, v in info.degradation.items() if k not in ("name", "scale"))
+    return f"""# {info.generator["name"]} x{info.scale}, {info.channels} channel(s)
+
+Super-resolution by {info.scale} of MRI slices degraded by `{info.degradation["name"]}` ({degradation}).
+Made by keras-mrisr {info.version}. For research; not a medical device.
+
+| | |
+|---|---|
+| generator | {info.generator["name"]} ({options}), {training["parameters"]:,} parameters |
+| data | {info.data["root_name"]} ({info.data["kind"]}), {training["train_slices"]} slices of {len(split["train"])} patients |
+| held out | {len(split["val"])} validation and {len(split["test"])} test patients (names in `model.json`) |
+| training | {training["loss"]}, Adam {training["learning_rate"]:g} {training["schedule"]}, batch {training["batch_size"]}, {training["patch_size"]} px HR patches, {training["precision"]}, seed {training["seed"]} |
+| taken | epoch {metrics["epoch"]} of {training["epochs"]} ({training["steps_per_epoch"]} steps each), {training["seconds"] / 60:.0f} minutes so far on {training["hardware"]} |
+| validation | PSNR {metrics["val_psnr"]:.2f} dB, SSIM {metrics["val_ssim"]:.4f}: {metrics["protocol"]} |
+
+Scores on the test patients come from `mrisr evaluate`. The weights carry the terms of the data that
+they were trained on. Expect wrong detail on images that were degraded in another way than above, or of
+another contrast, spacing or organ.
+"""

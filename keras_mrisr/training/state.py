@@ -1,0 +1,91 @@
+"""What a run remembers between two starts, written in one piece."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.files import write_json
+
+STATE = "state.json"
+WEIGHTS = "model.weights.h5"
+
+
+@dataclasses.dataclass
+class RunState:
+    """Progress of a run.
+
+    Attributes:
+        epoch: Epochs that are complete.
+        step: Batches of the next epoch that are done already.
+        best: Best validation PSNR so far in dB; None before the first.
+        best_epoch: The epoch, from 1, that gave it; 0 before the first.
+        seconds: Time spent in training, over all starts.
+        history: One dictionary of numbers for each complete epoch.
+        finished: Nothing is left to do.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    seconds: float = 0.0
+    history: list = dataclasses.field(default_factory=list)
+    finished: bool = False
+
+
+def save_backup(directory, model, state):
+    """Saves weights, optimizer and state as a new folder, then removes older ones.
+
+    `keras.callbacks.BackupAndRestore` writes the weights and the number of the epoch one after the
+    other and in place; killed between the two, it repeats an epoch with the weights after it. Here
+    the two become visible by one rename.
+
+    Args:
+        directory: Folder of the backups.
+        model: The compiled model.
+        state: Its `RunState`.
+    """
+    directory = pathlib.Path(directory)
+    temporary = directory / "writing"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    model.save_weights(temporary / WEIGHTS)
+    write_json(temporary / STATE, dataclasses.asdict(state))
+    target = directory / f"backup-{state.epoch:05d}-{state.step:06d}{'-end' if state.finished else ''}"
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(temporary, target)
+    for old in _backups(directory):
+        if old != target:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def read_state(directory):
+    """The `RunState` of the newest backup, or None when there is none."""
+    backups = _backups(pathlib.Path(directory))
+    if not backups:
+        return None
+    file = backups[-1] / STATE
+    try:
+        return RunState(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"The backup {file} cannot be read: {error}. Pass --overwrite to start anew.") from error
+
+
+def restore_backup(directory, model):
+    """Loads weights and optimizer of the newest backup into the compiled `model`."""
+    backup = _backups(pathlib.Path(directory))[-1]
+    model.optimizer.build(model.trainable_variables)
+    try:
+        model.load_weights(backup / WEIGHTS)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The backup {backup} cannot be loaded: {str(error).splitlines()[0]} "
+            "Pass --overwrite to start anew."
+        ) from error
+
+
+def _backups(directory):
+    return sorted(path for path in directory.glob("backup-*") if path.is_dir())

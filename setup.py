@@ -1,0 +1,61 @@
+"""Packaging of keras-mrisr: metadata, packages and extras."""
+
+import pathlib
+import runpy
+
+from setuptools import find_packages, setup
+
+here = pathlib.Path(__file__).parent
+version = runpy.run_path(str(here / "keras_mrisr" / "version.py"))["__version__"]
+
+demo = ["nilearn>=0.11"]
+dicom = ["pydicom>=3"]
+tuning = ["keras-tuner>=1.4.8", "tensorboard>=2.20", "scipy", "scikit-learn"]
+export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20"]
+lgg = ["kagglehub>=0.3"]
+
+setup(
+    name="keras-mrisr",
+    version=version,
+    description="Super-resolution of MRI with Keras 3: SRResNet and GANs from training to deployment",
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The keras-mrisr authors",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    # `tuning` and `export` stand at the top of the tree, but are installed inside the package, so
+    # that no generic top-level name lands in anyone's environment.
+    packages=[
+        *find_packages(include=["keras_mrisr", "keras_mrisr.*"]),
+        "keras_mrisr.tuning",
+        "keras_mrisr.export",
+    ],
+    package_dir={"keras_mrisr.tuning": "tuning", "keras_mrisr.export": "export"},
+    install_requires=[
+        "tensorflow>=2.20",
+        "keras>=3.13",
+        "numpy>=1.26",
+        "pillow>=10.3",
+        "pyyaml>=6",
+        "rich>=13",
+        "scipy>=1.11",
+        "matplotlib>=3.8",
+        "tifffile>=2024.1",
+    ],
+    extras_require={
+        "demo": demo,
+        "dicom": dicom,
+        "tuning": tuning,
+        "export": export,
+        "lgg": lgg,
+        "dev": [*demo, "pytest>=8", "ruff>=0.6", "scikit-image>=0.24", "tensorboard>=2.20"],
+        "all": [*demo, *dicom, *tuning, *export, *lgg],
+    },
+    entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Image Processing",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+)

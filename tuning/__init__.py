@@ -1,0 +1,1 @@
+"""Hyperparameter search over the training recipe; installed as `keras_mrisr.tuning`."""
