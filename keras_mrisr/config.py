@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import pathlib
 
 import yaml
@@ -38,6 +39,7 @@ class DataConfig:
     split_seed: int = 0
 
     def __post_init__(self):
+        _set_types(self, "data.")
         _one_of("data.kind", self.kind, ("auto", "lgg", "images"))
         for name in ("validation_fraction", "test_fraction"):
             value = getattr(self, name)
@@ -87,11 +89,14 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self):
+        _set_types(self, "training.")
         for name in ("epochs", "steps_per_epoch", "batch_size", "candidates", "validation_slices"):
             _check(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "1 or more")
-        for name in ("patch_size", "early_stopping", "clip_norm", "seed"):
-            _check(getattr(self, name) >= 0, f"training.{name}", getattr(self, name), "0 or more")
-        _check(self.learning_rate > 0, "training.learning_rate", self.learning_rate, "more than 0")
+        for name in ("patch_size", "early_stopping", "clip_norm"):
+            _check(0 <= getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "0 or more")
+        _check(0 <= self.seed < 2**32, "training.seed", self.seed, "0 or more and less than 2**32")
+        rate = self.learning_rate
+        _check(0 < rate < math.inf, "training.learning_rate", rate, "more than 0")
         _one_of("training.loss", self.loss, LOSSES)
         _one_of("training.schedule", self.schedule, SCHEDULES)
         _one_of("training.precision", self.precision, PRECISIONS)
@@ -124,10 +129,18 @@ class RunConfig:
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
 
     def __post_init__(self):
+        _set_types(self, "")
         _one_of("scale", self.scale, SCALES)
         for key in ("degradation", "generator"):
             if "name" not in getattr(self, key):
                 raise InputError(f"{key}.name is missing.")
+        for key in {"scale", "channels"} & set(self.generator):
+            raise InputError(f"generator.{key} is no option: it follows from scale and data. Leave it out.")
+        if self.degradation.get("scale", self.scale) != self.scale:
+            raise InputError(
+                f"degradation.scale must be the scale {self.scale}; leave it out. "
+                f"Received: {self.degradation['scale']!r}"
+            )
         if self.training.patch_size % self.scale:
             raise InputError(
                 f"training.patch_size must be a multiple of the scale {self.scale}. "
@@ -157,13 +170,15 @@ class RunConfig:
             InputError: As `from_dict`.
         """
         values = self.to_dict()
-        for dotted, value in overrides.items():
-            *parents, key = dotted.split(".")
+        # Names first: a new name drops the old one's options, not those that are given with it.
+        for dotted in sorted(overrides, key=lambda dotted: not str(dotted).endswith(".name")):
+            value = overrides[dotted]
+            *parents, key = str(dotted).split(".")
             place = values
-            for parent in parents:
+            for depth, parent in enumerate(parents, start=1):
                 place = place.get(parent)
                 if not isinstance(place, dict):
-                    raise InputError(_unknown_key(dotted, RunConfig))
+                    raise InputError(_unknown_key(".".join(parents[:depth]), RunConfig))
             if dotted in ("generator.name", "degradation.name") and place.get("name") != value:
                 place.clear()  # Options of another builder mean nothing to this one.
             place[key] = value
@@ -254,19 +269,24 @@ def parse_override(text):
 
 def _from_dict(cls, values, prefix):
     if not isinstance(values, dict):
-        raise InputError(f"{prefix.rstrip('.')} must hold keys and values. Received: {values!r}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+        raise InputError(
+            f"{prefix.rstrip('.') or 'The config'} must hold keys and values. Received: {values!r}"
+        )
+    kinds = {field.name: field.type for field in dataclasses.fields(cls)}
     arguments = {}
     for key, value in values.items():
-        if key not in fields:
+        if key not in kinds:
             raise InputError(_unknown_key(f"{prefix}{key}", cls))
-        field = fields[key]
-        if dataclasses.is_dataclass(field.type):
-            value = _from_dict(field.type, value, f"{prefix}{key}.")
-        else:
-            value = _typed(value, field.type, f"{prefix}{key}")
-        arguments[key] = value
+        nested = dataclasses.is_dataclass(kinds[key])
+        arguments[key] = _from_dict(kinds[key], value, f"{prefix}{key}.") if nested else value
     return cls(**arguments)
+
+
+def _set_types(config, prefix):
+    """Makes every field of a frozen dataclass what its annotation says, or raises InputError."""
+    for field in dataclasses.fields(config):
+        value = _typed(getattr(config, field.name), field.type, f"{prefix}{field.name}")
+        object.__setattr__(config, field.name, value)
 
 
 def _typed(value, kind, key):
@@ -276,7 +296,9 @@ def _typed(value, kind, key):
             return float(value)
         except ValueError:
             pass
-    if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
         name = getattr(kind, "__name__", str(kind))
         raise InputError(f"{key} must be of type {name}. Received: {value!r}")
     return dict(value) if kind is dict else value
@@ -285,8 +307,12 @@ def _typed(value, kind, key):
 def _unknown_key(dotted, cls):
     key = dotted.rpartition(".")[2]
     known = [field.name for field in dataclasses.fields(cls)]
-    close = difflib.get_close_matches(key, known, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"Known here: {', '.join(known)}."
+    places = {name: f"{dotted[: -len(key)]}{name}" for name in known}
+    if cls is RunConfig:  # A key of a section is often written without it: "epochs".
+        for name, section in (("training", TrainingConfig), ("data", DataConfig)):
+            places.update({field.name: f"{name}.{field.name}" for field in dataclasses.fields(section)})
+    close = difflib.get_close_matches(key, places, n=1)
+    hint = f"Did you mean {places[close[0]]!r}?" if close else f"Known here: {', '.join(known)}."
     return f"Unknown config key {dotted!r}. {hint}"
 
 

@@ -68,24 +68,43 @@ def whole_directory(target, overwrite=False):
         raise InputError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
     try:
         yield temporary
-        if target.exists():
-            old = temporary.with_name(temporary.name + "-old")
-            os.replace(target, old)
-            os.replace(temporary, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, target)
+        _replace_directory(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _replace_directory(temporary, target):
+    """Renames `temporary` to `target`; the folder that was there goes last, or comes back."""
+    old = temporary.with_name(temporary.name + "-old") if target.exists() else None
+    try:
+        if old is not None:
+            os.replace(target, old)
+        os.replace(temporary, target)
+    except OSError as error:
+        if old is not None and old.exists() and not target.exists():
+            os.replace(old, target)
+        raise InputError(f"Cannot write {target}: {error.strerror}. Nothing was changed.") from error
+    if old is not None:
+        shutil.rmtree(old)
+
+
 def check_new_directory(target, overwrite=False):
-    """Raises InputError when `target` is a file, or a folder with something in it and not `overwrite`."""
+    """Checks before the work that an output folder can be written after it.
+
+    Raises:
+        InputError: `target` is a file, or a folder with something in it and not `overwrite`, or lies in
+            a place where nothing can be written.
+    """
     target = pathlib.Path(target)
     if target.is_file():
         raise InputError(f"{target} is a file; an output folder is needed. Choose another name.")
     if not overwrite and target.is_dir() and any(target.iterdir()):
         raise InputError(f"{target} exists and is not empty. Choose another folder or pass --overwrite.")
+    place = target.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"Cannot write {target}: {place} is not a writable folder. Choose another place.")
 
 
 def write_text(path, text):

@@ -97,7 +97,7 @@ class PatchDataset(keras.utils.PyDataset):
         (lr, hr): float32 in [0, 1], (N, h, w, C) and (N, h * scale, w * scale, C).
 
     Raises:
-        InputError: Slices smaller than the patch, or whole slices of different sizes.
+        InputError: No slices, slices smaller than the patch, or whole slices of different sizes.
     """
 
     def __init__(
@@ -176,6 +176,8 @@ def _turn(lr, hr, rng):
 
 
 def _check_sizes(pairs, scale, patch_size):
+    if not pairs:
+        raise InputError("There are no slices to take patches from. Give load_pairs a dataset with some.")
     if patch_size is None:
         first = pairs[0]
         for pair in pairs:

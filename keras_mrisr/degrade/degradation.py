@@ -51,9 +51,12 @@ class Degradation(abc.ABC):
         from keras import ops
 
         self.check_size(hr.shape)
-        lr = ops.convert_to_numpy(self(ops.convert_to_tensor(hr[np.newaxis].astype("float32"))))[0]
-        if np.issubdtype(hr.dtype, np.integer):
-            lr = np.clip(np.rint(lr), 0, np.iinfo(hr.dtype).max)
+        # `__call__` is promised [0, 1]: rounding or noise would mean something else on 0..65535.
+        top = np.iinfo(hr.dtype).max if np.issubdtype(hr.dtype, np.integer) else None
+        x = hr[np.newaxis].astype("float32") / np.float32(top or 1)
+        lr = ops.convert_to_numpy(self(ops.convert_to_tensor(x)))[0]
+        if top is not None:
+            lr = np.clip(np.rint(lr * np.float32(top)), 0, top)
         return lr.astype(hr.dtype)
 
     def check_size(self, shape):

@@ -35,6 +35,13 @@ def choose_patients(present, split, part="test"):
     strangers = [p for p in present if split.part_of(p) is None]
     if len(strangers) == len(present):
         note = f"None of the {_count(present)} is in the model's split: all are unseen and evaluated."
+        # The same folders read from one level higher have longer names, and would pass for new patients.
+        alike = {_last(p) for p in present} & {_last(p) for p in split.patients}
+        if alike:
+            note += (
+                f" But {len(alike)} names end alike ({sorted(alike)[0]!r}): "
+                "if it is the data of the training, give the same root folder as there."
+            )
         return tuple(present), "all-unseen", (note,)
     chosen = sorted(known["test"] + strangers) if part == "all-unseen" else known[part]
     notes = []
@@ -55,6 +62,10 @@ def choose_patients(present, split, part="test"):
             f"Choose another part ({', '.join(PARTS)}) or give patients that did not train the model."
         )
     return tuple(chosen), part, tuple(notes)
+
+
+def _last(patient):
+    return patient.rsplit("/", 1)[-1]
 
 
 def _count(patients):

@@ -19,7 +19,7 @@ class ImageScore:
         patient: Whose it is.
         index: Its position in the patient's stack.
         method: "nearest", "bicubic", "lanczos" or "SR".
-        channel: "RGB", "FLAIR", "grey" or "channel 1".
+        channel: "RGB" and "FLAIR" ("green" where the data isn't LGG), or "grey".
         region: "whole" or "tissue".
         psnr: In dB; `inf` for equal images, `nan` without a pixel in the region.
         ssim: At most 1; `nan` without a pixel in the region.
@@ -43,10 +43,11 @@ def channel_groups(channels, kind):
     """
     if channels == 1:
         return {"grey": slice(0, 1)}
-    name = "RGB" if channels == 3 else "all"
     middle = channels // 2
-    second = "FLAIR" if kind == "lgg" and channels == 3 else f"channel {middle}"
-    return {name: slice(0, channels), second: slice(middle, middle + 1)}
+    names = ("all", f"channel {middle}")
+    if channels == 3:
+        names = ("RGB", "FLAIR" if kind == "lgg" else "green")
+    return {names[0]: slice(0, channels), names[1]: slice(middle, middle + 1)}
 
 
 def score_batch(hr, sr, masks, groups):

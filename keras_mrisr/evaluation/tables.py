@@ -25,7 +25,7 @@ def summary_table(rows, title=None):
     from rich.table import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, collapse_padding=True, title_justify="left")
-    table.add_column("", no_wrap=True)
+    table.add_column("")  # May wrap, so that no number is ever cut.
     for name in ("PSNR dB\nimages", "vs\nbicubic", "PSNR dB\npatients", "SSIM\nimages", "SSIM\npatients"):
         table.add_column(name, justify="right", no_wrap=True)
     cells = {(row.channel, row.region, row.method, row.metric): row for row in rows}

@@ -11,7 +11,7 @@ SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 def check_arguments(scale, channels, blocks, filters):
     """Raises InputError unless a generator can be built from these."""
-    if scale not in SHUFFLES:
+    if not isinstance(scale, int) or scale not in SHUFFLES:
         raise InputError(f"scale must be one of {', '.join(map(str, SHUFFLES))}. Received: scale={scale!r}")
     for name, value in (("channels", channels), ("blocks", blocks), ("filters", filters)):
         if not isinstance(value, int) or value < 1:

@@ -23,6 +23,14 @@ class Interrupted(Exception):
     """The user asked the run to stop, and all that it did is saved."""
 
 
+def diverged(what, value, place):
+    """The message about a training that went out of bounds."""
+    return (
+        f"{what} became {value} in {place}: training diverged. Lower training.learning_rate or set "
+        "training.clip_norm; the best model so far, if there is one, is kept."
+    )
+
+
 class Validation(keras.callbacks.Callback):
     """Scores a float32 copy of the generator on whole slices of unseen patients after each epoch.
 
@@ -42,10 +50,10 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.generator.set_weights(self.model.get_weights())
-        logs.update(self.score())
+        logs.update(self.score(epoch))
 
-    def score(self):
-        """Returns {"val_psnr": ..., "val_ssim": ...}."""
+    def score(self, epoch):
+        """Returns {"val_psnr": ..., "val_ssim": ...}; InputError if the network gives no finite image."""
         from keras_mrisr.metrics import psnr, ssim
 
         scores = []
@@ -53,6 +61,8 @@ class Validation(keras.callbacks.Callback):
             hr = pair.normalizer.normalize(pair.hr)[np.newaxis]
             lr = pair.normalizer.normalize(pair.lr)[np.newaxis]
             sr = self.generator.predict_on_batch(lr)
+            if not np.isfinite(sr).all():
+                raise InputError(diverged("The output", "not finite", f"epoch {epoch + 1}"))
             sr = np.rint(np.clip(sr, 0, 1) * 255) / 255
             sr = sr.astype("float32")
             scores.append([float(metric(hr, sr, data_range=1.0)[0]) for metric in (psnr, ssim)])
@@ -77,13 +87,33 @@ class KeepBest(keras.callbacks.Callback):
         self.patience = patience
 
     def on_epoch_end(self, epoch, logs=None):
-        value = logs["val_psnr"]
-        if self.state.best is None or value > self.state.best:
+        value, best = logs["val_psnr"], self.state.best
+        # A mean without a slice that counts is NaN, which anything improves.
+        if best is None or math.isnan(best) or value > best:
             self.state.best, self.state.best_epoch = value, epoch + 1
             self.save(logs)
-        elif self.patience and epoch + 1 - self.state.best_epoch >= self.patience:
+        elif self.exhausted(epoch + 1):
             log.info("No better validation PSNR for %d epochs: stopping early.", self.patience)
             self.model.stop_training = True
+
+    def exhausted(self, epochs):
+        """Whether the patience is over after so many epochs."""
+        return self.patience > 0 and epochs - self.state.best_epoch >= self.patience
+
+
+class SaveLast(keras.callbacks.Callback):
+    """Calls `save()` after each epoch.
+
+    Args:
+        save: Function without arguments.
+    """
+
+    def __init__(self, save):
+        super().__init__()
+        self.save = save
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.save()
 
 
 class Record(keras.callbacks.Callback):
@@ -173,16 +203,17 @@ class Backup(keras.callbacks.Callback):
     def release_signals(self):
         """Gives Ctrl-C back to whoever had it."""
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            # None stands for a handler that was not set from Python and cannot be given back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._handlers = {}
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
-            raise InputError(
-                f"The loss became {loss} in epoch {self.state.epoch + 1}, step {self._step(batch)}: training "
-                "diverged. Lower the learning rate or set training.clip_norm; the best model so far is kept."
-            )
+            place = f"epoch {self.state.epoch + 1}, step {self._step(batch)}"
+            raise InputError(diverged("The loss", loss, place))
+        if batch + 1 == self.params["steps"]:
+            return  # The end of the epoch saves, after the scoring: there is no step left to go on with.
         overdue = time.monotonic() - self._saved > 60 * self.minutes
         if not overdue and not self._stop.is_set():
             return

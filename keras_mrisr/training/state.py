@@ -71,7 +71,9 @@ def read_state(directory):
     try:
         return RunState(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"The backup {file} cannot be read: {error}. Pass --overwrite to start anew.") from error
+        raise InputError(
+            f"The backup {file} cannot be read: {error}. Pass --overwrite to start anew."
+        ) from error
 
 
 def restore_backup(directory, model):

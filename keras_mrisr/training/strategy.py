@@ -38,6 +38,15 @@ def strategy_scope(name, batch_size):
     return strategy.scope()
 
 
+def replica_count():
+    """Number of replicas of the strategy whose scope this is called in; 1 without one."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 @contextlib.contextmanager
 def dtype_policy(name):
     """Builds layers under a Keras dtype policy, and puts the old one back."""

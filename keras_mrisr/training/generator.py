@@ -1,0 +1,69 @@
+"""The generator of a run: built, compiled, and started from another run's weights."""
+
+import inspect
+
+import keras
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.models.registry import GENERATORS, build_generator
+from keras_mrisr.models.storage import load_trained
+from keras_mrisr.training.strategy import dtype_policy, replica_count
+
+
+def compiled_generator(config, channels):
+    """Builds and compiles what `config` asks for, in the distribution scope that it is called in.
+
+    Args:
+        config: A `RunConfig`.
+        channels: Channels of the data.
+
+    Returns:
+        A compiled `keras.Model` whose variables are float32 whatever the precision.
+    """
+    training = config.training
+    options = dict(config.generator)
+    replicas = replica_count()
+    # Replicas that normalise by statistics of their own end with different models.
+    if replicas > 1 and "synchronized" in _parameters(options["name"]):
+        options.setdefault("synchronized", True)
+    with dtype_policy(training.precision):
+        model = build_generator(scale=config.scale, channels=channels, **options)
+    rate = training.learning_rate
+    if training.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
+    # Each replica clips its own share of the gradient before the shares are summed.
+    clip_norm = training.clip_norm / replicas or None
+    model.compile(keras.optimizers.Adam(rate, global_clipnorm=clip_norm), loss=training.loss)
+    return model
+
+
+def copy_weights(config, model):
+    """Starts `model` from the weights of the trained model that `training.init` names.
+
+    Raises:
+        InputError: No such model, or one of another scale, generator or number of channels.
+    """
+    init = config.training.init
+    trained, info = load_trained(init)
+    if (info.scale, _with_defaults(info.generator)) != (config.scale, _with_defaults(config.generator)):
+        raise InputError(
+            f"training.init: {init} is {info.generator} at scale {info.scale}, this run is "
+            f"{config.generator} at scale {config.scale}. Choose the same generator and scale."
+        )
+    if trained.input_shape[-1] != model.input_shape[-1]:
+        raise InputError(
+            f"training.init: {init} has {trained.input_shape[-1]} channels, the data "
+            f"{model.input_shape[-1]}. Choose a model of such data."
+        )
+    model.set_weights(trained.get_weights())
+
+
+def _with_defaults(generator):
+    """The options of a builder with those left out filled in, so that two ways to say it compare equal."""
+    # Statistics over replicas are a matter of training: the model is the same.
+    options = {key: parameter.default for key, parameter in _parameters(generator.get("name")).items()}
+    return {**options, **generator, "synchronized": None}
+
+
+def _parameters(name):
+    return inspect.signature(GENERATORS[name]).parameters if name in GENERATORS else {}

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_mrisr.degrade import upscale_image
+from keras_mrisr.errors import InputError
+
+FILTERS = {"nearest": Image.NEAREST, "bicubic": Image.BICUBIC, "lanczos": Image.LANCZOS}
+
+
+@pytest.mark.parametrize("method", FILTERS)
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_equals_pillow_on_8_bits(method, channels, smooth_image):
+    image = smooth_image(13, 20, channels)
+    expected = [
+        Image.fromarray(np.ascontiguousarray(plane)).resize((60, 39), FILTERS[method])
+        for plane in np.moveaxis(image, -1, 0)
+    ]
+    np.testing.assert_array_equal(upscale_image(image, 3, method), np.stack(expected, axis=-1))
+
+
+@pytest.mark.parametrize("method", FILTERS)
+def test_colour_equals_pillow_on_the_whole_image(method, smooth_image):
+    image = smooth_image(8, 8, 3)
+    whole = Image.fromarray(image).resize((16, 16), FILTERS[method])
+    np.testing.assert_array_equal(upscale_image(image, 2, method), np.asarray(whole))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("method", FILTERS)
+def test_type_and_range_are_kept(method, dtype):
+    # Overshoot at a hard edge must not wrap around.
+    image = np.zeros((8, 8, 1), dtype)
+    image[:, 4:] = np.iinfo(dtype).max if dtype != "float32" else 1.0
+    big = upscale_image(image, 2, method)
+    assert big.dtype == image.dtype
+    assert big.shape == (16, 16, 1)
+    assert np.all(big[:, :5] <= image.max() / 4)
+    assert np.all(big[:, -5:] >= image.max() / 4 * 3)
+
+
+def test_16_bits_are_not_reduced_to_8():
+    image = np.arange(300, 364, dtype="uint16").reshape(8, 8, 1)
+    assert len(np.unique(upscale_image(image, 2, "bicubic"))) > 100
+    np.testing.assert_array_equal(upscale_image(image, 2, "nearest")[::2, ::2], image)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("method", FILTERS)
+def test_point_source_stays_in_place(method, scale, centroid):
+    image = np.zeros((24, 24, 1), "float32")
+    image[9, 13] = 1.0
+    big = upscale_image(image, scale, method)[..., 0]
+    # From HR pixels back to LR pixels: both grids share their outer edges.
+    np.testing.assert_allclose(centroid(big, 1 / scale), (9, 13), atol=0.01)
+
+
+def test_unknown_method():
+    with pytest.raises(InputError, match=r"Unknown interpolation 'cubic'\. Known: nearest, bicubic, lanczos"):
+        upscale_image(np.zeros((4, 4, 1), "uint8"), 2, "cubic")

@@ -1,0 +1,113 @@
+import inspect
+
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_mrisr.degrade import DEGRADATIONS, Degradation, get_degradation
+from keras_mrisr.errors import InputError
+
+NAMES = sorted(DEGRADATIONS)
+SCALES = (2, 3, 4, 8)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", NAMES)
+def test_contract(name, scale, smooth_image):
+    degradation = get_degradation(name, scale)
+    assert isinstance(degradation, Degradation)
+    assert (degradation.name, degradation.scale) == (name, scale)
+
+    height, width = 6 * scale * (8 // scale + 1), 5 * scale * (8 // scale + 1)
+    for channels in (1, 3, 5):
+        x = np.stack([smooth_image(height, width, channels, "float32", seed) for seed in range(2)])
+        lr = degradation(x)
+        assert tuple(lr.shape) == (2, height // scale, width // scale, channels)
+        assert lr.dtype == "float32"
+        # Slices and channels don't mix.
+        alone = degradation(x[1:, ..., channels - 1 :])
+        np.testing.assert_allclose(lr[1:, ..., channels - 1 :], alone, atol=1e-6)
+
+    for dtype in ("uint8", "uint16", "float32"):
+        image = smooth_image(height, width, 3, dtype)
+        lr = degradation.degrade_image(image)
+        assert lr.shape == (height // scale, width // scale, 3)
+        assert lr.dtype == image.dtype
+
+    again = get_degradation(**degradation.to_dict())
+    assert type(again) is type(degradation)
+    assert again.to_dict() == degradation.to_dict()
+    np.testing.assert_array_equal(again(x), degradation(x))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", NAMES)
+def test_constant_stays_constant(name, scale):
+    x = np.full((1, 48, 48, 1), 0.3, "float32")
+    np.testing.assert_allclose(get_degradation(name, scale)(x), 0.3, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_arguments_are_kept(name):
+    degradation = get_degradation(name, 2, sigma=1.5, kernel="gaussian", kernel_size=9, round_8bit=True)
+    assert degradation.to_dict() == {
+        "name": name,
+        "scale": 2,
+        "sigma": 1.5,
+        "kernel": "gaussian",
+        "kernel_size": 9,
+        "antialias": True,
+        "round_8bit": True,
+    }
+    assert "sigma=1.5" in repr(degradation)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_names_every_argument(name):
+    degradation = get_degradation(name, 2)
+    arguments = set(inspect.signature(type(degradation)).parameters)
+    assert set(degradation.to_dict()) == arguments
+
+
+def test_unknown():
+    with pytest.raises(InputError, match=r"Unknown degradation 'blur'\. Known: bicubic, paper"):
+        get_degradation("blur", 2)
+    with pytest.raises(InputError, match="Unknown argument 'radius' of the degradation 'paper'"):
+        get_degradation("paper", 2, radius=2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"scale": 0},
+        {"scale": 2.5},
+        {"sigma": -1},
+        {"sigma": float("nan")},
+        {"kernel": "box"},
+        {"kernel_size": 5},
+        {"kernel": "gaussian", "kernel_size": 4},
+        {"kernel": "gaussian", "kernel_size": -1},
+    ],
+)
+def test_bad_arguments(arguments):
+    key = list(arguments)[-1]
+    with pytest.raises(InputError, match=f"{key}="):
+        get_degradation(**{"name": "paper", "scale": 2, **arguments})
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_sizes(name, dtype):
+    degradation = get_degradation(name, 4)
+    smallest = degradation.smallest_size
+    with pytest.raises(InputError, match=f"10x40 is too small .* at least {smallest}x{smallest}"):
+        degradation.degrade_image(np.zeros((10, 40, 1), dtype))
+    with pytest.raises(InputError, match="40x41 cannot be divided by the scale 4"):
+        degradation.degrade_image(np.zeros((40, 41, 1), dtype))
+    size = -(-smallest // 4) * 4
+    assert degradation.degrade_image(np.zeros((size, size, 1), dtype)).shape == (size // 4, size // 4, 1)
+
+
+def test_runs_on_tensors():
+    x = ops.ones((1, 16, 16, 1))
+    assert ops.is_tensor(get_degradation("bicubic", 2)(x))

@@ -1,0 +1,198 @@
+import pytest
+
+from keras_mrisr.config import (
+    PRESETS,
+    DataConfig,
+    RunConfig,
+    TrainingConfig,
+    parse_override,
+    preset_config,
+    read_config,
+    write_config,
+)
+from keras_mrisr.errors import InputError
+
+
+def test_yaml_round_trip(tmp_path):
+    config = preset_config("compact").replace(
+        {
+            "scale": 4,
+            "data.root": "a folder/µ",
+            "data.patient_pattern": r"(?P<patient>\d+)_",
+            "training.init": "runs/x2",
+            "degradation": {"name": "bicubic", "round_8bit": True},
+        }
+    )
+    write_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml", RunConfig()) == config
+    assert RunConfig.from_dict(config.to_dict()) == config
+
+
+def test_defaults_round_trip(tmp_path):
+    write_config(RunConfig(), tmp_path / "config.yaml")
+    for base in (None, RunConfig(), preset_config("paper")):
+        assert read_config(tmp_path / "config.yaml", base) == RunConfig()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid(name):
+    assert preset_config(name).generator == PRESETS[name]["generator"]
+
+
+def test_paper_preset_is_the_papers_recipe():
+    config = preset_config("paper")
+    assert config.degradation == {"name": "paper"}
+    assert config.generator == {"name": "srresnet", "blocks": 16, "filters": 64}
+    assert config.training.loss == "mean_squared_error"
+    assert config.training.learning_rate == 1e-3
+    assert config.training.schedule == "constant"
+    assert config.training.batch_size == 16
+
+
+def test_unknown_preset():
+    with pytest.raises(InputError, match=r"Unknown preset 'tiny'\. Known: compact, full, paper"):
+        preset_config("tiny")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"scal": 2}, r"Unknown config key 'scal'\. Did you mean 'scale'"),
+        ({"epochs": 2}, r"Unknown config key 'epochs'\. Did you mean 'training\.epochs'"),
+        ({"training": {"epoch": 2}}, r"'training\.epoch'\. Did you mean 'training\.epochs'"),
+        ({"trainin": {"epochs": 2}}, r"'trainin'\. Did you mean 'training'"),
+        ({"data": {"zzz": 2}}, r"'data\.zzz'\. Known here: root, kind"),
+        ({1: 2}, "Unknown config key '1'"),
+        (None, "The config must hold keys and values"),
+        ({"training": 3}, r"training must hold keys and values\. Received: 3"),
+        ({"scale": 5}, r"scale must be one of 2, 3, 4, 8\. Received: 5"),
+        ({"scale": "two"}, r"scale must be of type int\. Received: 'two'"),
+        ({"scale": True}, "scale must be of type int"),
+        ({"degradation": "paper"}, r"degradation must be of type dict\. Received: 'paper'"),
+        ({"degradation": {"sigma": 1}}, r"degradation\.name is missing"),
+        ({"degradation": {"name": "paper", "scale": 3}}, r"degradation\.scale must be the scale 2"),
+        ({"generator": {}}, r"generator\.name is missing"),
+        ({"generator": {"name": "edsr", "channels": 3}}, r"generator\.channels is no option"),
+        ({"data": {"kind": "dicom"}}, r"data\.kind must be one of auto, lgg, images\. Received: 'dicom'"),
+        ({"data": {"test_fraction": 0}}, r"data\.test_fraction must be a number between 0 and 1"),
+        ({"data": {"validation_fraction": float("nan")}}, r"data\.validation_fraction must be"),
+        ({"data": {"test_fraction": 0.6, "validation_fraction": 0.5}}, "less than 1"),
+        ({"training": {"epochs": 0}}, r"training\.epochs must be 1 or more\. Received: 0"),
+        ({"training": {"epochs": 2.5}}, r"training\.epochs must be of type int"),
+        ({"training": {"batch_size": -1}}, r"training\.batch_size"),
+        ({"training": {"patch_size": 95}}, r"training\.patch_size must be a multiple of the scale 2"),
+        ({"training": {"augment": "maybe"}}, r"training\.augment must be of type bool"),
+        ({"training": {"learning_rate": 0}}, r"training\.learning_rate must be more than 0"),
+        ({"training": {"learning_rate": "fast"}}, r"training\.learning_rate must be of type float"),
+        ({"training": {"learning_rate": float("inf")}}, r"training\.learning_rate"),
+        ({"training": {"clip_norm": float("nan")}}, r"training\.clip_norm"),
+        ({"training": {"seed": 2**32}}, r"training\.seed"),
+        ({"training": {"loss": "l1"}}, r"training\.loss must be one of"),
+        ({"training": {"schedule": "step"}}, r"training\.schedule must be one of"),
+        ({"training": {"precision": "float16"}}, r"training\.precision must be one of"),
+        ({"training": {"strategy": "tpu"}}, r"training\.strategy must be one of"),
+        ({"training": {"init": 3}}, r"training\.init must be of type"),
+    ],
+)
+def test_bad_values_name_the_key(values, message):
+    with pytest.raises(InputError, match=message) as caught:
+        RunConfig.from_dict(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_direct_construction_checks_types_too():
+    with pytest.raises(InputError, match=r"training\.epochs must be of type int"):
+        TrainingConfig(epochs="10")
+    with pytest.raises(InputError, match=r"data\.root must be of type str"):
+        DataConfig(root=None)
+    with pytest.raises(InputError, match=r"training must be of type TrainingConfig"):
+        RunConfig(training={"epochs": 3})
+
+
+def test_numbers_may_be_written_either_way():
+    training = RunConfig.from_dict(
+        {"training": {"learning_rate": "1e-4", "epochs": 3.0, "clip_norm": 1}}
+    ).training
+    assert (training.learning_rate, training.epochs, training.clip_norm) == (1e-4, 3, 1.0)
+    assert isinstance(training.epochs, int)
+    assert isinstance(training.clip_norm, float)
+
+
+def test_replace():
+    config = RunConfig()
+    new = config.replace({"training.epochs": 3, "generator.blocks": 4, "data.root": "x"})
+    assert (new.training.epochs, new.generator["blocks"], new.data.root) == (3, 4, "x")
+    assert new.generator["filters"] == config.generator["filters"]
+    assert config == RunConfig(), "the config itself must not change"
+
+
+def test_replace_of_a_name_drops_the_old_options():
+    config = RunConfig().replace({"generator.blocks": 3, "generator.name": "srresnet"})
+    assert config.generator == {"name": "srresnet", "blocks": 3}
+    same = RunConfig().replace({"generator.name": "edsr"})
+    assert same.generator == RunConfig().generator
+
+
+@pytest.mark.parametrize("key", ["trainin.epochs", "training.epoch", "scale.x", "epochs"])
+def test_replace_of_an_unknown_key(key):
+    with pytest.raises(InputError, match="Unknown config key"):
+        RunConfig().replace({key: 3})
+
+
+def test_file_over_a_preset(tmp_path):
+    (tmp_path / "a.yaml").write_text("generator:\n  blocks: 2\ntraining:\n  epochs: 7\n")
+    config = read_config(tmp_path / "a.yaml", preset_config("compact"))
+    assert config.generator == {**PRESETS["compact"]["generator"], "blocks": 2}
+    assert config.training.epochs == 7
+    assert config.training.learning_rate == PRESETS["compact"]["training"]["learning_rate"]
+    (tmp_path / "a.yaml").write_text("generator: {name: edsr, blocks: 2}\n")
+    assert read_config(tmp_path / "a.yaml", preset_config("compact")).generator == {
+        "name": "edsr",
+        "blocks": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1", "not valid YAML"),
+        (b"\xff\xfe\x00x", "not valid YAML"),
+        (b"", "must hold keys and values, not NoneType"),
+        (b"- a\n", "must hold keys and values, not list"),
+        (b"traning: {epochs: 2}", "Did you mean 'training'"),
+        (b"1: 2", "Unknown config key '1'"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, content, message):
+    path = tmp_path / "a.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read_config(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    for path in (tmp_path / "a.yaml", tmp_path):
+        with pytest.raises(InputError, match=f"Cannot read the config {path}"):
+            read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "pair"),
+    [
+        ("training.epochs=10", ("training.epochs", 10)),
+        ("data.root=a=b", ("data.root", "a=b")),
+        ("training.init=null", ("training.init", None)),
+        ("training.augment=false", ("training.augment", False)),
+        ("degradation={name: bicubic}", ("degradation", {"name": "bicubic"})),
+    ],
+)
+def test_parse_override(text, pair):
+    assert parse_override(text) == pair
+
+
+@pytest.mark.parametrize("text", ["epochs", "=3", "", "a=[1"])
+def test_parse_override_rejects(text):
+    with pytest.raises(InputError, match=r"KEY=VALUE|not valid YAML"):
+        parse_override(text)

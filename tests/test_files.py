@@ -1,0 +1,133 @@
+import json
+import os
+
+import pytest
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.files import check_new_directory, whole_directory, whole_file, write_json, write_text
+
+
+def names(folder):
+    return sorted(os.listdir(folder))
+
+
+def test_whole_file_appears_at_the_end(tmp_path):
+    target = tmp_path / "new" / "a.png"
+    with whole_file(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".png"
+        temporary.write_text("x")
+        assert not target.exists()
+    assert target.read_text() == "x"
+    assert names(target.parent) == ["a.png"]
+
+
+def test_whole_file_has_usual_permissions(tmp_path):
+    write_text(tmp_path / "whole", "x")
+    (tmp_path / "usual").write_text("x")
+    assert (tmp_path / "whole").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_whole_file_that_fails_changes_nothing(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_whole_file_in_a_bad_place(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for target in (tmp_path / "file" / "a.txt", tmp_path / "folder"):
+        with pytest.raises(InputError, match=f"Cannot write {target}"):
+            write_text(target, "x")
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def test_whole_file_passes_on_errors_about_other_files(tmp_path):
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.txt"):
+        open(tmp_path / "missing")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_read_only_folder(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(InputError, match="Permission denied"):
+            write_text(tmp_path / "a.txt", "x")
+        with pytest.raises(InputError, match="not a writable folder"):
+            check_new_directory(tmp_path / "run")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_write_json(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, 2.5, None], "b": "µ"})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"a": [1, 2.5, None], "b": "µ"}
+
+
+def test_whole_directory_appears_at_the_end(tmp_path):
+    target = tmp_path / "new" / "run"
+    with whole_directory(target) as temporary:
+        (temporary / "a").write_text("x")
+        assert not target.exists()
+    assert names(target) == ["a"]
+    assert names(target.parent) == ["run"]
+
+
+def test_whole_directory_that_fails_changes_nothing(tmp_path):
+    target = tmp_path / "run"
+    target.mkdir()
+    (target / "old").write_text("x")
+    with pytest.raises(RuntimeError), whole_directory(target, overwrite=True) as temporary:
+        (temporary / "new").write_text("x")
+        raise RuntimeError
+    assert names(tmp_path) == ["run"]
+    assert names(target) == ["old"]
+
+
+def test_whole_directory_replaces_when_told(tmp_path):
+    target = tmp_path / "run"
+    target.mkdir()
+    with whole_directory(target) as temporary:  # An empty folder may be filled.
+        (temporary / "old").write_text("x")
+    with pytest.raises(InputError, match=r"exists and is not empty\. .*--overwrite"), whole_directory(target):
+        pass
+    with whole_directory(target, overwrite=True) as temporary:
+        (temporary / "new").write_text("x")
+    assert names(tmp_path) == ["run"]
+    assert names(target) == ["new"]
+
+
+def test_old_directory_comes_back(tmp_path, monkeypatch):
+    target = tmp_path / "run"
+    target.mkdir()
+    (target / "old").write_text("x")
+    replace = os.replace
+
+    def fail_on_new(source, destination):
+        if destination == target and not str(source).endswith("-old"):
+            raise OSError(28, "No space left on device")
+        replace(source, destination)
+
+    monkeypatch.setattr(os, "replace", fail_on_new)
+    with pytest.raises(InputError, match="No space left"), whole_directory(target, overwrite=True):
+        pass
+    assert names(tmp_path) == ["run"]
+    assert names(target) == ["old"]
+
+
+def test_check_new_directory(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="is a file"):
+        check_new_directory(tmp_path / "file")
+    with pytest.raises(InputError, match="not a writable folder"):
+        check_new_directory(tmp_path / "file" / "run")
+    with pytest.raises(InputError, match="not empty"):
+        check_new_directory(tmp_path)
+    check_new_directory(tmp_path, overwrite=True)
+    check_new_directory(tmp_path / "new" / "run")
+    assert names(tmp_path) == ["file"]
