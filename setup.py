@@ -32,8 +32,8 @@ setup(
     ],
     package_dir={"keras_mrisr.tuning": "tuning", "keras_mrisr.export": "export"},
     install_requires=[
-        "tensorflow>=2.20",
-        "keras>=3.13",
+        "tensorflow>=2.21",
+        "keras>=3.15",
         "numpy>=1.26",
         "pillow>=10.3",
         "pyyaml>=6",

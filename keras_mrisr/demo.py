@@ -1,17 +1,21 @@
-"""The main job in a few minutes, on a real brain that comes with nilearn: no download."""
+"""The main job in a few minutes, on a real brain that comes with nilearn: no download.
 
+There is one brain, so slabs of neighbouring slices stand in for patients.
+"""
+
+import dataclasses
 import logging
 import pathlib
 import shutil
 
 import numpy as np
 
-from keras_mrisr.config import RunConfig
+from keras_mrisr.config import RunConfig, read_config
 from keras_mrisr.data import RangeNormalizer, Split, read_dataset, read_image, write_image
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation import evaluate_model
-from keras_mrisr.files import check_new_directory
+from keras_mrisr.files import check_new_directory, check_only_holds, write_text
 from keras_mrisr.inference import SuperResolver, upscale_path
 from keras_mrisr.training import train
 
@@ -21,6 +25,23 @@ log = logging.getLogger(__name__)
 # the slices next to a held-out slab are left out: nothing that is scored was seen from 4 mm away.
 FIRST, LAST, SLAB, GAP = 20, 160, 10, 4
 HELD_OUT = {"validation": (4,), "test": (2, 7, 11)}
+STEPS = 100  # An epoch.
+
+NOTE = (
+    f"in this demo slabs of {SLAB} neighbouring slices of one template brain stand in for patients; slabs "
+    f"that are scored were left out of the training, with {GAP} mm on both sides."
+)
+
+MARK = "demo.txt"
+PARTS = ("slices", "writing-slices", "model", "low-resolution", "upscaled", "evaluation", MARK)
+ABOUT = f"""Written by mrisr demo, which may replace this folder.
+
+slices/          axial slices of the ICBM 2009a T1 template (MNI, by way of nilearn), 8 bit
+model/           the trained model, with its log
+low-resolution/  held-out slices, blurred and halved in size
+upscaled/        the same, enlarged by the model
+evaluation/      scores and figure: {NOTE}
+"""
 
 NEXT_STEPS = """
 Look at  {out}/evaluation/figure.png and the upscaled slices in {out}/upscaled. Then try:
@@ -35,7 +56,7 @@ One template brain shows that the program works; it says nothing about your scan
 """
 
 
-def run_demo(out, epochs=12, overwrite=False, report=None):
+def run_demo(out, epochs=12, overwrite=False, report=None, progress=None):
     """Trains a compact x2 SRResNet on the ICBM152 T1 template, scores it and upscales held-out slices.
 
     Args:
@@ -44,22 +65,40 @@ def run_demo(out, epochs=12, overwrite=False, report=None):
         epochs: Epochs of 100 steps; 12 take about 3 minutes on 2 CPU cores.
         overwrite: Replace an earlier demo.
         report: As for `train`.
+        progress: `progress(title)` gives a function of (done, total), for what follows the training.
 
     Returns:
         The `Evaluation` on the test slices.
 
     Raises:
-        InputError: nilearn is missing, or `out` exists. A demo that was stopped goes on.
+        InputError: nilearn is missing, or `out` holds something else or a demo of another length. A demo
+            that was stopped goes on.
     """
     out = pathlib.Path(out)
-    if overwrite and (out / "slices").is_dir():
-        shutil.rmtree(out)
-    if not (out / "slices").is_dir():
-        check_new_directory(out)
-        _write_slices(_template(), out / "slices")
+    config = _config(out, epochs)
+    ours = (out / MARK).is_file()
+    if overwrite:
+        check_only_holds(out, PARTS if ours else ())
+    check_new_directory(out, overwrite=overwrite or ours)
+    if overwrite or not (out / "slices").is_dir():
+        volume = _template()
+        _clear(out)
+        write_text(out / MARK, ABOUT)
+        _write_slices(volume, out / "slices")
     dataset = read_dataset(out / "slices", "images")
     split = _split(dataset)
-    config = RunConfig.from_dict(
+    if _finished(out / "model") and read_config(out / "model" / "config.yaml", RunConfig()) == config:
+        log.info("%s is trained already; --overwrite trains anew", out / "model")
+    else:
+        train(config, out / "model", dataset=dataset, split=split, report=report)
+    resolver = SuperResolver.load(out / "model")
+    _write_low_resolution(dataset.select(split.test), out / "low-resolution")
+    upscale_path(out / "low-resolution", out / "upscaled", resolver, overwrite=True)
+    return _evaluate(out, progress("Scoring slices") if progress else None)
+
+
+def _config(out, epochs):
+    return RunConfig.from_dict(
         {
             "scale": 2,
             "degradation": {"name": "paper"},
@@ -73,7 +112,7 @@ def run_demo(out, epochs=12, overwrite=False, report=None):
             "data": {"root": str(out / "slices"), "kind": "images"},
             "training": {
                 "epochs": epochs,
-                "steps_per_epoch": 100,
+                "steps_per_epoch": STEPS,
                 "batch_size": 8,
                 "patch_size": 64,
                 "learning_rate": 1e-3,
@@ -82,12 +121,24 @@ def run_demo(out, epochs=12, overwrite=False, report=None):
             },
         }
     )
-    if not _finished(out / "model"):
-        train(config, out / "model", dataset=dataset, split=split, report=report)
-    resolver = SuperResolver.load(out / "model")
-    _write_low_resolution(dataset.select(split.test), out / "low-resolution")
-    upscale_path(out / "low-resolution", out / "upscaled", resolver, overwrite=True)
-    return evaluate_model(out / "model", out / "slices", out / "evaluation", overwrite=True)
+
+
+def _clear(out):
+    """Removes an earlier demo, and nothing else; the mark goes last, so that it can be done again."""
+    check_only_holds(out, PARTS)
+    for name in PARTS[:-1]:
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _evaluate(out, progress):
+    """Scores the model, and says in table and figure what the "patients" are here."""
+    evaluation = evaluate_model(out / "model", out / "slices", progress=progress)
+    cases = (
+        dataclasses.replace(case, label=case.label.replace("patient", "slab")) for case in evaluation.cases
+    )
+    evaluation = dataclasses.replace(evaluation, notes=(NOTE, *evaluation.notes), cases=tuple(cases))
+    evaluation.save(out / "evaluation", overwrite=True)
+    return evaluation
 
 
 def _template():

@@ -24,6 +24,7 @@ def whole_file(target):
         InputError: The folder or the file cannot be written.
     """
     target = pathlib.Path(target)
+    new_folders = _missing_folders(target.parent)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Suffix kept, because writers choose their format by it.
@@ -31,6 +32,7 @@ def whole_file(target):
         os.close(handle)
         os.chmod(name, 0o666 & ~_umask())
     except OSError as error:
+        _remove_empty(new_folders)
         raise InputError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
     temporary = pathlib.Path(name)
     try:
@@ -42,6 +44,7 @@ def whole_file(target):
         raise InputError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
     finally:
         temporary.unlink(missing_ok=True)
+        _remove_empty(new_folders)
 
 
 @contextlib.contextmanager
@@ -60,17 +63,36 @@ def whole_directory(target, overwrite=False):
     """
     target = pathlib.Path(target)
     check_new_directory(target, overwrite)
+    new_folders = _missing_folders(target.parent)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = pathlib.Path(tempfile.mkdtemp(prefix=f".writing-{target.name}-", dir=target.parent))
         os.chmod(temporary, 0o777 & ~_umask())
     except OSError as error:
+        _remove_empty(new_folders)
         raise InputError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
     try:
         yield temporary
         _replace_directory(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(new_folders)
+
+
+def _missing_folders(folder):
+    """The folders that have to be made for `folder`, innermost first."""
+    missing = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    return missing
+
+
+def _remove_empty(folders):
+    """Removes folders, innermost first, as long as nothing is in them."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _replace_directory(temporary, target):
@@ -105,6 +127,26 @@ def check_new_directory(target, overwrite=False):
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"Cannot write {target}: {place} is not a writable folder. Choose another place.")
+
+
+def check_only_holds(target, names):
+    """Checks that to replace a folder loses nothing but results of the same kind.
+
+    Args:
+        target: The folder; it need not exist.
+        names: What may be in it.
+
+    Raises:
+        InputError: Something else is in `target`.
+    """
+    target = pathlib.Path(target)
+    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    others = sorted(there - set(names))
+    if others:
+        raise InputError(
+            f"{target} holds {others[0]}, which does not come from this command: it is not replaced. "
+            "Choose another folder."
+        )
 
 
 def write_text(path, text):

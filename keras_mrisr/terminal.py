@@ -1,4 +1,7 @@
-"""What the command line shows: progress bars on a terminal, log lines elsewhere, tables."""
+"""What the command line shows: progress bars on a terminal, log lines elsewhere, tables.
+
+What goes on and what came out stands on stdout, warnings and errors on stderr.
+"""
 
 import contextlib
 import logging
@@ -10,9 +13,30 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 console = Console()
 log = logging.getLogger(__name__)
+
+
+def start_logging(quiet=False):
+    """Shows what the package logs, and the warnings of everybody; with `quiet` only the warnings."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, _LogHandler):
+            root.removeHandler(handler)
+    root.addHandler(_LogHandler())
+    logging.getLogger("keras_mrisr").setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def say(text):
+    """Prints lines as they are: a path is never broken over two lines, nor read as markup."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def show(renderable):
+    """Prints a table or report, fitted to a terminal; elsewhere long lines stay whole."""
+    console.print(renderable, soft_wrap=not console.is_terminal)
 
 
 @contextlib.contextmanager
@@ -23,36 +47,32 @@ def progress_bar(title):
         return
     with _bar() as bar:
         task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield _updates(bar, task)
 
 
 @contextlib.contextmanager
 def training_progress(epochs, steps=None):
-    """Yields `report(epoch, step, logs)` for `train`: one bar an epoch and a line with its scores."""
+    """Yields `report(epoch, step, logs)` for `train`: one bar an epoch and a line with its scores.
+
+    `report.stage(title)` gives a `progress(done, total)` for work that follows the training.
+    """
     if not console.is_terminal:
-        yield _log_epoch
+        yield _TrainingLog()
         return
     with _bar() as bar:
-        task = bar.add_task("Reading", total=steps)
-
-        def report(epoch, step, logs):
-            if step is None:
-                bar.console.print(_epoch_line(epoch, logs), highlight=False)
-            else:
-                title = f"Epoch {epoch}/{epochs}  loss {logs['loss']:.5f}"
-                bar.update(task, description=title, completed=step)
-
-        yield report
+        yield _TrainingBar(bar, epochs, steps)
 
 
 def print_rows(columns, rows, title=None):
     """Prints a plain table; the first column is left, the others right aligned."""
-    table = Table(title=title, title_justify="left")
+    if title:
+        say(title)  # A title of the table's own would be broken at the table's width.
+    table = Table()
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left")
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        table.add_row(*(Text(cell) for cell in row))
+    show(table)
 
 
 def load_tensorflow():
@@ -70,6 +90,40 @@ def load_tensorflow():
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+class _LogHandler(logging.Handler):
+    def emit(self, record):
+        # Looked up for each line: a progress bar puts streams of its own there, which print above it.
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        print(self.format(record), file=stream, flush=True)
+
+
+class _TrainingBar:
+    def __init__(self, bar, epochs, steps):
+        self.bar = bar
+        self.epochs = epochs
+        self.task = bar.add_task("Reading slices", total=steps)
+
+    def __call__(self, epoch, step, logs):
+        if step is None:
+            self.bar.console.print(_epoch_line(epoch, logs), highlight=False)
+        else:
+            title = f"Epoch {epoch}/{self.epochs}  loss {logs['loss']:.5f}"
+            self.bar.update(self.task, description=title, completed=step)
+
+    def stage(self, title):
+        self.bar.update(self.task, visible=False)
+        return _updates(self.bar, self.bar.add_task(title, total=None))
+
+
+class _TrainingLog:
+    def __call__(self, epoch, step, logs):
+        if step is None:
+            log.info("%s", _epoch_line(epoch, logs))
+
+    def stage(self, title):
+        return _LogLines(title)
 
 
 class _LogLines:
@@ -94,9 +148,8 @@ def _bar():
     )
 
 
-def _log_epoch(epoch, step, logs):
-    if step is None:
-        log.info("%s", _epoch_line(epoch, logs))
+def _updates(bar, task):
+    return lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _epoch_line(epoch, logs):

@@ -58,3 +58,85 @@ def centroid():
         return float((image.sum(axis=1) @ places[0]) / total), float((image.sum(axis=0) @ places[1]) / total)
 
     return measure
+
+
+@pytest.fixture(scope="session")
+def lgg_root(tmp_path_factory, smooth_image):
+    """A tree like kaggle_3m: 7 patients of two sites with 3 RGB slices of 32x32 and their masks each."""
+    from keras_mrisr.data import write_image
+
+    root = tmp_path_factory.mktemp("lgg") / "kaggle_3m"
+    for number in range(7):
+        patient = f"TCGA_{('CS', 'DU')[number % 2]}_{4000 + number}_20000101"
+        for index in range(1, 4):
+            image = smooth_image(32, 32, channels=3, seed=10 * number + index)
+            mask = np.zeros((32, 32, 1), "uint8")
+            mask[10:20, 12:18] = 255 * (index == 2)
+            write_image(root / patient / f"{patient}_{index}.tif", image)
+            write_image(root / patient / f"{patient}_{index}_mask.tif", mask)
+    return root
+
+
+@pytest.fixture(scope="session")
+def save_model():
+    """A function (folder, scale, channels, split) that saves an untrained generator as a model directory."""
+
+    def save(folder, scale=2, channels=1, split=None):
+        import keras
+
+        from keras_mrisr.degrade import get_degradation
+        from keras_mrisr.models import build_generator
+        from keras_mrisr.models.storage import ModelInfo, save_trained
+
+        keras.utils.set_random_seed(0)
+        generator = {"name": "edsr", "blocks": 1, "filters": 8}
+        info = ModelInfo(
+            scale=scale,
+            channels=channels,
+            generator=generator,
+            degradation=get_degradation("bicubic", scale).to_dict(),
+            data={"split": split.to_dict()} if split else {},
+        )
+        model = build_generator(scale=scale, channels=channels, **generator)
+        save_trained(folder, model, info, "A card.\n")
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory, save_model):
+    """Untrained model directories: {"grey": x2 of 1 channel, "rgb": x2 of 3, "x4": of 1 channel}."""
+    root = tmp_path_factory.mktemp("models")
+    kinds = {"grey": (2, 1), "rgb": (2, 3), "x4": (4, 1)}
+    return {name: save_model(root / name, *kind) for name, kind in kinds.items()}
+
+
+@pytest.fixture
+def mrisr(capfd):
+    """A function that runs the command with some words in this process -> (exit code, stdout, stderr)."""
+
+    def run(*words):
+        from keras_mrisr.cli import main
+
+        capfd.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def listing():
+    """A function (folder) -> {relative path: contents of a file, None for a folder} of all in it."""
+
+    def look(folder):
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+            for path in folder.rglob("*")
+        }
+
+    return look

@@ -49,7 +49,7 @@ def test_whole_file_in_a_bad_place(tmp_path):
 
 def test_whole_file_passes_on_errors_about_other_files(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.txt"):
-        open(tmp_path / "missing")
+        (tmp_path / "missing").read_text()
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")

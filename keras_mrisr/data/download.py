@@ -10,7 +10,7 @@ from pathlib import Path
 from keras_mrisr.data.lgg import find_lgg_root, read_lgg
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_directory, whole_directory
+from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ def download_lgg(destination: str | os.PathLike, overwrite: bool = False) -> Sli
     """
     destination = Path(destination)
     check_new_directory(destination, overwrite)  # Before a long download, not after it.
+    if overwrite:
+        check_only_holds(destination, ("kaggle_3m",))
     by_hand = f"or download {_LGG_PAGE} by hand, unpack it and give that folder"
     try:
         import kagglehub

@@ -163,8 +163,10 @@ def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = Non
         for mask in masks.values()
         if mask not in used
     )
-    _log.info("%s: %d slices of %d patients; %d findings", root, len(ordered), len(slices), len(findings))
-    return SliceDataset(root=root, kind="images", slices=ordered, findings=findings)
+    dataset = SliceDataset(root=root, kind="images", slices=ordered, findings=findings)
+    odd = f"{len(findings)} masks without an image" if findings else "nothing odd"
+    _log.info("%s: %s; %s", root, dataset.extent, odd)
+    return dataset
 
 
 def _image_files(root: Path) -> list[str]:

@@ -160,7 +160,7 @@ def _report(dataset: SliceDataset) -> None:
     odd = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing odd"
     sites = Counter(dataset.sites.values())
     _log.info(
-        "%s: %d slices of %d patients (%s); %s",
-        dataset.root, len(dataset), len(dataset.patients),
+        "%s: %s (%s); %s",
+        dataset.root, dataset.extent,
         ", ".join(f"{site} {count}" for site, count in sorted(sites.items())), odd,
     )  # fmt: skip

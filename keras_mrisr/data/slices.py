@@ -80,6 +80,12 @@ class SliceDataset:
         """The site of every patient, None where unknown; what `split_patients` wants."""
         return dict(sorted({record.patient: record.site for record in self.slices}.items()))
 
+    @property
+    def extent(self) -> str:
+        """How much there is, for a person: "30 slices of 1 patient"."""
+        counts = ((len(self), "slice"), (len(self.patients), "patient"))
+        return " of ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
+
     def by_patient(self) -> dict[str, tuple[SliceRecord, ...]]:
         """The slices of every patient, in order."""
         stacks: dict[str, list[SliceRecord]] = {}

@@ -5,7 +5,7 @@ from keras import ops
 from PIL import Image, ImageFilter
 
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_gaussian_kernel
+from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_box_kernels
 from keras_mrisr.errors import InputError
 
 
@@ -58,16 +58,14 @@ class BlurBicubic(Degradation):
         self.kernel_size = kernel_size
         self.antialias = antialias
         self.round_8bit = round_8bit
-        self._blur = (
-            pillow_gaussian_kernel(self.sigma)
-            if kernel == "pillow"
-            else gaussian_kernel(self.sigma, kernel_size)
-        )
+        pillow = kernel == "pillow"
+        self._blurs = pillow_box_kernels(self.sigma) if pillow else [gaussian_kernel(self.sigma, kernel_size)]
         self._bicubic, self._first = bicubic_kernel(scale, antialias) if scale > 1 else (np.ones(1), 0)
 
     @property
     def smallest_size(self):
-        return max(len(self._blur), len(self._bicubic))
+        blur = 1 + sum(len(kernel) - 1 for kernel in self._blurs)
+        return max(blur, len(self._bicubic))
 
     def get_config(self):
         return {
@@ -81,7 +79,8 @@ class BlurBicubic(Degradation):
     def __call__(self, hr):
         x = ops.convert_to_tensor(hr)
         for axis in (1, 2):
-            x = _blur_axis(x, self._blur, axis)
+            for kernel in self._blurs:
+                x = _blur_axis(x, kernel, axis)
         for axis in (2, 1):
             x = _downsample_axis(x, self._bicubic, self._first, self.scale, axis)
         if self.round_8bit:

@@ -23,31 +23,28 @@ def gaussian_kernel(sigma, size=None):
     return kernel / kernel.sum()
 
 
-def pillow_gaussian_kernel(sigma, passes=3):
-    """The kernel that `PIL.ImageFilter.GaussianBlur(radius=sigma)` applies along each axis.
+def pillow_box_kernels(sigma, passes=3):
+    """The kernels that `PIL.ImageFilter.GaussianBlur(radius=sigma)` applies along each axis, in order.
 
     Pillow approximates the Gaussian by `passes` extended box filters of one fractional radius (Gwosdek
     et al. 2011, "Theoretical foundations of Gaussian convolution by extended box filtering", eq. 10-12).
+    It repeats the edge pixel anew for each, so that near the border they are not one longer filter.
 
     Args:
-        sigma: Standard deviation in pixels (Pillow calls it the radius).
+        sigma: Standard deviation of all passes together in pixels (Pillow calls it the radius).
         passes: Number of box filters; Pillow uses 3.
 
     Returns:
-        Array of odd length, float64, sum 1.
+        List of `passes` equal arrays of odd length, float64, sum 1; empty where sigma is 0.
     """
     if sigma == 0:
-        return np.ones(1)
+        return []
     variance = sigma * sigma / passes
     whole = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
     box = np.ones(2 * whole + 3)
     box[[0, -1]] = part
-    box /= box.sum()
-    kernel = box
-    for _ in range(passes - 1):
-        kernel = np.convolve(kernel, box)
-    return kernel
+    return [box / box.sum()] * passes
 
 
 def bicubic_kernel(scale, antialias=True, a=-0.5):

@@ -17,9 +17,10 @@ from keras_mrisr.evaluation.regions import tissue_mask
 from keras_mrisr.evaluation.scores import REGIONS, ImageScore, channel_groups, choose_cases, score_batch
 from keras_mrisr.evaluation.summary import summarise
 from keras_mrisr.evaluation.tables import report, to_json, write_tables
-from keras_mrisr.files import whole_directory
+from keras_mrisr.files import check_only_holds, whole_directory
 
 SR = "SR"
+FILES = ("metrics.json", "per_image.csv", "per_patient.csv", "figure.png")
 _BATCH = 8  # Enough to fill two cores or a GPU; a batch of 256 x 256 slices needs about 200 MB.
 _SMALLEST = 11  # The window of SSIM.
 _log = logging.getLogger(__name__)
@@ -77,8 +78,10 @@ class Evaluation:
         """Writes metrics.json, per_image.csv, per_patient.csv and figure.png to the folder `out`.
 
         Raises:
-            InputError: `out` exists (and `overwrite` is false) or cannot be written.
+            InputError: `out` exists (and `overwrite` is false), holds something else, or cannot be written.
         """
+        if overwrite:
+            check_only_holds(out, FILES)
         with whole_directory(out, overwrite) as folder:
             self._write(folder)
 
@@ -127,7 +130,7 @@ def evaluate_model(
         ensemble: Average the model over flips and quarter turns.
         methods: Interpolators to compare with.
         figure_cases: Number of patients in the figure; 0 for no figure.
-        overwrite: Replace an existing `out`.
+        overwrite: Replace an existing `out` that holds an evaluation and nothing else.
         progress: Called as progress(done, total) with numbers of slices.
 
     Returns:
@@ -141,6 +144,8 @@ def evaluate_model(
         raise InputError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
     if limit is not None and limit < 1:
         raise InputError(f"limit must be 1 or more slices. Received: limit={limit}")
+    if out is not None and overwrite:
+        check_only_holds(out, FILES)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
         task = _Task(model, scale, degradation, ensemble, methods)

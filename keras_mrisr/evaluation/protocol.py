@@ -78,7 +78,8 @@ class Protocol:
 
     def lines(self):
         """The protocol for a person: a list of short lines without line breaks."""
-        images = f"{self.images} slices of {len(self.patients)} patients"
+        plural = "s" if len(self.patients) != 1 else ""
+        images = f"{self.images} slices of {len(self.patients)} patient{plural}"
         if self.limit is not None:
             images += f" (limit {self.limit}, evenly spread)"
         hr = self.hr

@@ -31,7 +31,10 @@ class SuperResolver:
         Raises:
             InputError: Nothing there, or it is broken.
         """
-        return cls(*load_trained(path))
+        generator, info = load_trained(path)
+        # With XLA, which Keras turns on where there is a GPU, each new image size is compiled for itself.
+        generator.jit_compile = False
+        return cls(generator, info)
 
     def __call__(self, image, ensemble=False):
         """Enlarges one slice or a batch.
@@ -43,6 +46,8 @@ class SuperResolver:
             ensemble: Average the results for the 8 flips and quarter turns: better by about 0.1 dB,
                 8 times as slow (Lim et al. 2017, section 3.4).
 
+        A constant image (all black, say) has nothing to resolve and stays the same constant.
+
         Returns:
             Array of the same number of dimensions and type, H and W times the scale. Integers are
             rounded and clipped to their type.
@@ -51,13 +56,16 @@ class SuperResolver:
             InputError: Wrong number of dimensions or channels, or NaN or infinite values.
         """
         image = np.asarray(image)
-        if image.ndim not in (2, 3, 4):
+        if image.ndim not in (2, 3, 4) or 0 in image.shape:
             raise InputError(f"Expected (H, W), (H, W, C) or (N, H, W, C). Received: shape {image.shape}")
         if image.ndim == 2:
             return self(image[..., np.newaxis], ensemble)[..., 0]
         if image.ndim == 4:
             return np.stack([self(one, ensemble) for one in image])
         self.check_image(image)
+        if image.min() == image.max():
+            height, width, channels = image.shape
+            return np.full((height * self.scale, width * self.scale, channels), image.flat[0])
         normalizer = normalizer_for(image)
         lr = normalizer.normalize(image)
         sr = self._ensemble(lr) if ensemble else self._predict(lr)
@@ -70,7 +78,7 @@ class SuperResolver:
                 f"The model takes {self.channels} channel(s). Received an image of shape {image.shape}: "
                 "use a model that was trained on images like this."
             )
-        if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+        if image.dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float32, np.float64):
             raise InputError(f"Expected uint8, uint16 or float pixels. Received: {image.dtype}")
         if not np.isfinite(image).all():
             raise InputError("The image holds NaN or infinite values: replace them first.")

@@ -5,13 +5,13 @@ import pathlib
 
 from keras_mrisr.data.images import IMAGE_SUFFIXES, read_image, read_image_folder, write_image
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_directory, whole_directory
+from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
 
 log = logging.getLogger(__name__)
 
 
 def upscale_path(source, target, resolver, ensemble=False, overwrite=False, progress=None):
-    """Upscales an image file, or all images in a folder and below.
+    """Upscales an image file, or all images in a folder and below, but for masks (`*_mask.*`).
 
     Bit depth, grey or RGB, range and file format stay those of the input.
 
@@ -21,15 +21,15 @@ def upscale_path(source, target, resolver, ensemble=False, overwrite=False, prog
             in which the names of the source stay the same.
         resolver: A `SuperResolver`.
         ensemble: See `SuperResolver.__call__`.
-        overwrite: Replace a target that exists.
+        overwrite: Replace a target that exists; a folder only if nothing but earlier results is in it.
         progress: Called with the number of files done so far and the number in all.
 
     Returns:
         List of the paths that were written.
 
     Raises:
-        InputError: A bad source file, a target that exists, or one that cannot be written. Nothing is
-            left of a folder that could not be completed.
+        InputError: A bad source file, a target that exists, that is or holds the source, or that cannot
+            be written. Nothing is left of a folder that could not be completed.
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     if not source.exists():
@@ -39,7 +39,10 @@ def upscale_path(source, target, resolver, ensemble=False, overwrite=False, prog
     if target.is_dir():
         target = target / source.name
     if target.suffix.lower() not in IMAGE_SUFFIXES:
-        raise InputError(f"{target} must end in one of {', '.join(IMAGE_SUFFIXES)} for an image.")
+        endings = ", ".join(IMAGE_SUFFIXES)
+        raise InputError(f"{target} is no folder and no image name: make the folder, or end in {endings}.")
+    if target.resolve() == source.resolve():
+        raise InputError(f"{target} is the source itself. Choose another name.")
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists. Choose another name or pass --overwrite.")
     _upscale_file(source, target, resolver, ensemble)
@@ -49,10 +52,20 @@ def upscale_path(source, target, resolver, ensemble=False, overwrite=False, prog
 
 
 def _upscale_folder(source, target, resolver, ensemble, overwrite, progress):
-    check_new_directory(target, overwrite)
     if target.resolve() == source.resolve():
         raise InputError(f"{target} is the source itself. Choose another folder.")
-    names = [record.path.relative_to(source) for record in read_image_folder(source).slices]
+    if source.resolve().is_relative_to(target.resolve()):
+        raise InputError(f"{target} holds the source {source}. Choose another folder.")
+    if target.resolve().is_relative_to(source.resolve()):
+        # Its images would be taken for sources the next time.
+        raise InputError(f"{target} lies in the source {source}. Choose another folder.")
+    check_new_directory(target, overwrite)
+    records = read_image_folder(source).slices
+    names = [record.path.relative_to(source) for record in records]
+    check_only_holds(target, {name.parts[0] for name in names})
+    masks = sum(record.mask is not None for record in records)
+    if masks:
+        log.info("%d masks (*_mask files) are left out", masks)
     for name in names:  # All inputs are good before the long work begins.
         _check_file(source / name, resolver)
     with whole_directory(target, overwrite) as temporary:

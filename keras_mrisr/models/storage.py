@@ -46,9 +46,22 @@ class ModelInfo:
 
     @classmethod
     def from_dict(cls, values):
-        """Makes it from `to_dict()`; keys of later versions are ignored."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{key: value for key, value in values.items() if key in known})
+        """Makes it from `to_dict()`; keys of later versions are ignored.
+
+        Raises:
+            InputError: A key is missing or has a value of another type.
+        """
+        if not isinstance(values, dict):
+            raise InputError(f"it holds no keys and values but {type(values).__name__}")
+        arguments = {}
+        for field in dataclasses.fields(cls):
+            if field.name in values:
+                arguments[field.name] = values[field.name]
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise InputError(f"{field.name} is missing")
+            if type(arguments.get(field.name, field.type())) is not field.type:
+                raise InputError(f"{field.name} must be {field.type.__name__}, not {values[field.name]!r}")
+        return cls(**arguments)
 
 
 def save_trained(directory, generator, info, card):
@@ -79,11 +92,15 @@ def load_info(path):
     directory = path.parent if path.suffix == ".keras" else path
     file = directory / INFO
     if not file.is_file():
-        raise InputError(f"{directory} is no model directory: {INFO} is missing.")
+        raise InputError(
+            f"{directory} is no model directory: {INFO} is missing. Give a folder that mrisr train wrote."
+        )
     try:
         return ModelInfo.from_dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} is not a valid model description: {error}") from error
+    except ValueError as error:  # InputError, and those of broken JSON or UTF-8.
+        raise InputError(
+            f"{file} is no model description: {error}. Copy the model again or retrain."
+        ) from error
 
 
 def load_trained(path):
@@ -107,9 +124,23 @@ def load_trained(path):
         generator = keras.saving.load_model(weights, compile=False)
     except Exception as error:  # Keras raises whatever the broken part of the file raises.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{weights} cannot be loaded: {reason}") from error
-    if generator.input_shape[-1] != info.channels:
         raise InputError(
-            f"{weights} takes {generator.input_shape[-1]} channels, but its {INFO} says {info.channels}."
-        )
+            f"{weights} cannot be loaded ({reason}). Copy the model again or retrain."
+        ) from error
+    _check_shapes(generator, info, weights)
     return generator, info
+
+
+def _check_shapes(generator, info, weights):
+    channels = generator.input_shape[-1]
+    if channels != info.channels:
+        raise InputError(
+            f"{weights} takes {channels} channel(s), but its {INFO} says {info.channels}: the files are of "
+            "two models. Copy the model again or retrain."
+        )
+    output = generator.compute_output_shape((1, 16, 16, channels))
+    if output != (1, 16 * info.scale, 16 * info.scale, channels):
+        raise InputError(
+            f"{weights} makes {output[1:]} of {(16, 16, channels)}, but its {INFO} says scale {info.scale}: "
+            "the files are of two models. Copy the model again or retrain."
+        )

@@ -1,16 +1,20 @@
 import numpy as np
 import pytest
 
-from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_gaussian_kernel
+from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_box_kernels
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0, 3.7])
-def test_pillow_kernel_has_the_variance_of_the_gaussian(sigma):
-    kernel = pillow_gaussian_kernel(sigma)
-    x = np.arange(len(kernel)) - len(kernel) // 2
-    assert kernel.sum() == pytest.approx(1)
-    assert np.array_equal(kernel, kernel[::-1]) or np.allclose(kernel, kernel[::-1], atol=1e-15)
-    assert kernel @ x**2 == pytest.approx(sigma**2)
+def test_pillow_boxes_have_the_variance_of_the_gaussian(sigma):
+    kernels = pillow_box_kernels(sigma)
+    assert len(kernels) == 3
+    variance = 0
+    for kernel in kernels:
+        x = np.arange(len(kernel)) - len(kernel) // 2
+        assert kernel.sum() == pytest.approx(1)
+        np.testing.assert_array_equal(kernel, kernel[::-1])
+        variance += kernel @ x**2
+    assert variance == pytest.approx(sigma**2)
 
 
 def test_gaussian_kernel_by_hand():
@@ -18,9 +22,9 @@ def test_gaussian_kernel_by_hand():
     assert len(gaussian_kernel(1.5)) == 13
 
 
-def test_no_blur_is_the_identity():
-    for kernel in (gaussian_kernel(0), pillow_gaussian_kernel(0)):
-        np.testing.assert_array_equal(kernel, [1.0])
+def test_no_blur():
+    np.testing.assert_array_equal(gaussian_kernel(0), [1.0])
+    assert pillow_box_kernels(0) == []
 
 
 @pytest.mark.parametrize("antialias", [True, False])

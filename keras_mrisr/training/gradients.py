@@ -1,0 +1,94 @@
+"""The one place that takes gradients by hand: for TensorFlow and for PyTorch."""
+
+import keras
+from keras import ops
+
+from keras_mrisr.errors import InputError
+
+
+def gradients(function, *groups):
+    """Gradients of several losses, each with respect to variables of its own, from one forward pass.
+
+    Args:
+        function: Function without arguments that returns (losses, rest): a tuple of as many scalar
+            tensors as there are groups, and anything.
+        *groups: Lists of `keras.Variable`, one a loss.
+
+    Returns:
+        (gradients, rest): a list of gradient lists, zeros where a loss does not depend on a variable,
+        and what the function returned beside the losses.
+    """
+    return _backend()[0](function, groups)
+
+
+def input_gradient(function, x):
+    """The gradient of `sum(function(x))` with respect to `x`, itself differentiable."""
+    return _backend()[1](function, x)
+
+
+def without_gradients():
+    """A context for assignments to variables; PyTorch would track them."""
+    import contextlib
+
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()
+    return contextlib.nullcontext()
+
+
+def _backend():
+    name = keras.backend.backend()
+    if name not in _BACKENDS:
+        raise InputError(
+            f"Adversarial training runs on the backends {' and '.join(_BACKENDS)}. Received: KERAS_BACKEND={name}"
+        )
+    return _BACKENDS[name]
+
+
+def _tensorflow_gradients(function, groups):
+    import tensorflow as tf
+
+    with tf.GradientTape(persistent=True) as tape:
+        losses, rest = function()
+    found = []
+    for loss, variables in zip(losses, groups, strict=True):
+        values = [variable.value for variable in variables]
+        grads = tape.gradient(loss, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        found.append([tf.convert_to_tensor(grad) for grad in grads])
+    return found, rest
+
+
+def _tensorflow_input_gradient(function, x):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = ops.sum(function(x))
+    return tape.gradient(total, x)
+
+
+def _torch_gradients(function, groups):
+    import torch
+
+    losses, rest = function()
+    found = []
+    for loss, variables in zip(losses, groups, strict=True):
+        values = [variable.value for variable in variables]
+        grads = torch.autograd.grad(loss, values, retain_graph=True, allow_unused=True)
+        pairs = zip(grads, values, strict=True)
+        found.append([torch.zeros_like(value) if grad is None else grad for grad, value in pairs])
+    return found, rest
+
+
+def _torch_input_gradient(function, x):
+    import torch
+
+    x = x.detach().requires_grad_(True)
+    return torch.autograd.grad(ops.sum(function(x)), x, create_graph=True)[0]
+
+
+_BACKENDS = {
+    "tensorflow": (_tensorflow_gradients, _tensorflow_input_gradient),
+    "torch": (_torch_gradients, _torch_input_gradient),
+}

@@ -1,0 +1,171 @@
+"""Watches an adversarial training, and takes it back to its last good state when it falls ill."""
+
+import logging
+import math
+
+import keras
+import numpy as np
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.training.gradients import without_gradients
+
+log = logging.getLogger(__name__)
+
+# The order in which a non-finite value is traced: causes before the sums that they end in.
+TRACED = ("pixel", "perceptual", "consistency", "adversarial", "r1", "d_loss", "loss", "d_gradient", "g_gradient")
+
+
+class Ill(Exception):
+    """What is wrong with a training, in one sentence."""
+
+
+def check_finite(logs):
+    """Raises Ill naming the first loss that is not finite.
+
+    Args:
+        logs: Dictionary from name to number, as `SRGAN.train_step` returns.
+    """
+    for name in (*TRACED, *logs):
+        if name in logs and not math.isfinite(logs[name]):
+            raise Ill(f"the value {name!r} became {logs[name]}")
+
+
+def check_discriminator(history, epochs=3, margin=0.02):
+    """Raises Ill when the discriminator has won, or lost, for the last so many epochs.
+
+    Args:
+        history: List of rows with `d_hr` and `d_sr`, the discriminator's mean probabilities.
+        epochs: Number of epochs.
+        margin: Distance from 0 or 1 that counts as certain.
+    """
+    last = [row for row in history if "d_hr" in row][-epochs:]
+    if len(last) < epochs:
+        return
+    if all(row["d_hr"] > 1 - margin and row["d_sr"] < margin for row in last):
+        raise Ill(
+            f"the discriminator has won: for {epochs} epochs D(HR) was above {1 - margin} and D(SR) below {margin}"
+        )
+    if all(row["d_hr"] < margin or row["d_sr"] > 1 - margin for row in last):
+        raise Ill(f"the discriminator has lost: for {epochs} epochs it took every image for the same")
+
+
+def check_generator(logs, start_psnr, drop=3.0, alike=0.1):
+    """Raises Ill when the generator has collapsed.
+
+    Args:
+        logs: Holds `val_psnr` in dB and `val_variety`, the spread of SR images relative to that of HR.
+        start_psnr: Validation PSNR that the generator started from.
+        drop: Loss of PSNR, in dB, that counts as a collapse.
+        alike: Relative spread under which outputs count as alike for different inputs.
+    """
+    if logs["val_psnr"] < start_psnr - drop:
+        raise Ill(f"validation PSNR fell from {start_psnr:.2f} to {logs['val_psnr']:.2f} dB")
+    if logs.get("val_variety", 1.0) < alike:
+        raise Ill("the generator has collapsed: it gives nearly the same image for different inputs")
+
+
+class Guard(keras.callbacks.Callback):
+    """Takes the model back to the last good epoch and halves both rates, a bounded number of times.
+
+    Must stand after `Validation` and before `KeepBest`, so that a sick epoch is never the best one.
+
+    Args:
+        state: The `RunState`; its `rollbacks` counts over restarts.
+        rates: The `Rates` of the run.
+        start_psnr: Validation PSNR that the generator started from, or None to skip that check.
+        most: Rollbacks before the training ends with an explanation.
+        active: False only reports what it finds, as a run of the paper's recipe wants.
+    """
+
+    def __init__(self, state, rates, start_psnr=None, most=3, active=True):
+        super().__init__()
+        self.state = state
+        self.rates = rates
+        self.start_psnr = start_psnr
+        self.most = most
+        self.active = active
+        self._good = None
+
+    def on_train_begin(self, logs=None):
+        self._keep()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        try:
+            check_finite(logs)
+        except Ill as finding:
+            self._heal(finding)
+            for mean in self.model.metrics:
+                mean.reset_state()
+
+    def on_epoch_end(self, epoch, logs=None):
+        try:
+            check_finite(logs)
+            check_discriminator([*self.state.history, logs])
+            if self.start_psnr is not None:
+                check_generator(logs, self.start_psnr)
+        except Ill as finding:
+            self._heal(finding)
+        else:
+            self._keep()
+
+    def _variables(self):
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def _keep(self):
+        self._good = [np.array(keras.ops.convert_to_numpy(variable)) for variable in self._variables()]
+
+    def _heal(self, finding):
+        if not self.active:
+            log.warning("Training is ill: %s. This recipe goes on regardless.", finding)
+            return
+        if self.state.rollbacks >= self.most:
+            raise InputError(
+                f"Training stopped: {finding}, after {self.most} attempts at lower rates. The best model so far is "
+                "kept. Start from a better generator (--init), lower the rates, or raise adversarial.r1_weight."
+            ) from finding
+        self.state.rollbacks += 1
+        log.warning(
+            "Training is ill: %s. Back to the last good state with rates halved (%d of %d).",
+            finding, self.state.rollbacks, self.most,
+        )  # fmt: skip
+        with without_gradients():
+            for variable, value in zip(self._variables(), self._good, strict=True):
+                variable.assign(value)
+        self.rates.apply(self._epoch)
+
+
+class Rates(keras.callbacks.Callback):
+    """Sets both learning rates at the start of each epoch: schedule, and a half for each rollback.
+
+    Rates that are plain variables are saved with the optimizer; a schedule object would forget what
+    the guard did.
+
+    Args:
+        state: The `RunState`.
+        rates: (generator's, discriminator's) rate at the start.
+        epochs: Epochs of the whole run.
+        schedule: "constant" or "cosine" down to a tenth.
+    """
+
+    def __init__(self, state, rates, epochs, schedule="constant"):
+        super().__init__()
+        self.state = state
+        self.rates = rates
+        self.epochs = epochs
+        self.schedule = schedule
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.apply(epoch)
+
+    def apply(self, epoch):
+        """Sets the rates of this epoch."""
+        factor = 0.5**self.state.rollbacks
+        if self.schedule == "cosine":
+            factor *= 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        discriminator, generator = optimizer.optimizers
+        generator.learning_rate = self.rates[0] * factor
+        discriminator.learning_rate = self.rates[1] * factor

@@ -1,0 +1,271 @@
+"""SRGAN as a Keras model: two networks, one `train_step`, one optimizer."""
+
+import keras
+from keras import ops
+
+from keras_mrisr.degrade import get_degradation
+from keras_mrisr.losses import adversarial, consistency
+from keras_mrisr.metrics import psnr
+from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
+from keras_mrisr.training.strategy import replica_count
+
+WEIGHTS = {
+    "pixel": 1.0,
+    "perceptual": 0.0,
+    "adversarial": 1e-3,
+    "consistency": 0.0,
+    "r1": 0.0,
+}
+
+
+@keras.saving.register_keras_serializable("keras_mrisr")
+class SRGAN(keras.Model):
+    """Trains a generator against a discriminator (Ledig et al. 2017, section 2.2, and what steadies it).
+
+    A call of the model runs the moving average of the generator, which is also what `test_step` scores
+    and what should be saved and served. `generator` itself is what the gradients move.
+
+    Compile it with `gan_optimizer(...)`; `fit`, `evaluate`, `save` and `keras.models.load_model` work as
+    for any model. Data are pairs (lr, hr) in [0, 1].
+
+    Args:
+        generator: Functional model, LR to SR.
+        discriminator: Functional model from HR-sized images to logits, one an image or a map.
+        weights: Weight of each loss, over the defaults: "pixel", "perceptual", "adversarial",
+            "consistency", "r1". A weight of 0 leaves the loss out at no cost.
+        pixel: "mean_absolute_error" or "mean_squared_error".
+        perceptual: A `keras.losses.Loss` of (hr, sr), such as `PerceptualLoss`; needed for its weight.
+        adversarial_kind: "bce" (non-saturating), "relativistic" (pairs) or "relativistic_average".
+        degradation: Dictionary for `get_degradation`; needed for the weight of "consistency".
+        average: Momentum of the generator's moving average; 0 makes it a copy.
+        discriminator_steps: Updates of the discriminator for each one of the generator.
+        ramp: Steps over which the adversarial weight grows from 0 to its value.
+        delay: Steps before that, in which the generator trains without it.
+        label_smoothing: Real labels are 1 - label_smoothing, one-sided.
+        instance_noise: Standard deviation of noise on the discriminator's inputs at the start.
+        noise_steps: Steps over which the noise fades to 0.
+        r1_every: Steps between two R1 penalties (Mescheder et al. 2018, eq. 9), each weighted as many
+            times, as in StyleGAN2.
+        seed: Seed of the instance noise.
+    """
+
+    def __init__(
+        self,
+        generator,
+        discriminator,
+        weights=None,
+        pixel="mean_absolute_error",
+        perceptual=None,
+        adversarial_kind="bce",
+        degradation=None,
+        average=0.999,
+        discriminator_steps=1,
+        ramp=0,
+        delay=0,
+        label_smoothing=0.0,
+        instance_noise=0.0,
+        noise_steps=1,
+        r1_every=16,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.generator = generator
+        self.discriminator = discriminator
+        self.average_generator = keras.models.clone_model(generator)
+        self.average_generator.set_weights(generator.get_weights())
+        self.average_generator.trainable = False
+        self.weights_of_losses = {**WEIGHTS, **(weights or {})}
+        self.pixel = pixel
+        self.perceptual = perceptual
+        self.adversarial_kind = adversarial_kind
+        self.degradation = degradation
+        self.average = average
+        self.discriminator_steps = discriminator_steps
+        self.ramp = ramp
+        self.delay = delay
+        self.label_smoothing = label_smoothing
+        self.instance_noise = instance_noise
+        self.noise_steps = noise_steps
+        self.r1_every = r1_every
+        self.seed = seed
+        self._degrade = get_degradation(**degradation) if degradation else None
+        self._noise = keras.random.SeedGenerator(seed)
+        self._means = {name: keras.metrics.Mean(name=name) for name in self._logged()}
+        self.psnr = keras.metrics.Mean(name="psnr")
+        self.built = True
+
+    def call(self, inputs, training=False):
+        return self.average_generator(inputs, training=False)
+
+    @property
+    def metrics(self):
+        return [*self._means.values(), self.psnr]
+
+    def _logged(self):
+        w = self.weights_of_losses
+        losses = [name for name in ("pixel", "perceptual", "consistency", "adversarial", "r1") if w[name]]
+        return [*losses, "loss", "d_loss", "d_hr", "d_sr", "g_gradient", "d_gradient"]
+
+    def _active(self, name):
+        return self.weights_of_losses[name] > 0
+
+    def train_step(self, data):
+        lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
+        both = self.generator.trainable_variables, self.discriminator.trainable_variables
+        for _ in range(self.discriminator_steps - 1):
+            self._update_discriminator(lr, hr)
+        (g_gradients, d_gradients), logs = gradients(lambda: self._losses(lr, hr), *both)
+        with without_gradients():
+            self.optimizer.apply([*g_gradients, *d_gradients], [*both[0], *both[1]])
+            self._update_average()
+            unscaled = 1.0 / self.optimizer.scale_loss(1.0)
+            logs["g_gradient"] = _norm(g_gradients) * unscaled
+            logs["d_gradient"] = _norm(d_gradients) * unscaled
+            for name, mean in self._means.items():
+                mean.update_state(logs[name])
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def test_step(self, data):
+        lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
+        sr = self(lr)
+        self.psnr.update_state(psnr(hr, ops.clip(sr, 0.0, 1.0), data_range=1.0))
+        shown = {"psnr": self.psnr}
+        for name, loss in (("pixel", self._pixel_loss), ("perceptual", self.perceptual)):
+            if self._active(name):
+                self._means[name].update_state(loss(hr, sr))
+                shown[name] = self._means[name]
+        return {name: mean.result() for name, mean in shown.items()}
+
+    def _losses(self, lr, hr):
+        """((generator's loss, discriminator's loss), logs) of one batch, ready for the gradients."""
+        sr = self.generator(lr, training=True)
+        terms = {}
+        if self._active("pixel"):
+            terms["pixel"] = self._pixel_loss(hr, sr)
+        if self._active("perceptual"):
+            terms["perceptual"] = self.perceptual(hr, sr)
+        if self._active("consistency"):
+            terms["consistency"] = consistency.consistency_loss(lr, sr, self._degrade)
+        g_loss = sum(self.weights_of_losses[name] * term for name, term in terms.items())
+        d_loss, d_hr, d_sr = ops.zeros(()), 0.5, 0.5
+        if self._active("adversarial"):
+            real = self.discriminator(self._noisy(hr), training=True)
+            fake = self.discriminator(self._noisy(sr), training=True)
+            terms["adversarial"] = adversarial.generator_loss(real, fake, self.adversarial_kind)
+            g_loss = g_loss + self._ramp_weight() * terms["adversarial"]
+            d_loss = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
+            d_hr, d_sr = ops.mean(ops.sigmoid(real)), ops.mean(ops.sigmoid(fake))
+            if self._active("r1"):
+                terms["r1"] = self._r1(hr)
+                d_loss = d_loss + 0.5 * self.weights_of_losses["r1"] * self.r1_every * terms["r1"]
+        logs = {**terms, "loss": g_loss, "d_loss": d_loss, "d_hr": d_hr, "d_sr": d_sr}
+        share = 1.0 / replica_count()  # Gradients are summed over replicas, and these are means.
+        scale = self.optimizer.scale_loss
+        return (scale(g_loss * share), scale(d_loss * share)), logs
+
+    def _update_discriminator(self, lr, hr):
+        """One step of the discriminator alone."""
+        variables = self.discriminator.trainable_variables
+
+        def loss():
+            sr = ops.stop_gradient(self.generator(lr, training=False))
+            real = self.discriminator(self._noisy(hr), training=True)
+            fake = self.discriminator(self._noisy(sr), training=True)
+            value = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
+            return (value / replica_count(),), None
+
+        (found,), _ = gradients(loss, variables)
+        with without_gradients():
+            discriminator_optimizer(self.optimizer).apply(found, variables)
+
+    def _pixel_loss(self, hr, sr):
+        difference = ops.cast(hr, "float32") - ops.cast(sr, "float32")
+        if self.pixel == "mean_squared_error":
+            return ops.mean(ops.square(difference))
+        return ops.mean(ops.abs(difference))
+
+    def _ramp_weight(self):
+        step = ops.cast(self.optimizer.iterations, "float32") - float(self.delay)
+        if self.ramp:
+            factor = ops.clip((step + 1.0) / float(self.ramp), 0.0, 1.0)
+        else:
+            factor = ops.cast(step >= 0.0, "float32")
+        return self.weights_of_losses["adversarial"] * factor
+
+    def _noisy(self, images):
+        if not self.instance_noise:
+            return images
+        step = ops.cast(self.optimizer.iterations, "float32")
+        deviation = self.instance_noise * ops.maximum(0.0, 1.0 - step / float(self.noise_steps))
+        noise = keras.random.normal(ops.shape(images), dtype=images.dtype, seed=self._noise)
+        return images + ops.cast(deviation, images.dtype) * noise
+
+    def _r1(self, hr):
+        """Mean squared norm of the discriminator's gradient at real images, every `r1_every` steps."""
+
+        def penalty():
+            found = input_gradient(lambda x: self.discriminator(x, training=True), hr)
+            return ops.mean(ops.sum(ops.square(found), axis=(1, 2, 3)))
+
+        if self.r1_every == 1:
+            return penalty()
+        due = ops.equal(ops.mod(self.optimizer.iterations, self.r1_every), 0)
+        return ops.cond(due, penalty, lambda: ops.zeros(()))
+
+    def _update_average(self):
+        step = ops.cast(self.optimizer.iterations, "float32")
+        # An average over the steps so far at first: the start counts for no more than its share.
+        momentum = ops.minimum(self.average, step / (step + 9.0))
+        for mean, value in zip(self.average_generator.weights, self.generator.weights, strict=True):
+            mean.assign(value + ops.cast(momentum, mean.dtype) * (mean - value))
+
+    def get_config(self):
+        config = super().get_config()
+        for key in ("generator", "discriminator", "perceptual"):
+            config[key] = keras.saving.serialize_keras_object(getattr(self, key))
+        config["weights"] = dict(self.weights_of_losses)
+        for key in (
+            "pixel", "adversarial_kind", "degradation", "average", "discriminator_steps", "ramp", "delay",
+            "label_smoothing", "instance_noise", "noise_steps", "r1_every", "seed",
+        ):  # fmt: skip
+            config[key] = getattr(self, key)
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for key in ("generator", "discriminator", "perceptual"):
+            config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
+        return cls(**config)
+
+
+def gan_optimizer(generator_rate=1e-4, discriminator_rate=1e-4, beta_1=0.9, clip_norm=0.0):
+    """One optimizer for both networks: Adam each, with rates of their own.
+
+    Args:
+        generator_rate: Learning rate of the generator, or a schedule.
+        discriminator_rate: Learning rate of the discriminator, or a schedule.
+        beta_1: Of both.
+        clip_norm: Limit on the norm of each network's whole gradient; 0 for none.
+
+    Returns:
+        A `keras.optimizers.MultiOptimizer`.
+    """
+
+    def adam(rate, name):
+        return keras.optimizers.Adam(rate, beta_1=beta_1, global_clipnorm=clip_norm or None, name=name)
+
+    # Every layer of a discriminator is named d_..., and no layer of a generator.
+    by_name = {"d_.*": adam(discriminator_rate, "discriminator_adam")}
+    generator = adam(generator_rate, "generator_adam")
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(generator, by_name))
+
+
+def discriminator_optimizer(optimizer):
+    """The discriminator's optimizer in what `gan_optimizer` made, also under loss scaling."""
+    return getattr(optimizer, "inner_optimizer", optimizer).optimizers[0]
+
+
+def _norm(found):
+    return ops.sqrt(sum(ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in found))

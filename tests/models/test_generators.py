@@ -1,0 +1,166 @@
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_mrisr.degrade import upscale_image
+from keras_mrisr.errors import InputError
+from keras_mrisr.models import GENERATORS, ICNR, build_generator, edsr, srresnet
+
+TINY = {"blocks": 1, "filters": 4}
+SCALES = (2, 3, 4, 8)
+# Each generator with each option that changes its graph.
+VARIANTS = [
+    ("srresnet", {}),
+    ("srresnet", {"batch_norm": False, "global_skip": True}),
+    ("srresnet", {"synchronized": True}),
+    ("edsr", {}),
+    ("edsr", {"global_skip": False, "residual_scaling": 0.1}),
+    ("edsr", {"direct_upsampling": True}),
+    ("edsr", {"direct_upsampling": True, "global_skip": False}),
+]
+every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)
+
+
+def test_every_generator_is_tested():
+    assert {name for name, _ in VARIANTS} == set(GENERATORS)
+
+
+def batch(height, width, channels, seed=0):
+    return np.random.default_rng(seed).random((2, height, width, channels), dtype="float32")
+
+
+def randomize(model, seed=0):
+    """Weights without zeros, so that every path through the network counts."""
+    rng = np.random.default_rng(seed)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(0.0, 0.3, variable.shape))
+    return model
+
+
+def check_generator(tmp_path, name, scale, channels, **options):
+    """The contract of a generator; each model test is a call of this."""
+    model = randomize(build_generator(name, scale, channels, **TINY, **options))
+    assert model.name == name
+    assert model.input_shape == (None, None, None, channels)
+    for height, width in ((8, 8), (5, 7), (1, 3)):
+        y = model(batch(height, width, channels))
+        assert tuple(y.shape) == (2, height * scale, width * scale, channels)
+        assert y.dtype == "float32"
+
+    twin = build_generator(name, scale, channels, **TINY, **options)
+    names = [layer.name for layer in model.layers]
+    assert names == [layer.name for layer in twin.layers], "names must not count up in a process"
+    assert len(set(names)) == len(names)
+    assert [v.path for v in model.variables] == [v.path for v in twin.variables]
+    for layer in model.layers:
+        assert not isinstance(layer, keras.layers.Lambda)
+        counted = layer.name.replace("_", "").rstrip("0123456789")  # conv2d_3, p_re_lu
+        assert counted != type(layer).__name__.lower(), f"{layer.name} was not named"
+
+    x = batch(6, 5, channels)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_array_equal(loaded(x), model(x))
+
+
+@pytest.mark.parametrize(("scale", "channels"), [(2, 1), (3, 3), (4, 5), (8, 1)])
+@every_variant
+def test_contract(tmp_path, name, options, scale, channels):
+    check_generator(tmp_path, name, scale, channels, **options)
+
+
+@every_variant
+def test_float32_output_in_half_precision(tmp_path, name, options):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = randomize(build_generator(name, 2, 1, **TINY, **options))
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert model.get_layer("input_conv").compute_dtype == "bfloat16"
+    y = model(batch(6, 6, 1))
+    assert y.dtype == "float32"
+    # More levels than half precision has: the last convolution really ran in float32.
+    assert np.any(np.asarray(y) != np.asarray(tf.cast(tf.cast(y, "bfloat16"), "float32")))
+    assert all(variable.dtype == "float32" for variable in model.variables if "seed" not in variable.path)
+
+
+@every_variant
+def test_every_variable_learns(name, options):
+    model = randomize(build_generator(name, 4, 2, **TINY, **options))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(batch(6, 6, 2), training=True) - 0.5))
+    gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.path
+        # A bias before batch normalisation is taken out again: its gradient is zero but for rounding.
+        if options.get("batch_norm", name == "srresnet") and re.search(r"_conv\d?/bias", variable.path):
+            continue
+        assert float(tf.reduce_max(tf.abs(gradient))) > 0, variable.path
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(
+    ("name", "options"), [v for v in VARIANTS if v[1].get("global_skip", v[0] == "edsr")]
+)
+def test_untrained_global_skip_is_bicubic(name, options, scale, smooth_image):
+    image = smooth_image(12, 10, 2, "float32")
+    model = build_generator(name, scale, 2, **TINY, **options)
+    y = np.asarray(model(image[np.newaxis]))[0]
+    bicubic = upscale_image(image, scale, "bicubic")
+    inside = slice(2 * scale, -2 * scale)
+    np.testing.assert_allclose(y[inside, inside], bicubic[inside, inside], atol=2e-6)
+    assert np.abs(y - bicubic).max() < 0.2
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_no_checkerboard_at_the_start(direct):
+    model = edsr(2, 1, **TINY, global_skip=False, direct_upsampling=direct)
+    y = np.asarray(model(batch(6, 6, 1)))[0, ..., 0]
+    if direct:
+        blocks = y.reshape(6, 2, 6, 2)
+        np.testing.assert_allclose(blocks - blocks[:, :1, :, :1], 0, atol=1e-6)
+    else:
+        initializer = model.get_layer("upsample1_conv").kernel_initializer
+        assert isinstance(initializer, ICNR)
+
+
+def test_number_of_parameters():
+    # The paper's generator as it is usually quoted (with biases, without the moving statistics).
+    parameters = sum(int(np.prod(v.shape)) for v in srresnet(2, 3).trainable_variables)
+    assert 1.40e6 < parameters < 1.42e6
+
+
+def test_defaults_are_full_size():
+    assert len([layer for layer in edsr().layers if layer.name.endswith("_sum")]) == 18
+    assert edsr().input_shape == srresnet().input_shape == (None, None, None, 3)
+
+
+@pytest.mark.parametrize("builder", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"scale": 5},
+        {"scale": 1},
+        {"scale": 2.0},
+        {"scale": "2"},
+        {"channels": 0},
+        {"blocks": 0},
+        {"filters": 1.5},
+    ],
+    ids=str,
+)
+def test_bad_arguments(builder, arguments):
+    key = next(iter(arguments))
+    with pytest.raises(InputError, match=f"{key} must be .* Received: {key}={arguments[key]!r}"):
+        builder(**{**TINY, **arguments})
+
+
+def test_registry_rejects():
+    with pytest.raises(InputError, match=r"Unknown generator 'unet'\. Known: edsr, srresnet"):
+        build_generator("unet", 2, 1)
+    with pytest.raises(InputError, match=r"Unknown option 'depth' of 'edsr'\. Allowed: blocks, filters"):
+        build_generator("edsr", 2, 1, depth=3)

@@ -1,0 +1,89 @@
+import json
+
+import numpy as np
+import pytest
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.models import build_generator
+from keras_mrisr.models.storage import ModelInfo, load_info, load_trained, save_trained
+
+INFO = ModelInfo(
+    scale=2,
+    channels=1,
+    generator={"name": "edsr", "blocks": 1, "filters": 4},
+    degradation={"name": "paper", "scale": 2},
+    data={"split": {"train": ["a"], "val": ["b"], "test": ["c"]}},
+    metrics={"val_psnr": 30.5},
+    version="1",
+)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    model = build_generator(scale=2, channels=1, **INFO.generator)
+    model.get_layer("output_conv").kernel.assign(np.full((3, 3, 4, 1), 0.1))
+    return model
+
+
+@pytest.fixture
+def saved(tmp_path, generator):
+    save_trained(tmp_path / "model", generator, INFO, "# card")
+    return tmp_path / "model"
+
+
+def test_round_trip(saved, generator):
+    assert sorted(path.name for path in saved.iterdir()) == ["card.md", "generator.keras", "model.json"]
+    x = np.random.default_rng(0).random((1, 7, 6, 1), dtype="float32")
+    for path in (saved, str(saved), saved / "generator.keras"):
+        loaded, info = load_trained(path)
+        assert info == INFO
+        np.testing.assert_array_equal(loaded(x), generator(x))
+    assert load_info(saved) == INFO
+    assert (saved / "card.md").read_text() == "# card"
+
+
+def test_saving_again_replaces(saved, generator):
+    save_trained(saved, generator, ModelInfo.from_dict({**INFO.to_dict(), "version": "2"}), "new")
+    assert load_info(saved).version == "2"
+
+
+def test_keys_of_later_versions_are_ignored(saved):
+    (saved / "model.json").write_text(json.dumps({**INFO.to_dict(), "new_key": 1}))
+    assert load_info(saved) == INFO
+
+
+def test_missing(tmp_path, saved):
+    with pytest.raises(InputError, match=f"No model at {tmp_path / 'nothing'}"):
+        load_trained(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"no model directory: model\.json is missing"):
+        load_trained(tmp_path)
+    (saved / "generator.keras").unlink()
+    with pytest.raises(InputError, match=r"holds no generator\.keras"):
+        load_trained(saved)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"scale": 2}', "3", '{"scale": "two"}'])
+def test_broken_description(saved, content):
+    (saved / "model.json").write_text(content)
+    with pytest.raises(InputError, match=r"model\.json is no model description") as caught:
+        load_trained(saved)
+    assert "\n" not in str(caught.value)
+
+
+def test_broken_weights(saved):
+    content = (saved / "generator.keras").read_bytes()
+    for broken in (b"", b"no zip", content[: len(content) // 2]):
+        (saved / "generator.keras").write_bytes(broken)
+        with pytest.raises(InputError, match=r"generator\.keras cannot be loaded") as caught:
+            load_trained(saved)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"channels": 3}, r"takes 1 channel.* model\.json says 3"), ({"scale": 4}, r"model\.json says scale 4")],
+)
+def test_weights_of_another_model(saved, changed, message):
+    (saved / "model.json").write_text(json.dumps({**INFO.to_dict(), **changed}))
+    with pytest.raises(InputError, match=message):
+        load_trained(saved)
