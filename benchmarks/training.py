@@ -31,7 +31,9 @@ LGG_SLICES = 3929
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", help="folder of slices; random images by default")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--rounds", type=int, default=5)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -67,7 +68,8 @@ def print_rows(columns, rows, title=None):
     """Prints a plain table; the first column is left, the others right aligned."""
     if title:
         say(title)  # A title of the table's own would be broken at the table's width.
-    table = Table()
+    # Ten columns have to fit 80 characters without a cut word.
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1) if console.width >= 100 else 0)
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place else "left")
     for row in rows:
@@ -76,7 +78,10 @@ def print_rows(columns, rows, title=None):
 
 
 def load_tensorflow():
-    """Imports TensorFlow without the lines that its libraries write to stderr when they are loaded."""
+    """Imports TensorFlow without the lines that its libraries write to stderr when they are loaded.
+
+    Its own warnings stay off: they are advice to programmers, such as what to do against retracing.
+    """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as chatter:
         stderr = os.dup(2)
@@ -90,6 +95,7 @@ def load_tensorflow():
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 class _LogHandler(logging.Handler):

@@ -123,8 +123,13 @@ class PatchDataset(keras.utils.PyDataset):
         self.augment = augment
         self.candidates = candidates
         self.seed = seed
+        self.start(epoch, first_step)
+
+    def start(self, epoch, first_step=0):
+        """Goes to a place in the run: the next batches are those of `epoch` from `first_step` on."""
         self.epoch = epoch
         self.first_step = first_step
+        self._begun = False
 
     def __len__(self):
         return self.steps - self.first_step
@@ -135,9 +140,13 @@ class PatchDataset(keras.utils.PyDataset):
         samples = [self._sample(self.pairs[i], rng) for i in chosen]
         return tuple(np.stack(part) for part in zip(*samples, strict=True))
 
+    def on_epoch_begin(self):
+        self._begun = True
+
     def on_epoch_end(self):
-        self.epoch += 1
-        self.first_step = 0
+        # Keras 3.15 also ends an epoch before the first one.
+        if self._begun:
+            self.start(self.epoch + 1)
 
     def _sample(self, pair, rng):
         if self.patch_size is None:

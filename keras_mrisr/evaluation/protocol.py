@@ -78,8 +78,8 @@ class Protocol:
 
     def lines(self):
         """The protocol for a person: a list of short lines without line breaks."""
-        plural = "s" if len(self.patients) != 1 else ""
-        images = f"{self.images} slices of {len(self.patients)} patient{plural}"
+        counts = ((self.images, "slice"), (len(self.patients), "patient"))
+        images = " of ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
         if self.limit is not None:
             images += f" (limit {self.limit}, evenly spread)"
         hr = self.hr

@@ -61,8 +61,7 @@ def ssim_map(hr, sr, data_range):
     hr, sr = as_pair(hr, sr)
     if any(size is not None and size < WINDOW for size in hr.shape[1:3]):
         raise InputError(
-            f"SSIM needs images of at least {WINDOW}x{WINDOW} pixels. "
-            f"Received: {hr.shape[1]}x{hr.shape[2]}"
+            f"SSIM needs images of at least {WINDOW}x{WINDOW} pixels. Received: {hr.shape[1]}x{hr.shape[2]}"
         )
     c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2
     mean_hr, mean_sr = _window_mean(hr), _window_mean(sr)

@@ -31,6 +31,26 @@ def diverged(what, value, place):
     )
 
 
+class StartEpoch(keras.callbacks.Callback):
+    """Puts the patches at the run's own place before each epoch.
+
+    What Keras tells a dataset of epochs is not enough to go on with the very batches that come next:
+    under a distribution strategy it begins and ends one just to build the model.
+
+    Args:
+        patches: The `PatchDataset`.
+        state: The `RunState`.
+    """
+
+    def __init__(self, patches, state):
+        super().__init__()
+        self.patches = patches
+        self.state = state
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.patches.start(epoch, self.state.step)
+
+
 class Validation(keras.callbacks.Callback):
     """Scores a float32 copy of the generator on whole slices of unseen patients after each epoch.
 

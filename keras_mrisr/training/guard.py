@@ -12,7 +12,17 @@ from keras_mrisr.training.gradients import without_gradients
 log = logging.getLogger(__name__)
 
 # The order in which a non-finite value is traced: causes before the sums that they end in.
-TRACED = ("pixel", "perceptual", "consistency", "adversarial", "r1", "d_loss", "loss", "d_gradient", "g_gradient")
+TRACED = (
+    "pixel",
+    "perceptual",
+    "consistency",
+    "adversarial",
+    "r1",
+    "d_loss",
+    "loss",
+    "d_gradient",
+    "g_gradient",
+)
 
 
 class Ill(Exception):

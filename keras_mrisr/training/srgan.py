@@ -111,11 +111,11 @@ class SRGAN(keras.Model):
         return self.weights_of_losses[name] > 0
 
     def train_step(self, data):
-        lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
+        lr, hr = _pair(data)
         both = self.generator.trainable_variables, self.discriminator.trainable_variables
         for _ in range(self.discriminator_steps - 1):
             self._update_discriminator(lr, hr)
-        (g_gradients, d_gradients), logs = gradients(lambda: self._losses(lr, hr), *both)
+        (g_gradients, d_gradients), logs = gradients(lambda: self._both_losses(lr, hr), *both)
         with without_gradients():
             self.optimizer.apply([*g_gradients, *d_gradients], [*both[0], *both[1]])
             self._update_average()
@@ -127,7 +127,7 @@ class SRGAN(keras.Model):
         return {name: mean.result() for name, mean in self._means.items()}
 
     def test_step(self, data):
-        lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
+        lr, hr = _pair(data)
         sr = self(lr)
         self.psnr.update_state(psnr(hr, ops.clip(sr, 0.0, 1.0), data_range=1.0))
         shown = {"psnr": self.psnr}
@@ -137,7 +137,7 @@ class SRGAN(keras.Model):
                 shown[name] = self._means[name]
         return {name: mean.result() for name, mean in shown.items()}
 
-    def _losses(self, lr, hr):
+    def _both_losses(self, lr, hr):
         """((generator's loss, discriminator's loss), logs) of one batch, ready for the gradients."""
         sr = self.generator(lr, training=True)
         terms = {}
@@ -265,6 +265,12 @@ def gan_optimizer(generator_rate=1e-4, discriminator_rate=1e-4, beta_1=0.9, clip
 def discriminator_optimizer(optimizer):
     """The discriminator's optimizer in what `gan_optimizer` made, also under loss scaling."""
     return getattr(optimizer, "inner_optimizer", optimizer).optimizers[0]
+
+
+def _pair(data):
+    lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
+    # PyTorch's trainer hands on the arrays as they are.
+    return ops.convert_to_tensor(lr), ops.convert_to_tensor(hr)
 
 
 def _norm(found):

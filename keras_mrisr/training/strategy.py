@@ -1,6 +1,7 @@
 """Which devices a run uses, and in which precision."""
 
 import contextlib
+import functools
 
 import keras
 
@@ -29,13 +30,23 @@ def strategy_scope(name, batch_size):
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    strategy = _mirrored(tuple(device.name for device in devices))
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         raise InputError(
             f"training.batch_size must be a multiple of the {replicas} replicas. Received: {batch_size}"
         )
     return strategy.scope()
+
+
+@functools.cache
+def _mirrored(devices):
+    """The strategy of these devices, one in a process: a second one reuses the first one's keys for its
+    collective operations, and fails at "Shape mismatch in the collective instance".
+    """
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(list(devices))
 
 
 def replica_count():

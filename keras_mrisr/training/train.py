@@ -68,7 +68,7 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None):
     channels = train_pairs[0].hr.shape[-1]
     validation = _evenly(dataset.select(split.val), config.training.validation_slices)
     validation_pairs = load_pairs(validation, degradation, channels)
-    patches = _patches(config, train_pairs, state)
+    patches = _patches(config, train_pairs)
 
     with strategy_scope(config.training.strategy, config.training.batch_size):
         model = compiled_generator(config, channels)
@@ -94,7 +94,7 @@ def _evenly(dataset, count):
     return dataclasses.replace(dataset, slices=tuple(dataset.slices[i] for i in index))
 
 
-def _patches(config, pairs, state):
+def _patches(config, pairs):
     training = config.training
     return PatchDataset(
         pairs,
@@ -105,8 +105,6 @@ def _patches(config, pairs, state):
         augment=training.augment,
         candidates=training.candidates,
         seed=training.seed,
-        epoch=state.epoch,
-        first_step=state.step,
     )
 
 
@@ -164,6 +162,7 @@ def _fit(config, out, state, model, generator, patches, validation_pairs, info, 
     keep_best = cb.KeepBest(state, save_best, config.training.early_stopping)
     # The order matters: scores first, the backup with everybody's findings last.
     chain = [
+        cb.StartEpoch(patches, state),
         cb.Validation(generator, validation_pairs),
         keep_best,
         cb.SaveLast(save_last),
@@ -176,6 +175,7 @@ def _fit(config, out, state, model, generator, patches, validation_pairs, info, 
     started = time.monotonic()
 
     def fit(epochs):
+        patches.start(state.epoch, state.step)  # Keras asks for the number of batches before the epoch.
         model.fit(
             patches, initial_epoch=state.epoch, epochs=epochs, callbacks=chain, shuffle=False, verbose=0
         )

@@ -133,6 +133,7 @@ def test_same_seed_same_batches(pairs):
     assert not same(one[0], one[1])
     assert not same(one[0], dataset(seed=6)[0])
     first = list(one)
+    one.on_epoch_begin()
     one.on_epoch_end()
     assert not any(same(a, b) for a, b in zip(first, one, strict=True))
     assert same(one[2], dataset(seed=5, epoch=1)[2])
@@ -144,8 +145,9 @@ def test_the_rest_of_a_stopped_epoch(pairs):
     rest = PatchDataset(pairs, 2, epoch=2, first_step=3, **options)
     assert (len(whole), len(rest)) == (5, 2)
     assert same(rest[0], whole[3]) and same(rest[1], whole[4])
-    whole.on_epoch_end()
-    rest.on_epoch_end()
+    for dataset in (whole, rest):
+        dataset.on_epoch_begin()
+        dataset.on_epoch_end()
     assert len(rest) == 5
     assert all(same(a, b) for a, b in zip(rest, whole, strict=True))
 

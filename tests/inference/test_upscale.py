@@ -78,7 +78,9 @@ def test_folder_to_folder(folder, tmp_path):
     names = ["a/1.png", "b/1.png", "b/deep/2.tif"]
     assert written == [tmp_path / "x/out" / name for name in names]
     for name in names:
-        np.testing.assert_array_equal(read_image(tmp_path / "x/out" / name), nearest(read_image(folder / name)))
+        np.testing.assert_array_equal(
+            read_image(tmp_path / "x/out" / name), nearest(read_image(folder / name))
+        )
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -94,7 +96,11 @@ def test_overwrite(folder, tmp_path, listing):
     out = tmp_path / "out"
     upscale_path(folder, out, resolver())
     before = listing(tmp_path)
-    for source, target in ((folder, out), (folder / "a/1.png", out / "a/1.png"), (folder / "a/1.png", out / "a")):
+    for source, target in (
+        (folder, out),
+        (folder / "a/1.png", out / "a/1.png"),
+        (folder / "a/1.png", out / "a"),
+    ):
         with pytest.raises(InputError, match=r"exists.*--overwrite"):
             upscale_path(source, target, resolver())
     assert listing(tmp_path) == before

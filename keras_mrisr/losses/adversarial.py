@@ -1,0 +1,122 @@
+"""Adversarial losses on logits; stable at any size of them, since each is a softplus.
+
+`real` and `fake` are the discriminator's logits of HR and SR patches: (N, 1) or maps (N, h, w, 1).
+Every loss is a scalar, the mean over all logits of the batch at hand.
+"""
+
+from keras import ops
+
+from keras_mrisr.errors import InputError
+
+KINDS = ("bce", "relativistic", "relativistic_average")
+
+
+def discriminator_loss(real, fake, kind="bce", label_smoothing=0.0):
+    """What the discriminator minimises.
+
+    "bce": -log D(HR) - log(1 - D(SR)), eq. 2 of Ledig et al. 2017, with D = sigmoid(logit).
+    "relativistic": -log sigmoid(real - fake) of each pair (Huang et al. 2024, "The GAN is dead", eq. 2).
+    "relativistic_average": each logit against the mean of the other kind (Jolicoeur-Martineau 2018,
+    as in eq. 1 of ESRGAN, Wang et al. 2018). The mean is over the batch of one replica.
+
+    Args:
+        real: Logits of HR patches.
+        fake: Logits of SR patches; for the relativistic pairs each of the patch in the same place.
+        kind: One of `KINDS`.
+        label_smoothing: The target of real patches is 1 - label_smoothing, that of fakes stays 0
+            (Salimans et al. 2016, section 3.4). Only for "bce".
+
+    Returns:
+        Scalar tensor, float32.
+
+    Raises:
+        InputError: Unknown kind, smoothing out of [0, 1) or not for this kind, shapes that don't pair.
+    """
+    real, fake = _logits(real, fake, kind)
+    if not 0 <= label_smoothing < 1 or (label_smoothing and kind != "bce"):
+        raise InputError(
+            "label_smoothing must be in [0, 1), and 0 unless the kind is 'bce'. "
+            f"Received: label_smoothing={label_smoothing!r}, kind={kind!r}"
+        )
+    if kind == "bce":
+        # -(1 - s) log D - s log(1 - D) = softplus(-x) + s * x
+        on_real = ops.softplus(-real) + label_smoothing * real
+        return ops.mean(on_real) + ops.mean(ops.softplus(fake))
+    if kind == "relativistic":
+        return ops.mean(ops.softplus(fake - real))
+    return _average(real, fake)
+
+
+def generator_loss(real, fake, kind="bce"):
+    """What the generator minimises: the non-saturating counterpart of `discriminator_loss`.
+
+    "bce": -log D(SR), eq. 6 of Ledig et al. 2017; `real` is not used and may be None.
+    "relativistic", "relativistic_average": the discriminator's loss with both sides exchanged.
+
+    Args:
+        real: Logits of HR patches.
+        fake: Logits of SR patches.
+        kind: One of `KINDS`.
+
+    Returns:
+        Scalar tensor, float32.
+
+    Raises:
+        InputError: Unknown kind, or shapes that don't pair.
+    """
+    if kind == "bce":
+        return ops.mean(ops.softplus(-ops.cast(fake, "float32")))
+    real, fake = _logits(real, fake, kind)
+    if kind == "relativistic":
+        return ops.mean(ops.softplus(real - fake))
+    return _average(fake, real)
+
+
+def r1_penalty_from_gradients(gradients):
+    """R1: the mean over the batch of |gradient|^2 (Mescheder et al. 2018, eq. 9, without gamma / 2).
+
+    Args:
+        gradients: (N, H, W, C): for each real image the gradient of its logit with respect to it. For a
+            map of logits that of their mean keeps gamma's meaning; their sum does not.
+
+    Returns:
+        Scalar tensor, float32; the caller multiplies by gamma / 2.
+    """
+    gradients = ops.cast(gradients, "float32")
+    return ops.mean(ops.sum(ops.square(gradients), axis=tuple(range(1, len(gradients.shape)))))
+
+
+def probability(logits):
+    """For reports: the discriminator's probability that each image is a real one.
+
+    Args:
+        logits: (N, 1) or (N, h, w, 1).
+
+    Returns:
+        Tensor (N,) in [0, 1]: the sigmoid, averaged over a map.
+    """
+    chances = ops.sigmoid(ops.cast(logits, "float32"))
+    return ops.mean(chances, axis=tuple(range(1, len(chances.shape))))
+
+
+def _average(up, down):
+    """-log sigmoid(up - mean(down)) - log sigmoid(mean(up) - down)"""
+    return ops.mean(ops.softplus(ops.mean(down) - up)) + ops.mean(ops.softplus(down - ops.mean(up)))
+
+
+def _logits(real, fake, kind):
+    if kind not in KINDS:
+        raise InputError(f"Unknown adversarial loss {kind!r}. Known: {', '.join(KINDS)}.")
+    real, fake = ops.cast(real, "float32"), ops.cast(fake, "float32")
+    # Otherwise (N, 1) and (N,) would broadcast to all pairs.
+    if kind == "relativistic" and not _pairs(real.shape, fake.shape):
+        raise InputError(
+            "Relativistic pairs need logits of one shape. "
+            f"Received: real={tuple(real.shape)}, fake={tuple(fake.shape)}"
+        )
+    return real, fake
+
+
+def _pairs(one, other):
+    # A dimension that is only known at run time (None) fits everything.
+    return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other, strict=True))

@@ -1,0 +1,63 @@
+"""Whether a reconstruction, degraded again, gives back the slice it was made from."""
+
+import keras
+from keras import ops
+
+from keras_mrisr.degrade import Degradation, get_degradation
+from keras_mrisr.errors import InputError
+
+
+def consistency_loss(lr, sr, degradation):
+    """Mean |degrade(SR) - LR|, in intensity.
+
+    L1 and not MSE: the goal, an error below one grey level of 255, has a square of 1.5e-5, whose
+    gradient would vanish before it is reached.
+
+    Args:
+        lr: What the generator was given, (N, h, w, C) in [0, 1].
+        sr: What it made, (N, h * scale, w * scale, C).
+        degradation: Callable from HR to LR: a `Degradation`.
+
+    Returns:
+        Scalar tensor, the mean over the batch, float32.
+
+    Raises:
+        InputError: The degraded reconstruction has another shape than `lr`.
+    """
+    return ops.mean(consistency_error(lr, sr, degradation))
+
+
+def consistency_error(lr, sr, degradation):
+    """`consistency_loss` of every image: tensor (N,)."""
+    lr, sr = ops.cast(lr, "float32"), ops.cast(sr, "float32")
+    again = degradation(sr)
+    if any(None not in (a, b) and a != b for a, b in zip(again.shape, lr.shape, strict=True)):
+        raise InputError(
+            "The degraded reconstruction and LR differ in shape: is the degradation of another scale? "
+            f"Received: degraded={tuple(again.shape)}, lr={tuple(lr.shape)}"
+        )
+    return ops.mean(ops.abs(again - lr), axis=(1, 2, 3))
+
+
+@keras.saving.register_keras_serializable("keras_mrisr")
+class ConsistencyLoss(keras.losses.Loss):
+    """`consistency_error` as a loss of (LR, SR): the true value is what the generator was given.
+
+    Args:
+        degradation: A `Degradation`, or its `to_dict()`.
+        name: Name of the loss.
+        reduction: As in `keras.losses.Loss`.
+        dtype: As in `keras.losses.Loss`.
+    """
+
+    def __init__(self, degradation, name="consistency", reduction="sum_over_batch_size", dtype="float32"):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        is_object = isinstance(degradation, Degradation)
+        self.degradation = degradation if is_object else get_degradation(**degradation)
+
+    def call(self, y_true, y_pred):
+        """Error of every image, shape (N,)."""
+        return consistency_error(y_true, y_pred, self.degradation)
+
+    def get_config(self):
+        return {**super().get_config(), "degradation": self.degradation.to_dict()}

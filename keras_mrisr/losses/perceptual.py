@@ -1,0 +1,96 @@
+"""Distance between the features of two images."""
+
+import keras
+from keras import ops
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.models.features import FeatureNetwork, build_features
+
+
+def feature_loss(features_hr, features_sr, weights=None):
+    """Weighted sum over layers of the mean squared difference (Ledig et al. 2017, eq. 5).
+
+    The features of `FeatureNetwork` are divided by 12.75 already: about 0.006 on this.
+
+    Args:
+        features_hr: List of tensors (N, h, w, F), one a layer. No gradient flows into them.
+        features_sr: The same of the reconstructions.
+        weights: One factor a layer; None for ones.
+
+    Returns:
+        Scalar tensor, the mean over the batch.
+
+    Raises:
+        InputError: Lists of different lengths.
+    """
+    return ops.mean(_per_image(features_hr, features_sr, weights))
+
+
+def feature_distance(hr, sr, network):
+    """`feature_loss` of every image, for evaluation and the choice of checkpoints.
+
+    Args:
+        hr: Originals (N, H, W, C), nominally in [0, 1].
+        sr: Reconstructions, same shape.
+        network: A `FeatureNetwork`.
+
+    Returns:
+        Tensor (N,), 0 for equal images.
+    """
+    return _per_image(network(hr), network(sr), network.layer_weights)
+
+
+@keras.saving.register_keras_serializable("keras_mrisr")
+class PerceptualLoss(keras.losses.Loss):
+    """`feature_distance` as a loss; gradients flow into the reconstruction only.
+
+    The network is not tracked by a model that holds this loss, so checkpoints don't carry it; it is
+    built anew, from the same weights, when the loss is loaded.
+
+    Args:
+        network: A `FeatureNetwork`, or the name of one, which `build_features` then builds with the
+            other arguments.
+        layers: See `build_features`.
+        weights: See `build_features`.
+        before_activation: See `build_features`.
+        channel_mapping: See `build_features`.
+        name: Name of the loss.
+        reduction: As in `keras.losses.Loss`.
+        dtype: As in `keras.losses.Loss`; features are float32 anyway.
+    """
+
+    def __init__(
+        self,
+        network="vgg19",
+        layers=None,
+        weights="imagenet",
+        before_activation=False,
+        channel_mapping="auto",
+        name="perceptual",
+        reduction="sum_over_batch_size",
+        dtype="float32",
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if not isinstance(network, FeatureNetwork):
+            network = build_features(network, layers, weights, before_activation, channel_mapping)
+        self.network = network
+
+    def call(self, y_true, y_pred):
+        """Distance of every image, shape (N,), between originals and reconstructions (N, H, W, C)."""
+        return feature_distance(y_true, y_pred, self.network)
+
+    def get_config(self):
+        return {**super().get_config(), **self.network.get_config()}
+
+
+def _per_image(features_hr, features_sr, weights):
+    weights = [1.0] * len(features_hr) if weights is None else weights
+    if not len(features_hr) == len(features_sr) == len(weights):
+        raise InputError(
+            "As many features of HR as of SR and weights are needed. "
+            f"Received: {len(features_hr)}, {len(features_sr)} and {len(weights)}"
+        )
+    total = 0.0
+    for hr, sr, weight in zip(features_hr, features_sr, weights, strict=True):
+        total += weight * ops.mean(ops.square(ops.stop_gradient(hr) - sr), axis=(1, 2, 3))
+    return total

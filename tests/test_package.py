@@ -1,0 +1,67 @@
+import pathlib
+import re
+import runpy
+
+import pytest
+import setuptools
+
+import keras_mrisr
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def arguments():
+    """What setup.py gives to `setup`."""
+    found = {}
+    patch = pytest.MonkeyPatch()
+    with patch.context() as context:
+        context.chdir(ROOT)
+        context.setattr(setuptools, "setup", found.update)
+        runpy.run_path("setup.py")
+    return found
+
+
+@pytest.mark.parametrize("name", keras_mrisr.__all__)
+def test_public_names(name):
+    assert getattr(keras_mrisr, name) is not None
+    assert name in dir(keras_mrisr)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="has no attribute 'srresnot'"):
+        keras_mrisr.srresnot  # noqa: B018
+
+
+def test_version(arguments):
+    assert arguments["version"] == keras_mrisr.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", keras_mrisr.__version__)
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).group(1)
+    assert newest.strip("[]") in (keras_mrisr.__version__, "Unreleased")
+
+
+def test_extras(arguments):
+    extras = arguments["extras_require"]
+    assert set(extras) == {"demo", "dicom", "tuning", "export", "lgg", "dev", "all"}
+    optional = {
+        requirement for name in ("demo", "dicom", "tuning", "export", "lgg") for requirement in extras[name]
+    }
+    assert set(extras["all"]) == optional
+    assert set(extras["demo"]) <= set(extras["dev"])
+
+
+def test_every_module_is_packaged(arguments):
+    folders = {path.parent for path in (ROOT / "keras_mrisr").rglob("*.py")}
+    expected = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(arguments["packages"]) == expected | {"keras_mrisr.tuning", "keras_mrisr.export"}
+    for package, folder in arguments["package_dir"].items():
+        assert package in arguments["packages"]
+        assert (ROOT / folder / "__init__.py").is_file()
+
+
+def test_console_command(arguments):
+    [entry] = arguments["entry_points"]["console_scripts"]
+    name, _, target = entry.partition("=")
+    module, _, function = target.partition(":")
+    assert name == "mrisr"
+    assert callable(getattr(__import__(module, fromlist=[function]), function))

@@ -1,0 +1,71 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import keras_mrisr
+from keras_mrisr.config import write_config
+from keras_mrisr.training.strategy import dtype_policy, replica_count, strategy_scope
+
+PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, tiny):
+    """What `two_replicas.py` measured."""
+    folder = tmp_path_factory.mktemp("mirrored")
+    write_config(tiny(), folder / "config.yaml")
+    process = subprocess.run(
+        [sys.executable, pathlib.Path(__file__).with_name("two_replicas.py"), folder / "config.yaml", folder],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+def test_two_replicas_take_the_same_step_as_one(results):
+    assert results["replicas"] == 2
+    one, two = results["loss"]
+    assert two == pytest.approx(one, rel=1e-4)
+    # Adam hides a gradient that is twice too large in its weights, but not in its moments.
+    difference, largest = results["momentum"]
+    assert difference < 1e-3 * largest
+
+
+def test_batch_statistics_are_those_of_the_whole_batch(results):
+    for part in ("moving_mean", "moving_variance"):
+        difference, largest = results[part]
+        assert difference < 1e-5 * largest
+
+
+def test_clip_norm_limits_the_whole_gradient(results):
+    assert 0.5e-3 < results["norm"] < 1.001e-3
+
+
+def test_a_stopped_run_goes_on(results):
+    assert results["interrupted"]
+    assert results["resumed"][0] < 1e-6
+
+
+def test_batch_must_be_shared_out_evenly(results):
+    assert results["odd batch"] == "training.batch_size must be a multiple of the 2 replicas. Received: 3"
+    assert not results["odd folder"]
+
+
+def test_without_a_strategy():
+    with strategy_scope("none", 3):
+        assert replica_count() == 1
+
+
+def test_policy_is_put_back():
+    policy = keras.config.dtype_policy()
+    with pytest.raises(RuntimeError), dtype_policy("mixed_bfloat16"):
+        assert keras.config.dtype_policy().compute_dtype == "bfloat16"
+        raise RuntimeError
+    assert keras.config.dtype_policy() == policy
