@@ -69,9 +69,8 @@ def main():
     print(f"{'':34}{'patches/s':>10}{'of limit':>10}{'of train_on_batch':>19}")
     bare = rates["train_on_batch, one fixed batch"]
     for name, values in rates.items():
-        print(
-            f"{name:34}{statistics.median(values):10.2f}{_ratio(values, limit):10.2f}{_ratio(values, bare):19.2f}"
-        )
+        ratios = f"{_ratio(values, limit):10.2f}{_ratio(values, bare):19.2f}"
+        print(f"{name:34}{statistics.median(values):10.2f}{ratios}")
 
 
 def _load(root):

@@ -21,7 +21,7 @@ _NAMES = {
     "get_degradation": "degrade",
     "load_pairs": "data.pipeline",
     "load_trained": "models.storage",
-    "preset_config": "config",
+    "preset_config": "presets",
     "read_config": "config",
     "read_dataset": "data",
     "read_image": "data",

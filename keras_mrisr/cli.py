@@ -173,6 +173,13 @@ def _add_train(commands, common):
     train.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
     train.add_argument("--scale", type=int, help="2, 3, 4 or 8 (default: 2)")
     train.add_argument("--preset", help="compact (CPU), full (GPU, the default) or paper")
+    train.add_argument(
+        "--adversarial",
+        metavar="PRESET",
+        nargs="?",
+        const="stable",
+        help="train on against a discriminator: stable (the default) or paper",
+    )
     train.add_argument("--config", metavar="YAML", help="config file, over the preset")
     train.add_argument("--degradation", help="paper or bicubic")
     train.add_argument("--generator", help="srresnet or edsr")
@@ -211,9 +218,11 @@ _TRAIN_KEYS = {
 
 
 def _train_config(options):
-    from keras_mrisr import config
+    from keras_mrisr import config, presets
 
-    base = config.preset_config(options.preset or config.DEFAULT_PRESET)
+    base = presets.preset_config(options.preset or presets.DEFAULT_PRESET)
+    if options.adversarial:
+        base = presets.adversarial_config(base, options.adversarial)
     if options.config:
         base = config.read_config(options.config, base)
     given = {key: getattr(options, name) for name, key in _TRAIN_KEYS.items()}

@@ -1,4 +1,4 @@
-"""The configuration of a training run: frozen dataclasses, YAML round trip, presets."""
+"""The configuration of a training run: frozen dataclasses and their YAML round trip."""
 
 import dataclasses
 import difflib
@@ -11,6 +11,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.files import write_text
 
 SCALES = (2, 3, 4, 8)
+ADVERSARIAL_LOSSES = ("bce", "relativistic", "relativistic_average")
 LOSSES = ("mean_squared_error", "mean_absolute_error")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -103,6 +104,81 @@ class TrainingConfig:
         _one_of("training.strategy", self.strategy, STRATEGIES)
 
 
+@dataclasses.dataclass(frozen=True)
+class AdversarialConfig:
+    """How the generator is trained further against a discriminator; see `training.SRGAN`.
+
+    `training.epochs`, `batch_size` and so on are then those of the adversarial stage, and
+    `training.learning_rate` is the generator's. Without `training.init`, a first stage trains the
+    generator alone and hands its weights over.
+
+    Attributes:
+        on: Train adversarially.
+        pretraining: Keys of `training` for the first stage that differ; empty for no first stage.
+        discriminator: Name and options for `build_discriminator`.
+        kind: "bce" (the paper), "relativistic" or "relativistic_average".
+        discriminator_rate: Learning rate of the discriminator's Adam.
+        discriminator_steps: Updates of the discriminator for each one of the generator.
+        pixel_weight: Of `training.loss`.
+        perceptual_weight: Of the distance between features; 0 needs no feature network.
+        adversarial_weight: Of the adversarial loss, after the ramp.
+        consistency_weight: Of the distance between the degraded SR and LR.
+        r1_weight: Of the R1 penalty on the discriminator.
+        r1_every: Steps between two penalties.
+        features: Arguments for `build_features`; also measures `val_features`.
+        average: Momentum of the generator's moving average, which is validated and saved.
+        delay: Steps before the adversarial loss begins.
+        ramp: Steps over which it then grows to its weight.
+        label_smoothing: Real labels are 1 - label_smoothing.
+        instance_noise: Standard deviation of noise on the discriminator's inputs, at the start.
+        noise_steps: Steps over which that fades.
+        rollbacks: Times that an ill training goes back and halves its rates before it ends; 0 only
+            reports.
+        perception: Weight of the gain in features (dB) beside that in PSNR (dB) when the best
+            checkpoint is chosen.
+    """
+
+    on: bool = False
+    pretraining: dict = dataclasses.field(default_factory=dict)
+    discriminator: dict = dataclasses.field(default_factory=lambda: {"name": "srgan"})
+    kind: str = "bce"
+    discriminator_rate: float = 1e-4
+    discriminator_steps: int = 1
+    pixel_weight: float = 1.0
+    perceptual_weight: float = 0.0
+    adversarial_weight: float = 1e-3
+    consistency_weight: float = 0.0
+    r1_weight: float = 0.0
+    r1_every: int = 16
+    features: dict = dataclasses.field(default_factory=lambda: {"network": "vgg19", "weights": "imagenet"})
+    average: float = 0.999
+    delay: int = 0
+    ramp: int = 0
+    label_smoothing: float = 0.0
+    instance_noise: float = 0.0
+    noise_steps: int = 1
+    rollbacks: int = 3
+    perception: float = 2.0
+
+    def __post_init__(self):
+        _set_types(self, "adversarial.")
+        _one_of("adversarial.kind", self.kind, ADVERSARIAL_LOSSES)
+        if "name" not in self.discriminator:
+            raise InputError("adversarial.discriminator.name is missing.")
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type in (int, float):
+                least = 1 if field.name in ("discriminator_steps", "r1_every", "noise_steps") else 0
+                _check(least <= value < math.inf, f"adversarial.{field.name}", value, f"{least} or more")
+        _check(self.average < 1, "adversarial.average", self.average, "less than 1")
+        _check(
+            self.label_smoothing < 0.5, "adversarial.label_smoothing", self.label_smoothing, "less than 0.5"
+        )
+        allowed = {field.name for field in dataclasses.fields(TrainingConfig)}
+        for key in self.pretraining:
+            _check(key in allowed, "adversarial.pretraining", key, "keys of the section training")
+
+
 def _default_generator():
     return {"name": "edsr", "blocks": 16, "filters": 64}
 
@@ -117,6 +193,7 @@ class RunConfig:
         generator: Name and options for `build_generator`.
         data: A `DataConfig`.
         training: A `TrainingConfig`.
+        adversarial: An `AdversarialConfig`.
 
     Raises:
         InputError: A value is out of range; the message names the key and what is allowed.
@@ -127,6 +204,7 @@ class RunConfig:
     generator: dict = dataclasses.field(default_factory=_default_generator)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    adversarial: AdversarialConfig = dataclasses.field(default_factory=AdversarialConfig)
 
     def __post_init__(self):
         _set_types(self, "")
@@ -141,6 +219,8 @@ class RunConfig:
                 f"degradation.scale must be the scale {self.scale}; leave it out. "
                 f"Received: {self.degradation['scale']!r}"
             )
+        if self.adversarial.on and not self.training.patch_size:
+            raise InputError("Adversarial training needs training.patch_size. Received: 0 (whole slices)")
         if self.training.patch_size % self.scale:
             raise InputError(
                 f"training.patch_size must be a multiple of the scale {self.scale}. "
@@ -185,45 +265,11 @@ class RunConfig:
         return self.from_dict(values)
 
 
-PRESETS = {
-    # Small enough for two CPU cores: about an hour to a good x2 model.
-    "compact": {
-        "generator": {"name": "edsr", "blocks": 8, "filters": 64, "direct_upsampling": True},
-        "training": {
-            "epochs": 40,
-            "learning_rate": 7e-4,
-            "clip_norm": 0.5,
-            "precision": "mixed_bfloat16",
-        },
-    },
-    # The same recipe at the paper's size, for a GPU.
-    "full": {
-        "generator": {"name": "edsr", "blocks": 16, "filters": 64},
-        "training": {"epochs": 400, "learning_rate": 5e-4, "clip_norm": 0.5},
-    },
-    # SRResNet as in the paper: Adam 1e-3, batch 16, MSE, no schedule.
-    "paper": {
-        "degradation": {"name": "paper"},
-        "generator": {"name": "srresnet", "blocks": 16, "filters": 64},
-        "training": {"loss": "mean_squared_error", "schedule": "constant", "candidates": 1},
-    },
-}
-DEFAULT_PRESET = "full"
-
-
-def preset_config(name=DEFAULT_PRESET):
-    """The `RunConfig` of a preset: "compact", "full" or "paper".
-
-    Raises:
-        InputError: Unknown preset.
-    """
-    if name not in PRESETS:
-        raise InputError(f"Unknown preset {name!r}. Known: {', '.join(sorted(PRESETS))}.")
-    return RunConfig.from_dict(PRESETS[name])
+SECTIONS = (("training", TrainingConfig), ("data", DataConfig), ("adversarial", AdversarialConfig))
 
 
 def read_config(path, base=None):
-    """Reads a YAML file over `base` (by default the default preset).
+    """Reads a YAML file over `base` (by default `RunConfig()`).
 
     Raises:
         InputError: No such file, no valid YAML, an unknown key or a bad value.
@@ -246,7 +292,7 @@ def read_config(path, base=None):
         else:
             flat[key] = value
     try:
-        return (base or preset_config()).replace(flat)
+        return (base or RunConfig()).replace(flat)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -309,7 +355,7 @@ def _unknown_key(dotted, cls):
     known = [field.name for field in dataclasses.fields(cls)]
     places = {name: f"{dotted[: -len(key)]}{name}" for name in known}
     if cls is RunConfig:  # A key of a section is often written without it: "epochs".
-        for name, section in (("training", TrainingConfig), ("data", DataConfig)):
+        for name, section in SECTIONS:
             places.update({field.name: f"{name}.{field.name}" for field in dataclasses.fields(section)})
     close = difflib.get_close_matches(key, places, n=1)
     hint = f"Did you mean {places[close[0]]!r}?" if close else f"Known here: {', '.join(known)}."

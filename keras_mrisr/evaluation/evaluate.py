@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import logging
 import pathlib
 
 import numpy as np
@@ -23,7 +22,6 @@ SR = "SR"
 FILES = ("metrics.json", "per_image.csv", "per_patient.csv", "figure.png")
 _BATCH = 8  # Enough to fill two cores or a GPU; a batch of 256 x 256 slices needs about 200 MB.
 _SMALLEST = 11  # The window of SSIM.
-_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,8 +153,6 @@ def evaluate_model(
         split = task.info.data.get("split")
         split = Split.from_dict(split) if isinstance(split, dict) else split
         patients, part, notes = choose_patients(dataset.patients, split, part)
-        for note in notes:
-            _log.info("%s", note)
         records = _spread(dataset.select(patients).slices, limit)
         scores = task.score(records, dataset.kind, progress)
         cases = ()

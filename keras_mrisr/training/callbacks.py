@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import write_text
+from keras_mrisr.metrics import psnr, ssim
 from keras_mrisr.training.state import save_backup
 
 log = logging.getLogger(__name__)
@@ -70,50 +71,68 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.generator.set_weights(self.model.get_weights())
-        logs.update(self.score(epoch))
+        scores = self.score()
+        if scores is None:
+            raise InputError(diverged("The output", "not finite", f"epoch {epoch + 1}"))
+        logs.update(scores)
 
-    def score(self, epoch):
-        """Returns {"val_psnr": ..., "val_ssim": ...}; InputError if the network gives no finite image."""
-        from keras_mrisr.metrics import psnr, ssim
-
-        scores = []
+    def score(self):
+        """Means over the slices, such as {"val_psnr": ..., "val_ssim": ...}; None for output not finite."""
+        rows = []
         for pair in self.pairs:
             hr = pair.normalizer.normalize(pair.hr)[np.newaxis]
             lr = pair.normalizer.normalize(pair.lr)[np.newaxis]
             sr = self.generator.predict_on_batch(lr)
             if not np.isfinite(sr).all():
-                raise InputError(diverged("The output", "not finite", f"epoch {epoch + 1}"))
+                return None
             sr = np.rint(np.clip(sr, 0, 1) * 255) / 255
-            sr = sr.astype("float32")
-            scores.append([float(metric(hr, sr, data_range=1.0)[0]) for metric in (psnr, ssim)])
-        finite = [row for row in scores if np.isfinite(row).all()]
-        means = np.mean(finite, axis=0) if finite else (math.nan, math.nan)
-        return {"val_psnr": float(means[0]), "val_ssim": float(means[1])}
+            rows.append(self.compare(hr, sr.astype("float32")))
+        finite = [row for row in rows if np.isfinite(list(row.values())).all()] or rows
+        return {f"val_{name}": float(np.mean([row[name] for row in finite])) for name in rows[0]}
+
+    def compare(self, hr, sr):
+        """Scores of one slice: dictionary from name to number."""
+        return {"psnr": float(psnr(hr, sr, 1.0)[0]), "ssim": float(ssim(hr, sr, 1.0)[0])}
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Ends a training whose loss is not finite any more."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            place = f"epoch {self._epoch + 1}, step {batch + 1}"
+            raise InputError(diverged("The loss", loss, place))
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Calls `save(logs)` when `val_psnr` improves, and stops after `patience` epochs without that.
+    """Calls `save(logs)` when a score improves, and stops after `patience` epochs without that.
 
     Args:
         state: The `RunState`, which carries best value and epoch over a restart.
         save: Function of the logs.
         patience: Epochs; 0 never stops.
+        monitor: Name of the score in the logs; more is better.
     """
 
-    def __init__(self, state, save, patience=0):
+    def __init__(self, state, save, patience=0, monitor="val_psnr"):
         super().__init__()
+        self.monitor = monitor
         self.state = state
         self.save = save
         self.patience = patience
 
     def on_epoch_end(self, epoch, logs=None):
-        value, best = logs["val_psnr"], self.state.best
+        value, best = logs[self.monitor], self.state.best
         # A mean without a slice that counts is NaN, which anything improves.
         if best is None or math.isnan(best) or value > best:
             self.state.best, self.state.best_epoch = value, epoch + 1
             self.save(logs)
         elif self.exhausted(epoch + 1):
-            log.info("No better validation PSNR for %d epochs: stopping early.", self.patience)
+            log.info("No better %s for %d epochs: stopping early.", self.monitor, self.patience)
             self.model.stop_training = True
 
     def exhausted(self, epochs):
@@ -155,8 +174,7 @@ class Record(keras.callbacks.Callback):
         self._writer = None
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row = {"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}, "learning_rate": rate}
+        row = {"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}, **self._rates()}
         self.state.history = [r for r in self.state.history if r["epoch"] <= epoch] + [row]
         self._write_csv()
         self._write_tensorboard(epoch + 1, row)
@@ -164,6 +182,12 @@ class Record(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self._writer is not None:
             self._writer.flush()
+
+    def _rates(self):
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        rates = {part.name: part.learning_rate for part in getattr(optimizer, "optimizers", ())}
+        rates = rates or {"learning_rate": optimizer.learning_rate}
+        return {name: float(keras.ops.convert_to_numpy(rate)) for name, rate in rates.items()}
 
     def _write_csv(self):
         columns = list(dict.fromkeys(key for row in self.state.history for key in row))
@@ -228,10 +252,6 @@ class Backup(keras.callbacks.Callback):
         self._handlers = {}
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            place = f"epoch {self.state.epoch + 1}, step {self._step(batch)}"
-            raise InputError(diverged("The loss", loss, place))
         if batch + 1 == self.params["steps"]:
             return  # The end of the epoch saves, after the scoring: there is no step left to go on with.
         overdue = time.monotonic() - self._saved > 60 * self.minutes

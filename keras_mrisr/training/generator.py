@@ -37,25 +37,31 @@ def compiled_generator(config, channels):
     return model
 
 
-def copy_weights(config, model):
-    """Starts `model` from the weights of the trained model that `training.init` names.
+def start_from(config, init, model):
+    """Starts `model`, a generator or an `SRGAN`, from the weights of a trained model.
+
+    Args:
+        config: The `RunConfig`.
+        init: Directory of the trained model.
+        model: The model of this run.
 
     Raises:
         InputError: No such model, or one of another scale, generator or number of channels.
     """
-    init = config.training.init
     trained, info = load_trained(init)
     if (info.scale, _with_defaults(info.generator)) != (config.scale, _with_defaults(config.generator)):
         raise InputError(
             f"training.init: {init} is {info.generator} at scale {info.scale}, this run is "
             f"{config.generator} at scale {config.scale}. Choose the same generator and scale."
         )
-    if trained.input_shape[-1] != model.input_shape[-1]:
-        raise InputError(
-            f"training.init: {init} has {trained.input_shape[-1]} channels, the data "
-            f"{model.input_shape[-1]}. Choose a model of such data."
-        )
-    model.set_weights(trained.get_weights())
+    generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
+    for generator in generators or [model]:
+        if trained.input_shape[-1] != generator.input_shape[-1]:
+            raise InputError(
+                f"training.init: {init} has {trained.input_shape[-1]} channels, the data "
+                f"{generator.input_shape[-1]}. Choose a model of such data."
+            )
+        generator.set_weights(trained.get_weights())
 
 
 def _with_defaults(generator):

@@ -41,7 +41,8 @@ def _backend():
     name = keras.backend.backend()
     if name not in _BACKENDS:
         raise InputError(
-            f"Adversarial training runs on the backends {' and '.join(_BACKENDS)}. Received: KERAS_BACKEND={name}"
+            f"Adversarial training runs on the backends {' and '.join(_BACKENDS)}. "
+            f"Received: KERAS_BACKEND={name}"
         )
     return _BACKENDS[name]
 

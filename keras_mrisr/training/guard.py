@@ -2,12 +2,12 @@
 
 import logging
 import math
+import os
+import pathlib
 
 import keras
-import numpy as np
 
 from keras_mrisr.errors import InputError
-from keras_mrisr.training.gradients import without_gradients
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ def check_discriminator(history, epochs=3, margin=0.02):
         return
     if all(row["d_hr"] > 1 - margin and row["d_sr"] < margin for row in last):
         raise Ill(
-            f"the discriminator has won: for {epochs} epochs D(HR) was above {1 - margin} and D(SR) below {margin}"
+            f"the discriminator has won: for {epochs} epochs D(HR) was above {1 - margin} and D(SR) below "
+            f"{margin}"
         )
     if all(row["d_hr"] < margin or row["d_sr"] > 1 - margin for row in last):
         raise Ill(f"the discriminator has lost: for {epochs} epochs it took every image for the same")
@@ -80,24 +81,22 @@ class Guard(keras.callbacks.Callback):
     Must stand after `Validation` and before `KeepBest`, so that a sick epoch is never the best one.
 
     Args:
+        directory: Folder for the last good state, weights and optimizers; it outlasts a restart.
         state: The `RunState`; its `rollbacks` counts over restarts.
         rates: The `Rates` of the run.
-        start_psnr: Validation PSNR that the generator started from, or None to skip that check.
-        most: Rollbacks before the training ends with an explanation.
-        active: False only reports what it finds, as a run of the paper's recipe wants.
+        most: Rollbacks before the training ends with an explanation; 0 only reports what is found.
     """
 
-    def __init__(self, state, rates, start_psnr=None, most=3, active=True):
+    def __init__(self, directory, state, rates, most=3):
         super().__init__()
+        self.file = pathlib.Path(directory) / "good.weights.h5"
         self.state = state
         self.rates = rates
-        self.start_psnr = start_psnr
         self.most = most
-        self.active = active
-        self._good = None
 
     def on_train_begin(self, logs=None):
-        self._keep()
+        if not self.file.exists():
+            self._keep()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -114,36 +113,34 @@ class Guard(keras.callbacks.Callback):
         try:
             check_finite(logs)
             check_discriminator([*self.state.history, logs])
-            if self.start_psnr is not None:
-                check_generator(logs, self.start_psnr)
+            check_generator(logs, self.state.start["val_psnr"])
         except Ill as finding:
             self._heal(finding)
         else:
             self._keep()
 
-    def _variables(self):
-        return [*self.model.variables, *self.model.optimizer.variables]
-
     def _keep(self):
-        self._good = [np.array(keras.ops.convert_to_numpy(variable)) for variable in self._variables()]
+        writing = self.file.with_name("writing.weights.h5")
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.model.save_weights(writing)
+        os.replace(writing, self.file)
 
     def _heal(self, finding):
-        if not self.active:
+        if not self.most:
             log.warning("Training is ill: %s. This recipe goes on regardless.", finding)
             return
         if self.state.rollbacks >= self.most:
             raise InputError(
-                f"Training stopped: {finding}, after {self.most} attempts at lower rates. The best model so far is "
-                "kept. Start from a better generator (--init), lower the rates, or raise adversarial.r1_weight."
+                f"Training stopped: {finding}, after {self.most} attempts at lower rates. The best model so "
+                "far is kept. Start from a better generator (--init), lower the rates, or raise "
+                "adversarial.r1_weight."
             ) from finding
         self.state.rollbacks += 1
         log.warning(
             "Training is ill: %s. Back to the last good state with rates halved (%d of %d).",
             finding, self.state.rollbacks, self.most,
         )  # fmt: skip
-        with without_gradients():
-            for variable, value in zip(self._variables(), self._good, strict=True):
-                variable.assign(value)
+        self.model.load_weights(self.file)
         self.rates.apply(self._epoch)
 
 

@@ -91,6 +91,8 @@ class SRGAN(keras.Model):
         self.seed = seed
         self._degrade = get_degradation(**degradation) if degradation else None
         self._noise = keras.random.SeedGenerator(seed)
+        # Keras saves variables, but no generators of random numbers.
+        self.noise_state = self._noise.state
         self._means = {name: keras.metrics.Mean(name=name) for name in self._logged()}
         self.psnr = keras.metrics.Mean(name="psnr")
         self.built = True
@@ -144,7 +146,8 @@ class SRGAN(keras.Model):
         if self._active("pixel"):
             terms["pixel"] = self._pixel_loss(hr, sr)
         if self._active("perceptual"):
-            terms["perceptual"] = self.perceptual(hr, sr)
+            # Not through Loss.__call__, which divides by the replicas already.
+            terms["perceptual"] = ops.mean(self.perceptual.call(hr, sr))
         if self._active("consistency"):
             terms["consistency"] = consistency.consistency_loss(lr, sr, self._degrade)
         g_loss = sum(self.weights_of_losses[name] * term for name, term in terms.items())
@@ -204,9 +207,12 @@ class SRGAN(keras.Model):
     def _r1(self, hr):
         """Mean squared norm of the discriminator's gradient at real images, every `r1_every` steps."""
 
+        def logit(x):  # One an image, so that a map of logits weighs no more than a single one.
+            logits = self.discriminator(x, training=True)
+            return ops.mean(ops.reshape(logits, (ops.shape(logits)[0], -1)), axis=1)
+
         def penalty():
-            found = input_gradient(lambda x: self.discriminator(x, training=True), hr)
-            return ops.mean(ops.sum(ops.square(found), axis=(1, 2, 3)))
+            return adversarial.r1_penalty_from_gradients(input_gradient(logit, hr))
 
         if self.r1_every == 1:
             return penalty()

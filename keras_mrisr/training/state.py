@@ -25,6 +25,8 @@ class RunState:
         seconds: Time spent in training, over all starts.
         history: One dictionary of numbers for each complete epoch.
         finished: Nothing is left to do.
+        start: Validation scores that an adversarial training began with.
+        rollbacks: Times that an adversarial training went back to its last good state.
     """
 
     epoch: int = 0
@@ -34,6 +36,8 @@ class RunState:
     seconds: float = 0.0
     history: list = dataclasses.field(default_factory=list)
     finished: bool = False
+    start: dict | None = None
+    rollbacks: int = 0
 
 
 def save_backup(directory, model, state):

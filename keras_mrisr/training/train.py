@@ -13,20 +13,31 @@ import numpy as np
 from keras_mrisr.data.pipeline import PatchDataset, load_pairs
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.degrade import get_degradation, upscale_image
+from keras_mrisr.errors import InputError
 from keras_mrisr.files import whole_file
+from keras_mrisr.metrics.ssim import WINDOW
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.models.storage import ModelInfo, save_trained
 from keras_mrisr.training import callbacks as cb
+from keras_mrisr.training.adversarial import (
+    AdversarialValidation,
+    check_adversarial,
+    compiled_srgan,
+    feature_network,
+    pretraining_config,
+)
 from keras_mrisr.training.card import model_card
 from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_run
-from keras_mrisr.training.generator import compiled_generator, copy_weights
-from keras_mrisr.training.state import restore_backup, save_backup
+from keras_mrisr.training.generator import compiled_generator, start_from
+from keras_mrisr.training.guard import Guard, Rates
+from keras_mrisr.training.state import read_state, restore_backup, save_backup
 from keras_mrisr.training.strategy import strategy_scope
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
 
 LAST = "last.keras"
+PRETRAINED = "pretrained"
 VALIDATION_PROTOCOL = (
     "whole slices of the validation patients, all channels, LR and SR in 8 bits, data_range 255, "
     "mean per slice"
@@ -56,6 +67,8 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None):
         Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call goes on.
     """
     out = pathlib.Path(out)
+    if config.adversarial.on:
+        check_adversarial(config)
     state = open_run(config, out, overwrite)
     if dataset is None:
         dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
@@ -63,27 +76,61 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None):
     degradation = get_degradation(**{"scale": config.scale, **config.degradation})
     keras.utils.set_random_seed(config.training.seed)
 
-    log.info("Reading %d slices of %d training patients", len(dataset.select(split.train)), len(split.train))
-    train_pairs = load_pairs(dataset.select(split.train), degradation)
+    training_slices = dataset.select(split.train)
+    log.info("Reading %s for training", training_slices.extent)
+    train_pairs = load_pairs(training_slices, degradation)
     channels = train_pairs[0].hr.shape[-1]
     validation = _evenly(dataset.select(split.val), config.training.validation_slices)
     validation_pairs = load_pairs(validation, degradation, channels)
+    _check_validation(validation_pairs)
     patches = _patches(config, train_pairs)
 
+    features = feature_network(config) if config.adversarial.on else None
     with strategy_scope(config.training.strategy, config.training.batch_size):
-        model = compiled_generator(config, channels)
+        model = (
+            compiled_srgan(config, channels, features) if features else compiled_generator(config, channels)
+        )
         if state.epoch or state.step:
             restore_backup(out / BACKUP, model)
             log.info("Going on from epoch %d, step %d", state.epoch + 1, state.step)
         elif config.training.init:
-            copy_weights(config, model)
+            start_from(config, config.training.init, model)
     # Only now: bad data and bad options leave no folder behind, and don't cost an older run.
     claim_run(config, out, split, overwrite)
+    if features and not (state.epoch or state.step or config.training.init):
+        _first_stage(config, out, dataset, split, model, report)
 
     generator = build_generator(scale=config.scale, channels=channels, **config.generator)
     info = _describe(config, dataset, split, degradation, channels, train_pairs, generator)
-    _fit(config, out, state, model, generator, patches, validation_pairs, info, report)
+    if features:
+        validation = AdversarialValidation(
+            generator, validation_pairs, features, state, config.adversarial.perception
+        )
+        guards = _adversarial_guards(config, out, state)
+    else:
+        validation = cb.Validation(generator, validation_pairs)
+        guards = [cb.FiniteLoss()]
+    _fit(config, out, state, model, patches, validation, guards, info, report)
     return out
+
+
+def _first_stage(config, out, dataset, split, model, report):
+    """Trains the generator alone in `out/pretrained`, or finds it trained, and hands its weights over."""
+    if not config.adversarial.pretraining:
+        return
+    first = out / PRETRAINED
+    state = read_state(first / BACKUP)
+    if state is None or not state.finished:
+        log.info("First stage: the generator alone")
+        train(pretraining_config(config), first, dataset=dataset, split=split, report=report)
+    start_from(config, first, model)
+
+
+def _adversarial_guards(config, out, state):
+    training, adversarial = config.training, config.adversarial
+    rates = training.learning_rate, adversarial.discriminator_rate
+    rates = Rates(state, rates, training.epochs, training.schedule)
+    return [rates, Guard(out / BACKUP, state, rates, adversarial.rollbacks)]
 
 
 def _evenly(dataset, count):
@@ -92,6 +139,21 @@ def _evenly(dataset, count):
         return dataset
     index = np.linspace(0, len(dataset) - 1, count).round().astype(int)
     return dataclasses.replace(dataset, slices=tuple(dataset.slices[i] for i in index))
+
+
+def _check_validation(pairs):
+    """Raises InputError unless the slices can be scored, before the first epoch rather than after it."""
+    for pair in pairs:
+        if min(pair.hr.shape[:2]) < WINDOW:
+            raise InputError(
+                f"{pair.record.path} is {pair.hr.shape[0]}x{pair.hr.shape[1]}, too small to score: SSIM "
+                f"needs at least {WINDOW}x{WINDOW} pixels. Leave such slices out."
+            )
+    if all(pair.hr.min() == pair.hr.max() for pair in pairs):
+        raise InputError(
+            f"The validation slices are all empty ({pairs[0].record.path} and {len(pairs) - 1} more): "
+            "choose another data.split_seed or leave such patients out."
+        )
 
 
 def _patches(config, pairs):
@@ -110,6 +172,8 @@ def _patches(config, pairs):
 
 def _describe(config, dataset, split, degradation, channels, train_pairs, generator):
     training = dataclasses.asdict(config.training)
+    if config.adversarial.on:
+        training["adversarial"] = dataclasses.asdict(config.adversarial)
     training["parameters"] = generator.count_params()
     training["train_slices"] = len(train_pairs)
     training["hardware"] = _hardware()
@@ -140,13 +204,13 @@ def _hardware():
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
 
 
-def _fit(config, out, state, model, generator, patches, validation_pairs, info, report):
+def _fit(config, out, state, model, patches, validation, guards, info, report):
     """Runs all epochs that are left, with a first one that may be shorter after a restart."""
+    generator, validation_pairs = validation.generator, validation.pairs
 
     def save_best(logs):
         metrics = {
-            "val_psnr": logs["val_psnr"],
-            "val_ssim": logs["val_ssim"],
+            **{name: value for name, value in logs.items() if name.startswith("val_")},
             "epoch": state.best_epoch,
             "slices": len(validation_pairs),
             "protocol": VALIDATION_PROTOCOL,
@@ -159,11 +223,13 @@ def _fit(config, out, state, model, generator, patches, validation_pairs, info, 
         with whole_file(out / LAST) as temporary:
             generator.save(temporary)
 
-    keep_best = cb.KeepBest(state, save_best, config.training.early_stopping)
+    monitor = "val_score" if config.adversarial.on else "val_psnr"
+    keep_best = cb.KeepBest(state, save_best, config.training.early_stopping, monitor)
     # The order matters: scores first, the backup with everybody's findings last.
     chain = [
         cb.StartEpoch(patches, state),
-        cb.Validation(generator, validation_pairs),
+        validation,
+        *guards,
         keep_best,
         cb.SaveLast(save_last),
         cb.Record(out, state, _sampler(generator, validation_pairs, config.scale)),

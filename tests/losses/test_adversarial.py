@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -93,8 +92,6 @@ def test_probability_of_each_image():
 
 
 def test_unknown_sizes_pair():
-    real, fake = keras.KerasTensor((None, None, None, 1)), keras.KerasTensor((4, 3, 3, 1))
-    assert keras.ops.shape(keras.ops.subtract(real, fake))[0] == 4
     signature = [tf.TensorSpec((None, None, None, 1)), tf.TensorSpec((None, 2, 2, 1))]
     step = tf.function(lambda a, b: discriminator_loss(a, b, "relativistic"), input_signature=signature)
     np.testing.assert_allclose(step(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 1))), np.log(2), rtol=1e-6)

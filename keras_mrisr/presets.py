@@ -1,0 +1,88 @@
+"""Named recipes: what `mrisr train --preset` and `--adversarial` choose from."""
+
+from keras_mrisr.config import RunConfig
+from keras_mrisr.errors import InputError
+
+PRESETS = {
+    # Small enough for two CPU cores: about an hour to a good x2 model.
+    "compact": {
+        "generator": {"name": "edsr", "blocks": 8, "filters": 64, "direct_upsampling": True},
+        "training": {
+            "epochs": 40,
+            "learning_rate": 7e-4,
+            "clip_norm": 0.5,
+            "precision": "mixed_bfloat16",
+        },
+    },
+    # The same recipe at the paper's size, for a GPU.
+    "full": {
+        "generator": {"name": "edsr", "blocks": 16, "filters": 64},
+        "training": {"epochs": 400, "learning_rate": 5e-4, "clip_norm": 0.5},
+    },
+    # SRResNet as in the paper: Adam 1e-3, batch 16, MSE, no schedule.
+    "paper": {
+        "degradation": {"name": "paper"},
+        "generator": {"name": "srresnet", "blocks": 16, "filters": 64},
+        "training": {"loss": "mean_squared_error", "schedule": "constant", "candidates": 1},
+    },
+}
+DEFAULT_PRESET = "full"
+
+# Put over a preset by `adversarial_config`; the generator, the scale and the data stay the preset's.
+ADVERSARIAL_PRESETS = {
+    # What diverged in the paper: no hand-over, batch 1, the same rate for both, VGG features only.
+    "paper": {
+        "training": {"batch_size": 1, "learning_rate": 1e-4, "schedule": "constant", "clip_norm": 0.0},
+        "adversarial": {
+            "on": True,
+            "pixel_weight": 0.0,
+            "perceptual_weight": 1.0,
+            "adversarial_weight": 1e-3,
+            "average": 0.0,
+            "rollbacks": 0,
+        },
+    },
+    # Ours: a trained start, pixels and consistency as anchors, a discriminator kept smooth.
+    "stable": {
+        "training": {"batch_size": 8, "learning_rate": 1e-4, "schedule": "cosine", "epochs": 20},
+        "adversarial": {
+            "on": True,
+            "pretraining": {"epochs": 40, "learning_rate": 7e-4, "batch_size": 16},
+            "discriminator": {"name": "srgan", "normalization": "spectral"},
+            "kind": "relativistic",
+            "perceptual_weight": 1.0,
+            "adversarial_weight": 1e-3,
+            "consistency_weight": 1.0,
+            "r1_weight": 1.0,
+            "ramp": 500,
+        },
+    },
+}
+
+
+def adversarial_config(base, name="stable"):
+    """A `RunConfig` made adversarial.
+
+    Args:
+        base: The `RunConfig` of the generator.
+        name: "stable" or "paper".
+
+    Raises:
+        InputError: Unknown preset.
+    """
+    if name not in ADVERSARIAL_PRESETS:
+        known = ", ".join(sorted(ADVERSARIAL_PRESETS))
+        raise InputError(f"Unknown adversarial preset {name!r}. Known: {known}.")
+    sections = ADVERSARIAL_PRESETS[name].items()
+    return base.replace({f"{part}.{key}": value for part, keys in sections for key, value in keys.items()})
+
+
+def preset_config(name=DEFAULT_PRESET):
+    """The `RunConfig` of a preset: "compact", "full" or "paper".
+
+    Raises:
+        InputError: Unknown preset.
+    """
+    if name not in PRESETS:
+        raise InputError(f"Unknown preset {name!r}. Known: {', '.join(sorted(PRESETS))}.")
+    return RunConfig.from_dict(PRESETS[name])

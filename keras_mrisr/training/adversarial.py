@@ -1,0 +1,153 @@
+"""The second stage of the recipe: what `train` builds and watches when a run is adversarial."""
+
+import dataclasses
+import inspect
+import logging
+
+import keras
+import numpy as np
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance
+from keras_mrisr.models.discriminators import DISCRIMINATORS, build_discriminator
+from keras_mrisr.models.features import build_features
+from keras_mrisr.models.registry import build_generator
+from keras_mrisr.training.callbacks import Validation
+from keras_mrisr.training.srgan import SRGAN, gan_optimizer
+from keras_mrisr.training.strategy import dtype_policy, replica_count
+
+log = logging.getLogger(__name__)
+
+
+def pretraining_config(config):
+    """The `RunConfig` of the first stage, which trains the generator alone."""
+    training = dataclasses.replace(config.training, init=None, **config.adversarial.pretraining)
+    return dataclasses.replace(config, training=training, adversarial=type(config.adversarial)())
+
+
+def feature_network(config):
+    """The `FeatureNetwork` that the run's loss and validation share.
+
+    Raises:
+        InputError: Its weights are missing or wrong; the message says where to get them.
+    """
+    return build_features(**config.adversarial.features)
+
+
+def compiled_srgan(config, channels, features):
+    """Builds and compiles the `SRGAN` that `config` asks for, in the distribution scope of the caller.
+
+    Args:
+        config: An adversarial `RunConfig`.
+        channels: Channels of the data.
+        features: The `FeatureNetwork`.
+    """
+    training, adversarial = config.training, config.adversarial
+    generator, discriminator = dict(config.generator), dict(adversarial.discriminator)
+    if replica_count() > 1:
+        # Replicas that normalise by statistics of their own end with different models.
+        discriminator.setdefault("synchronized", True)
+        if generator["name"] == "srresnet":
+            generator.setdefault("synchronized", True)
+    if "patch_size" in inspect.signature(DISCRIMINATORS[discriminator["name"]]).parameters:
+        discriminator["patch_size"] = training.patch_size
+    with dtype_policy(training.precision):
+        model = SRGAN(
+            build_generator(scale=config.scale, channels=channels, **generator),
+            build_discriminator(channels=channels, **discriminator),
+            weights={
+                "pixel": adversarial.pixel_weight,
+                "perceptual": adversarial.perceptual_weight,
+                "adversarial": adversarial.adversarial_weight,
+                "consistency": adversarial.consistency_weight,
+                "r1": adversarial.r1_weight,
+            },
+            pixel=training.loss,
+            perceptual=PerceptualLoss(features) if adversarial.perceptual_weight else None,
+            adversarial_kind=adversarial.kind,
+            degradation={"scale": config.scale, **config.degradation},
+            average=adversarial.average,
+            discriminator_steps=adversarial.discriminator_steps,
+            ramp=adversarial.ramp,
+            delay=adversarial.delay,
+            label_smoothing=adversarial.label_smoothing,
+            instance_noise=adversarial.instance_noise,
+            noise_steps=adversarial.noise_steps,
+            r1_every=adversarial.r1_every,
+            seed=training.seed,
+        )
+    model.compile(
+        gan_optimizer(
+            training.learning_rate,
+            adversarial.discriminator_rate,
+            clip_norm=training.clip_norm / replica_count(),
+        )
+    )
+    return model
+
+
+class AdversarialValidation(Validation):
+    """Scores the moving average of an `SRGAN`'s generator.
+
+    Adds to `val_psnr` and `val_ssim`: `val_features`, the distance of VGG features to HR;
+    `val_variety`, the spread of the SR images over slices relative to that of HR; and `val_score`,
+    the gain over the start in PSNR plus `perception` times the gain in features, both in dB.
+
+    Args:
+        generator: The float32 copy.
+        pairs: List of `SlicePair`.
+        features: The `FeatureNetwork`.
+        state: The `RunState`; its `start` holds the scores before the first step.
+        perception: Weight of the features.
+    """
+
+    def __init__(self, generator, pairs, features, state, perception):
+        super().__init__(generator, pairs)
+        self.features = features
+        self.state = state
+        self.perception = perception
+
+    def on_train_begin(self, logs=None):
+        if self.state.start is None:
+            self._copy()
+            self.state.start = self.score()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._copy()
+        # Not finite is for the guard to find and mend, so nothing is raised here.
+        scores = self.score() or {name: float("nan") for name in self.state.start}
+        start = self.state.start
+        gain = 10 * np.log10(start["val_features"] / scores["val_features"])
+        scores["val_score"] = scores["val_psnr"] - start["val_psnr"] + self.perception * float(gain)
+        logs.update(scores)
+
+    def _copy(self):
+        self.generator.set_weights(self.model.average_generator.get_weights())
+
+    def score(self):
+        self._thumbnails = []
+        scores = super().score()
+        if scores is not None:
+            hr, sr = np.std(np.array(self._thumbnails), axis=0).mean(axis=(1, 2, 3))
+            scores["val_variety"] = float(sr / hr) if hr > 0 else 1.0
+        return scores
+
+    def compare(self, hr, sr):
+        # Every sixteenth pixel is enough to tell whether images differ; sizes may.
+        self._thumbnails.append(
+            [np.resize(image[0, ::16, ::16], (8, 8, image.shape[-1])) for image in (hr, sr)]
+        )
+        distance = float(keras.ops.convert_to_numpy(feature_distance(hr, sr, self.features))[0])
+        return {**super().compare(hr, sr), "features": distance}
+
+
+def check_adversarial(config):
+    """Raises InputError for an adversarial config that cannot work, before any data is read."""
+    name = config.adversarial.discriminator["name"]
+    if name not in DISCRIMINATORS:
+        raise InputError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
+    weights = config.adversarial.pixel_weight, config.adversarial.perceptual_weight
+    if not any(weights):
+        raise InputError(
+            "adversarial.pixel_weight and adversarial.perceptual_weight are both 0: nothing ties SR to HR."
+        )
