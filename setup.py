@@ -10,7 +10,7 @@ version = runpy.run_path(str(here / "keras_mrisr" / "version.py"))["__version__"
 
 demo = ["nilearn>=0.11"]
 dicom = ["pydicom>=3"]
-tuning = ["keras-tuner>=1.4.8", "tensorboard>=2.20", "scipy", "scikit-learn"]
+tuning = ["keras-tuner>=1.4.8", "scikit-learn"]
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20"]
 lgg = ["kagglehub>=0.3"]
 
@@ -33,6 +33,7 @@ setup(
     package_dir={"keras_mrisr.tuning": "tuning", "keras_mrisr.export": "export"},
     install_requires=[
         "tensorflow>=2.21",
+        "tensorboard>=2.20",  # TensorFlow writes its summaries through it, but does not bring it.
         "keras>=3.15",
         "numpy>=1.26",
         "pillow>=10.3",
@@ -48,7 +49,7 @@ setup(
         "tuning": tuning,
         "export": export,
         "lgg": lgg,
-        "dev": [*demo, "pytest>=8", "ruff>=0.6", "scikit-image>=0.24", "tensorboard>=2.20"],
+        "dev": [*demo, "pytest>=8", "ruff>=0.6", "scikit-image>=0.24"],
         "all": [*demo, *dicom, *tuning, *export, *lgg],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
