@@ -73,7 +73,10 @@ def _add_demo(commands, common):
     )
     demo.add_argument("--out", default="demo", help="folder to write (default: demo)")
     demo.add_argument(
-        "--epochs", type=int, default=12, help="length of the training, 15 s each on 2 cores (default: 12)"
+        "--epochs",
+        type=int,
+        default=20,
+        help="length of the training, under 10 s each on 2 cores (default: 20)",
     )
     demo.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
     demo.set_defaults(run=_demo)

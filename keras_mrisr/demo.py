@@ -56,13 +56,13 @@ One template brain shows that the program works; it says nothing about your scan
 """
 
 
-def run_demo(out, epochs=12, overwrite=False, report=None, progress=None):
+def run_demo(out, epochs=20, overwrite=False, report=None, progress=None):
     """Trains a compact x2 SRResNet on the ICBM152 T1 template, scores it and upscales held-out slices.
 
     Args:
         out: Folder to write: `slices/` (HR), `model/`, `evaluation/` with the figure and the table,
             `low-resolution/` and `upscaled/` (test slices).
-        epochs: Epochs of 100 steps; 12 take about 3 minutes on 2 CPU cores.
+        epochs: Epochs of 100 steps; 20 take about 3 minutes on 2 CPU cores.
         overwrite: Replace an earlier demo.
         report: As for `train`.
         progress: `progress(title)` gives a function of (done, total), for what follows the training.
