@@ -248,8 +248,12 @@ def _train(options):
     load_tensorflow()
     from keras_mrisr.training import Interrupted, train
 
+    epochs, steps = config.training.epochs, config.training.steps_per_epoch
+    if config.adversarial.on and config.adversarial.pretraining:
+        # Two stages with a count each.
+        epochs, steps = None, (None if "steps_per_epoch" in config.adversarial.pretraining else steps)
     try:
-        with training_progress(config.training.epochs, config.training.steps_per_epoch) as report:
+        with training_progress(epochs, steps) as report:
             run = train(config, options.out, options.overwrite, dataset, report=report)
     except Interrupted:
         return _stopped()

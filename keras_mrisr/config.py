@@ -68,7 +68,7 @@ class TrainingConfig:
         strategy: "none", or "mirrored" for all visible GPUs.
         early_stopping: Stop after so many epochs without a better validation PSNR; 0 for never.
         validation_slices: At most so many slices, evenly spaced, are scored after each epoch.
-        init: Model directory whose weights the generator starts from.
+        init: Model directory whose weights the generator starts from; it may have fewer residual blocks.
         seed: Seed of the weights and of the patches.
     """
 
@@ -129,7 +129,7 @@ class AdversarialConfig:
         average: Momentum of the generator's moving average, which is validated and saved.
         delay: Steps before the adversarial loss begins.
         ramp: Steps over which it then grows to its weight.
-        label_smoothing: Real labels are 1 - label_smoothing.
+        label_smoothing: Real labels are 1 - label_smoothing; only for the kind "bce".
         instance_noise: Standard deviation of noise on the discriminator's inputs, at the start.
         noise_steps: Steps over which that fades.
         rollbacks: Times that an ill training goes back and halves its rates before it ends; 0 only
@@ -174,9 +174,20 @@ class AdversarialConfig:
         _check(
             self.label_smoothing < 0.5, "adversarial.label_smoothing", self.label_smoothing, "less than 0.5"
         )
+        if self.label_smoothing and self.kind != "bce":
+            raise InputError(
+                "adversarial.label_smoothing must be 0 unless adversarial.kind is 'bce'. "
+                f"Received: {self.label_smoothing!r} with {self.kind!r}"
+            )
+        for key in {"channels", "patch_size"} & set(self.discriminator):
+            raise InputError(
+                f"adversarial.discriminator.{key} is no option: it follows from data and training. Leave it "
+                "out."
+            )
         allowed = {field.name for field in dataclasses.fields(TrainingConfig)}
         for key in self.pretraining:
-            _check(key in allowed, "adversarial.pretraining", key, "keys of the section training")
+            if key not in allowed:
+                raise InputError(_unknown_key(f"adversarial.pretraining.{key}", TrainingConfig))
 
 
 def _default_generator():

@@ -52,8 +52,10 @@ def progress_bar(title):
 
 
 @contextlib.contextmanager
-def training_progress(epochs, steps=None):
+def training_progress(epochs=None, steps=None):
     """Yields `report(epoch, step, logs)` for `train`: one bar an epoch and a line with its scores.
+
+    Without `epochs` no total is shown, as for a training of two stages.
 
     `report.stage(title)` gives a `progress(done, total)` for work that follows the training.
     """
@@ -115,7 +117,8 @@ class _TrainingBar:
         if step is None:
             self.bar.console.print(_epoch_line(epoch, logs), highlight=False)
         else:
-            title = f"Epoch {epoch}/{self.epochs}  loss {logs['loss']:.5f}"
+            of = f"/{self.epochs}" if self.epochs else ""
+            title = f"Epoch {epoch}{of}  loss {logs['loss']:.5f}"
             self.bar.update(self.task, description=title, completed=step)
 
     def stage(self, title):

@@ -54,6 +54,10 @@ def train(*words, data="data", out="run"):
     return ["train", "--data", data, "--out", out, *TINY, *words]
 
 
+def adversarial(key):
+    return train("--adversarial", "--set", f"adversarial.{key}")
+
+
 def evaluate(*words, data="data", model="grey", out="scores"):
     return ["evaluate", "--data", data, "--model", model, "--out", out, *words]
 
@@ -155,6 +159,11 @@ def test_empty_folder(place, refused, command):
         (train("--set", "training.epoch=1"), ["Unknown config key 'training.epoch'", "'training.epochs'"]),
         (train("--set", "epochs=1"), ["Unknown config key 'epochs'", "'training.epochs'"]),
         (train("--set", "epochs"), ["Expected KEY=VALUE", "'epochs'"]),
+        (train("--adversarial", "wild"), ["Unknown adversarial preset 'wild'. Known: paper, stable"]),
+        (adversarial("rampe=3"), ["Unknown config key 'adversarial.rampe'", "'adversarial.ramp'"]),
+        (adversarial("discriminator.name=gan"), ["Unknown discriminator 'gan'. Known: patchgan"]),
+        (adversarial("features.weights=no.h5"), ["No feature weights at no.h5: give an .h5 or .keras file"]),
+        (adversarial("features.weights=data/p0/0.tif"), ["data/p0/0.tif cannot be read as weights of vgg19"]),
         (train("--set", "generator.depth=3"), ["Unknown option 'depth' of 'edsr'. Allowed: blocks"]),
         (train("--set", "degradation.blur=3"), ["Unknown argument 'blur'", "Allowed: sigma"]),
         (train("--patch-size", 15), ["training.patch_size must be a multiple of the scale 2"]),
@@ -238,8 +247,11 @@ def test_all_black(place, mrisr, dtype):
     assert "6 images per row have no finite value" in out
     summary = json.loads((place / "scores/metrics.json").read_text())["summary"]
     assert {row["image_mean"] for row in summary if row["metric"] == "psnr"} == {None}
-    if dtype == "uint8":  # Training takes seconds.
-        assert mrisr(*train())[::2] == (0, "")
+    if dtype == "uint8":
+        code, _, err = mrisr(*train())
+        assert (code, err.count("\n")) == (2, 1)
+        assert "The validation slices are all empty" in err and "data.split_seed" in err
+        assert not (place / "run").exists()
         assert mrisr("data", "inspect", "data", "--sheet", "sheet.png")[::2] == (0, "")
 
 

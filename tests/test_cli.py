@@ -158,6 +158,38 @@ def test_train_from_the_config_of_a_run(mrisr, lgg_run, tmp_path):
     assert (tmp_path / "run/history.csv").read_text() == (lgg_run / "history.csv").read_text()
 
 
+ADVERSARIAL = [
+    "--set", "adversarial.discriminator={name: srgan, filters: 2, dense: 4, normalization: spectral}",
+    "--set", "adversarial.features={network: vgg16, layers: block1_conv1, weights: null}",
+    "--set", "adversarial.pretraining={epochs: 3, learning_rate: 1e-3}",
+]  # fmt: skip
+
+
+def test_train_adversarially(mrisr, image_root, tmp_path, monkeypatch):
+    """Both stages with one command, on a terminal; then what the other commands make of the model."""
+    from rich.console import Console
+
+    run = tmp_path / "run"
+    words = ["train", "--data", image_root, "--out", run, "--adversarial", *TINY, *ADVERSARIAL]
+    with monkeypatch.context() as patch:
+        patch.setattr(terminal, "console", Console(force_terminal=True, width=100, color_system=None))
+        code, out, err = mrisr(*words)
+    assert code == 0, err
+    assert "First stage: the generator alone" in out
+    assert "Epoch 3: loss" in out and "Epoch 3/2" not in out and "━" in out
+    assert "The feature network vgg16 has random weights" in out + err
+    assert {path.name for path in run.iterdir()} == {*RUN_FILES, "pretrained"}
+    assert "| adversarial | relativistic against srgan" in (run / "card.md").read_text()
+    with (run / "history.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["1", "2"] and "d_hr" in rows[0]
+    code, out, err = mrisr("evaluate", "--model", run, "--data", image_root, "--quiet")
+    assert (code, err) == (0, "")
+    code, _, err = mrisr(*words)
+    assert code == 2
+    assert "holds this run already, complete with 2 epochs" in err
+
+
 def test_options_become_config_keys():
     from keras_mrisr import cli
 
@@ -185,6 +217,26 @@ def test_options_become_config_keys():
         "I",
         7,
     )
+
+
+def test_adversarial_presets_lie_between_the_preset_and_the_rest(tmp_path):
+    from keras_mrisr import cli
+
+    def config(*words):
+        words = ["train", "--data", "D", "--out", "R", *words]
+        return cli._train_config(cli._build_parser().parse_args(words))
+
+    assert not config("--preset", "compact").adversarial.on
+    (tmp_path / "a.yaml").write_text("adversarial: {ramp: 7, average: 0.5}")
+    made = config(
+        "--preset", "compact", "--config", str(tmp_path / "a.yaml"), "--set", "adversarial.average=0.9",
+        "--batch-size", "3", "--adversarial",
+    )  # fmt: skip
+    assert made.generator == config("--preset", "compact").generator
+    assert (made.adversarial.on, made.adversarial.kind) == (True, "relativistic")
+    assert (made.adversarial.ramp, made.adversarial.average, made.training.batch_size) == (7, 0.9, 3)
+    paper = config("--adversarial", "paper")
+    assert (paper.adversarial.kind, paper.training.batch_size) == ("bce", 1)
 
 
 def test_ctrl_c(mrisr, image_root, tmp_path, monkeypatch):

@@ -1,16 +1,15 @@
 import pytest
 
 from keras_mrisr.config import (
-    PRESETS,
     DataConfig,
     RunConfig,
     TrainingConfig,
     parse_override,
-    preset_config,
     read_config,
     write_config,
 )
 from keras_mrisr.errors import InputError
+from keras_mrisr.presets import PRESETS, preset_config
 
 
 def test_yaml_round_trip(tmp_path):
@@ -32,26 +31,6 @@ def test_defaults_round_trip(tmp_path):
     write_config(RunConfig(), tmp_path / "config.yaml")
     for base in (None, RunConfig(), preset_config("paper")):
         assert read_config(tmp_path / "config.yaml", base) == RunConfig()
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_valid(name):
-    assert preset_config(name).generator == PRESETS[name]["generator"]
-
-
-def test_paper_preset_is_the_papers_recipe():
-    config = preset_config("paper")
-    assert config.degradation == {"name": "paper"}
-    assert config.generator == {"name": "srresnet", "blocks": 16, "filters": 64}
-    assert config.training.loss == "mean_squared_error"
-    assert config.training.learning_rate == 1e-3
-    assert config.training.schedule == "constant"
-    assert config.training.batch_size == 16
-
-
-def test_unknown_preset():
-    with pytest.raises(InputError, match=r"Unknown preset 'tiny'\. Known: compact, full, paper"):
-        preset_config("tiny")
 
 
 @pytest.mark.parametrize(
@@ -92,6 +71,26 @@ def test_unknown_preset():
         ({"training": {"precision": "float16"}}, r"training\.precision must be one of"),
         ({"training": {"strategy": "tpu"}}, r"training\.strategy must be one of"),
         ({"training": {"init": 3}}, r"training\.init must be of type"),
+        ({"adversarial": {"rampe": 3}}, r"Unknown config key 'adversarial\.rampe'\. Did you mean"),
+        ({"rollbacks": 3}, r"Did you mean 'adversarial\.rollbacks'"),
+        ({"adversarial": {"kind": "wgan"}}, r"adversarial\.kind must be one of bce, relativistic"),
+        ({"adversarial": {"r1_weight": -1}}, r"adversarial\.r1_weight must be 0 or more"),
+        ({"adversarial": {"r1_every": 0}}, r"adversarial\.r1_every must be 1 or more"),
+        ({"adversarial": {"pixel_weight": float("nan")}}, r"adversarial\.pixel_weight"),
+        ({"adversarial": {"average": 1.0}}, r"adversarial\.average must be less than 1"),
+        ({"adversarial": {"label_smoothing": 0.5}}, r"adversarial\.label_smoothing must be less than 0\.5"),
+        (
+            {"adversarial": {"label_smoothing": 0.1, "kind": "relativistic"}},
+            r"label_smoothing must be 0 unless adversarial\.kind is 'bce'",
+        ),
+        ({"adversarial": {"discriminator": {"filters": 3}}}, r"adversarial\.discriminator\.name is missing"),
+        ({"adversarial": {"discriminator": {"name": "unet", "channels": 3}}}, r"channels is no option"),
+        ({"adversarial": {"discriminator": "unet"}}, r"adversarial\.discriminator must be of type dict"),
+        (
+            {"adversarial": {"pretraining": {"epoch": 3}}},
+            r"'adversarial\.pretraining\.epoch'\. Did you mean 'adversarial\.pretraining\.epochs'",
+        ),
+        ({"adversarial": {"on": True}, "training": {"patch_size": 0}}, r"needs training\.patch_size"),
     ],
 )
 def test_bad_values_name_the_key(values, message):

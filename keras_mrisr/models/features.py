@@ -51,7 +51,8 @@ def network_input(images, channel_mapping="auto"):
         images = ops.mean(images, axis=-1, keepdims=True)
     if images.shape[-1] == 1:
         images = ops.repeat(images, 3, axis=-1)
-    return ops.flip(images, axis=-1) * 255.0 - _IMAGENET_MEANS
+    # As a tensor: PyTorch takes no gradient through an operation with a NumPy array.
+    return ops.flip(images, axis=-1) * 255.0 - ops.convert_to_tensor(_IMAGENET_MEANS)
 
 
 class FeatureNetwork:

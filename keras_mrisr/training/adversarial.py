@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import logging
+import pathlib
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 def pretraining_config(config):
     """The `RunConfig` of the first stage, which trains the generator alone."""
-    training = dataclasses.replace(config.training, init=None, **config.adversarial.pretraining)
+    training = dataclasses.replace(config.training, **{"init": None, **config.adversarial.pretraining})
     return dataclasses.replace(config, training=training, adversarial=type(config.adversarial)())
 
 
@@ -31,6 +32,10 @@ def feature_network(config):
     Raises:
         InputError: Its weights are missing or wrong; the message says where to get them.
     """
+    allowed = inspect.signature(build_features).parameters
+    for key in config.adversarial.features:
+        if key not in allowed:
+            raise InputError(f"Unknown key adversarial.features.{key}. Known: {', '.join(allowed)}.")
     return build_features(**config.adversarial.features)
 
 
@@ -86,6 +91,15 @@ def compiled_srgan(config, channels, features):
     return model
 
 
+def described(adversarial):
+    """An `AdversarialConfig` as plain values for `model.json`, without a path of this machine."""
+    values = dataclasses.asdict(adversarial)
+    weights = values["features"].get("weights")
+    if weights is not None:
+        values["features"]["weights"] = pathlib.Path(weights).name
+    return values
+
+
 class AdversarialValidation(Validation):
     """Scores the moving average of an `SRGAN`'s generator.
 
@@ -109,11 +123,16 @@ class AdversarialValidation(Validation):
 
     def on_train_begin(self, logs=None):
         if self.state.start is None:
-            self._copy()
+            self.copy()
             self.state.start = self.score()
+            if self.state.start is None:
+                raise InputError(
+                    "The generator that the adversarial stage starts from gives values that are not finite: "
+                    "train it anew, or choose another one with training.init."
+                )
 
     def on_epoch_end(self, epoch, logs=None):
-        self._copy()
+        self.copy()
         # Not finite is for the guard to find and mend, so nothing is raised here.
         scores = self.score() or {name: float("nan") for name in self.state.start}
         start = self.state.start
@@ -121,7 +140,8 @@ class AdversarialValidation(Validation):
         scores["val_score"] = scores["val_psnr"] - start["val_psnr"] + self.perception * float(gain)
         logs.update(scores)
 
-    def _copy(self):
+    def copy(self):
+        """Brings the copy to the present moving average."""
         self.generator.set_weights(self.model.average_generator.get_weights())
 
     def score(self):
@@ -146,6 +166,10 @@ def check_adversarial(config):
     name = config.adversarial.discriminator["name"]
     if name not in DISCRIMINATORS:
         raise InputError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
+    try:
+        pretraining_config(config)
+    except InputError as error:
+        raise InputError(f"adversarial.pretraining: {error}") from error
     weights = config.adversarial.pixel_weight, config.adversarial.perceptual_weight
     if not any(weights):
         raise InputError(

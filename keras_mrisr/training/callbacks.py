@@ -70,11 +70,15 @@ class Validation(keras.callbacks.Callback):
         self._predict = None
 
     def on_epoch_end(self, epoch, logs=None):
-        self.generator.set_weights(self.model.get_weights())
+        self.copy()
         scores = self.score()
         if scores is None:
             raise InputError(diverged("The output", "not finite", f"epoch {epoch + 1}"))
         logs.update(scores)
+
+    def copy(self):
+        """Brings the copy to the present weights of the trained model."""
+        self.generator.set_weights(self.model.get_weights())
 
     def score(self):
         """Means over the slices, such as {"val_psnr": ..., "val_ssim": ...}; None for output not finite."""
@@ -111,6 +115,8 @@ class FiniteLoss(keras.callbacks.Callback):
 class KeepBest(keras.callbacks.Callback):
     """Calls `save(logs)` when a score improves, and stops after `patience` epochs without that.
 
+    An epoch that the `Guard` found to be ill never counts as better.
+
     Args:
         state: The `RunState`, which carries best value and epoch over a restart.
         save: Function of the logs.
@@ -128,7 +134,8 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         value, best = logs[self.monitor], self.state.best
         # A mean without a slice that counts is NaN, which anything improves.
-        if best is None or math.isnan(best) or value > best:
+        better = best is None or math.isnan(best) or value > best
+        if better and not logs.get("ill"):
             self.state.best, self.state.best_epoch = value, epoch + 1
             self.save(logs)
         elif self.exhausted(epoch + 1):

@@ -1,5 +1,8 @@
 """The model card, written from the run's own files."""
 
+_INVENTED = """ Adversarial training makes texture that looks likely, which need not be
+what was there: don't read detail off it that the LR slice does not support."""
+
 
 def model_card(info):
     """Markdown that says what a trained generator is, from its `ModelInfo`."""
@@ -15,11 +18,17 @@ def model_card(info):
         "(names in `model.json`)",
         "training": f"{training['loss']}, Adam {training['learning_rate']:g} {training['schedule']}, batch "
         f"{training['batch_size']}, {patch}, {training['precision']}, seed {training['seed']}",
+    }
+    if "adversarial" in training:
+        rows["adversarial"] = _adversarial(training["adversarial"])
+    rows |= {
         "taken": f"epoch {metrics['epoch']} of {training['epochs']} ({training['steps_per_epoch']} steps "
         f"each), {training['seconds'] / 60:.0f} minutes so far on {training['hardware']}",
         "validation": f"PSNR {metrics['val_psnr']:.2f} dB, SSIM {metrics['val_ssim']:.4f}: "
         f"{metrics['protocol']}",
     }
+    if "val_features" in metrics:
+        rows["feature distance"] = f"{metrics['val_features']:.4g} on the same slices"
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
     return f"""# {info.generator["name"]} x{info.scale}, {info.channels} channel(s)
 
@@ -32,5 +41,21 @@ Made by keras-mrisr {info.version}. For research; not a medical device.
 
 Scores on the test patients come from `mrisr evaluate`. The weights carry the terms of the data that
 they were trained on. Expect wrong detail on images that were degraded in another way than above, or of
-another contrast, spacing or organ.
+another contrast, spacing or organ.{_INVENTED if "adversarial" in training else ""}
 """
+
+
+def _adversarial(recipe):
+    """One line on the adversarial part of a recipe."""
+    discriminator = dict(recipe["discriminator"])
+    name = discriminator.pop("name")
+    options = f" ({', '.join(f'{key}={value}' for key, value in discriminator.items())})"
+    parts = ("pixel", "perceptual", "adversarial", "consistency", "r1")
+    weights = {part: recipe[f"{part}_weight"] for part in parts}
+    losses = ", ".join(f"{weight:g} {part}" for part, weight in weights.items() if weight)
+    features = recipe["features"]
+    return (
+        f"{recipe['kind']} against {name}{options if discriminator else ''}, Adam "
+        f"{recipe['discriminator_rate']:g}; losses {losses}; features of {features.get('network', 'vgg19')} "
+        f"({features.get('weights', 'imagenet')}); moving average {recipe['average']:g}"
+    )

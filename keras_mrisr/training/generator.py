@@ -40,6 +40,9 @@ def compiled_generator(config, channels):
 def start_from(config, init, model):
     """Starts `model`, a generator or an `SRGAN`, from the weights of a trained model.
 
+    A generator with more residual blocks than the trained one starts as the same function: the further
+    blocks begin as identities (Chen et al. 2016, "Net2Net", section 2.3).
+
     Args:
         config: The `RunConfig`.
         init: Directory of the trained model.
@@ -49,10 +52,16 @@ def start_from(config, init, model):
         InputError: No such model, or one of another scale, generator or number of channels.
     """
     trained, info = load_trained(init)
-    if (info.scale, _with_defaults(info.generator)) != (config.scale, _with_defaults(config.generator)):
+    old, new = _with_defaults(info.generator), _with_defaults(config.generator)
+    grows = new.get("blocks", 0) > old.get("blocks", 0)
+    if (info.scale, {**old, "blocks": new.get("blocks") if grows else old.get("blocks")}) != (
+        config.scale,
+        new,
+    ):
         raise InputError(
             f"training.init: {init} is {info.generator} at scale {info.scale}, this run is "
-            f"{config.generator} at scale {config.scale}. Choose the same generator and scale."
+            f"{config.generator} at scale {config.scale}. Choose the same generator and scale; only blocks "
+            "may be more."
         )
     generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
     for generator in generators or [model]:
@@ -61,7 +70,16 @@ def start_from(config, init, model):
                 f"training.init: {init} has {trained.input_shape[-1]} channels, the data "
                 f"{generator.input_shape[-1]}. Choose a model of such data."
             )
-        generator.set_weights(trained.get_weights())
+        _copy_layers(trained, generator)
+
+
+def _copy_layers(trained, generator):
+    known = {layer.name: layer for layer in trained.layers}
+    for layer in generator.layers:
+        if layer.name in known:
+            layer.set_weights(known[layer.name].get_weights())
+        elif layer.name.endswith("_conv2"):
+            layer.set_weights([0 * weight for weight in layer.get_weights()])
 
 
 def _with_defaults(generator):

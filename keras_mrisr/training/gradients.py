@@ -1,5 +1,7 @@
 """The one place that takes gradients by hand: for TensorFlow and for PyTorch."""
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -28,8 +30,6 @@ def input_gradient(function, x):
 
 def without_gradients():
     """A context for assignments to variables; PyTorch would track them."""
-    import contextlib
-
     if keras.backend.backend() == "torch":
         import torch
 

@@ -44,12 +44,13 @@ def check_discriminator(history, epochs=3, margin=0.02):
     """Raises Ill when the discriminator has won, or lost, for the last so many epochs.
 
     Args:
-        history: List of rows with `d_hr` and `d_sr`, the discriminator's mean probabilities.
+        history: List of rows with `d_hr` and `d_sr`, the discriminator's mean probabilities. Rows up to
+            the last one with `ill` don't count: they led to a rollback.
         epochs: Number of epochs.
         margin: Distance from 0 or 1 that counts as certain.
     """
     last = [row for row in history if "d_hr" in row][-epochs:]
-    if len(last) < epochs:
+    if len(last) < epochs or any(row.get("ill") for row in last):
         return
     if all(row["d_hr"] > 1 - margin and row["d_sr"] < margin for row in last):
         raise Ill(
@@ -78,7 +79,8 @@ def check_generator(logs, start_psnr, drop=3.0, alike=0.1):
 class Guard(keras.callbacks.Callback):
     """Takes the model back to the last good epoch and halves both rates, a bounded number of times.
 
-    Must stand after `Validation` and before `KeepBest`, so that a sick epoch is never the best one.
+    Must stand after `Validation` and before `KeepBest`: it adds `ill`, 0 or 1, to the logs of an epoch,
+    and a sick epoch is never the best one.
 
     Args:
         directory: Folder for the last good state, weights and optimizers; it outlasts a restart.
@@ -93,8 +95,11 @@ class Guard(keras.callbacks.Callback):
         self.state = state
         self.rates = rates
         self.most = most
+        self._undone = False
 
     def on_train_begin(self, logs=None):
+        if not self.model.optimizer.built:  # What is not there yet is not saved.
+            self.model.optimizer.build(self.model.trainable_variables)
         if not self.file.exists():
             self._keep()
 
@@ -102,22 +107,32 @@ class Guard(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
+        self._undone = False
         try:
             check_finite(logs)
         except Ill as finding:
+            self._undone = True
             self._heal(finding)
             for mean in self.model.metrics:
                 mean.reset_state()
 
     def on_epoch_end(self, epoch, logs=None):
+        # Keras repeats the last step's logs here: what was found in them is dealt with.
+        found = {name: logs[name] for name in logs if not (self._undone and name in TRACED)}
         try:
-            check_finite(logs)
+            check_finite(found)
             check_discriminator([*self.state.history, logs])
             check_generator(logs, self.state.start["val_psnr"])
         except Ill as finding:
+            logs["ill"] = 1.0
             self._heal(finding)
-        else:
-            self._keep()
+            return
+        logs["ill"] = 0.0
+        try:
+            check_discriminator([logs], epochs=1)
+        except Ill:
+            return  # No illness after one epoch, but no state to go back to either.
+        self._keep()
 
     def _keep(self):
         writing = self.file.with_name("writing.weights.h5")

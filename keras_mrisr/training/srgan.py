@@ -4,11 +4,13 @@ import keras
 from keras import ops
 
 from keras_mrisr.degrade import get_degradation
+from keras_mrisr.errors import InputError
 from keras_mrisr.losses import adversarial, consistency
-from keras_mrisr.metrics import psnr
+from keras_mrisr.metrics import PSNR
 from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
 from keras_mrisr.training.strategy import replica_count
 
+PIXEL_LOSSES = ("mean_absolute_error", "mean_squared_error")
 WEIGHTS = {
     "pixel": 1.0,
     "perceptual": 0.0,
@@ -47,6 +49,10 @@ class SRGAN(keras.Model):
         r1_every: Steps between two R1 penalties (Mescheder et al. 2018, eq. 9), each weighted as many
             times, as in StyleGAN2.
         seed: Seed of the instance noise.
+
+    Raises:
+        InputError: An unknown loss, a weight that is no number of 0 or more, or a weight on a loss
+            without what it needs.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class SRGAN(keras.Model):
         self.average_generator.set_weights(generator.get_weights())
         self.average_generator.trainable = False
         self.weights_of_losses = {**WEIGHTS, **(weights or {})}
+        _check_losses(self.weights_of_losses, pixel, perceptual, degradation)
         self.pixel = pixel
         self.perceptual = perceptual
         self.adversarial_kind = adversarial_kind
@@ -94,7 +101,7 @@ class SRGAN(keras.Model):
         # Keras saves variables, but no generators of random numbers.
         self.noise_state = self._noise.state
         self._means = {name: keras.metrics.Mean(name=name) for name in self._logged()}
-        self.psnr = keras.metrics.Mean(name="psnr")
+        self.psnr = PSNR(name="psnr")
         self.built = True
 
     def call(self, inputs, training=False):
@@ -105,12 +112,13 @@ class SRGAN(keras.Model):
         return [*self._means.values(), self.psnr]
 
     def _logged(self):
-        w = self.weights_of_losses
-        losses = [name for name in ("pixel", "perceptual", "consistency", "adversarial", "r1") if w[name]]
+        losses = [name for name in WEIGHTS if self._active(name)]
         return [*losses, "loss", "d_loss", "d_hr", "d_sr", "g_gradient", "d_gradient"]
 
     def _active(self, name):
-        return self.weights_of_losses[name] > 0
+        # Without a discriminator there is nothing that R1 could smooth.
+        needed = (name, "adversarial") if name == "r1" else (name,)
+        return all(self.weights_of_losses[part] > 0 for part in needed)
 
     def train_step(self, data):
         lr, hr = _pair(data)
@@ -119,11 +127,10 @@ class SRGAN(keras.Model):
             self._update_discriminator(lr, hr)
         (g_gradients, d_gradients), logs = gradients(lambda: self._both_losses(lr, hr), *both)
         with without_gradients():
+            logs["g_gradient"] = self._logged_norm(g_gradients)
+            logs["d_gradient"] = self._logged_norm(d_gradients)
             self.optimizer.apply([*g_gradients, *d_gradients], [*both[0], *both[1]])
             self._update_average()
-            unscaled = 1.0 / self.optimizer.scale_loss(1.0)
-            logs["g_gradient"] = _norm(g_gradients) * unscaled
-            logs["d_gradient"] = _norm(d_gradients) * unscaled
             for name, mean in self._means.items():
                 mean.update_state(logs[name])
         return {name: mean.result() for name, mean in self._means.items()}
@@ -131,9 +138,9 @@ class SRGAN(keras.Model):
     def test_step(self, data):
         lr, hr = _pair(data)
         sr = self(lr)
-        self.psnr.update_state(psnr(hr, ops.clip(sr, 0.0, 1.0), data_range=1.0))
+        self.psnr.update_state(hr, ops.clip(sr, 0.0, 1.0))
         shown = {"psnr": self.psnr}
-        for name, loss in (("pixel", self._pixel_loss), ("perceptual", self.perceptual)):
+        for name, loss in (("pixel", self._pixel_loss), ("perceptual", self._perceptual_loss)):
             if self._active(name):
                 self._means[name].update_state(loss(hr, sr))
                 shown[name] = self._means[name]
@@ -146,8 +153,7 @@ class SRGAN(keras.Model):
         if self._active("pixel"):
             terms["pixel"] = self._pixel_loss(hr, sr)
         if self._active("perceptual"):
-            # Not through Loss.__call__, which divides by the replicas already.
-            terms["perceptual"] = ops.mean(self.perceptual.call(hr, sr))
+            terms["perceptual"] = self._perceptual_loss(hr, sr)
         if self._active("consistency"):
             terms["consistency"] = consistency.consistency_loss(lr, sr, self._degrade)
         g_loss = sum(self.weights_of_losses[name] * term for name, term in terms.items())
@@ -158,7 +164,7 @@ class SRGAN(keras.Model):
             terms["adversarial"] = adversarial.generator_loss(real, fake, self.adversarial_kind)
             g_loss = g_loss + self._ramp_weight() * terms["adversarial"]
             d_loss = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
-            d_hr, d_sr = ops.mean(ops.sigmoid(real)), ops.mean(ops.sigmoid(fake))
+            d_hr, d_sr = self._probabilities(real, fake)
             if self._active("r1"):
                 terms["r1"] = self._r1(hr)
                 d_loss = d_loss + 0.5 * self.weights_of_losses["r1"] * self.r1_every * terms["r1"]
@@ -176,10 +182,14 @@ class SRGAN(keras.Model):
             real = self.discriminator(self._noisy(hr), training=True)
             fake = self.discriminator(self._noisy(sr), training=True)
             value = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
-            return (value / replica_count(),), None
+            return (self.optimizer.scale_loss(value / replica_count()),), None
 
         (found,), _ = gradients(loss, variables)
         with without_gradients():
+            if _scales(self.optimizer):
+                # Where one overflows, the step of both networks that follows lowers the scale.
+                finite, scale = ops.isfinite(_norm(found)), self.optimizer.scale_loss(1.0)
+                found = [ops.where(finite, gradient / scale, 0.0) for gradient in found]
             discriminator_optimizer(self.optimizer).apply(found, variables)
 
     def _pixel_loss(self, hr, sr):
@@ -187,6 +197,28 @@ class SRGAN(keras.Model):
         if self.pixel == "mean_squared_error":
             return ops.mean(ops.square(difference))
         return ops.mean(ops.abs(difference))
+
+    def _perceptual_loss(self, hr, sr):
+        # Not through Loss.__call__, which divides by the replicas already.
+        return ops.mean(self.perceptual.call(hr, sr))
+
+    def _probabilities(self, real, fake):
+        """D(HR) and D(SR); under a relativistic loss of being more real than the other kind is."""
+        if self.adversarial_kind == "relativistic":
+            # Only differences of logits mean anything: their level is free to drift.
+            real, fake = real - fake, fake - real
+        elif self.adversarial_kind == "relativistic_average":
+            real, fake = real - ops.mean(fake), fake - ops.mean(real)
+        return ops.mean(ops.sigmoid(real)), ops.mean(ops.sigmoid(fake))
+
+    def _logged_norm(self, found):
+        """The norm of gradients that are scaled and a share, as `_both_losses` leaves them."""
+        scale = self.optimizer.scale_loss(1.0)
+        norm = _norm(found) * replica_count() / scale
+        if not _scales(self.optimizer):
+            return norm
+        # An overflow is how the scale finds its size: the step is skipped. It is an illness below 1.
+        return ops.where(ops.isfinite(norm) | (scale < 1.0), norm, 0.0)
 
     def _ramp_weight(self):
         step = ops.cast(self.optimizer.iterations, "float32") - float(self.delay)
@@ -268,9 +300,28 @@ def gan_optimizer(generator_rate=1e-4, discriminator_rate=1e-4, beta_1=0.9, clip
     return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(generator, by_name))
 
 
+def _check_losses(weights, pixel, perceptual, degradation):
+    for name, weight in weights.items():
+        if name not in WEIGHTS:
+            raise InputError(f"Unknown loss {name!r}. Known: {', '.join(WEIGHTS)}.")
+        if not 0 <= weight < float("inf"):
+            raise InputError(f"The weight of the loss {name!r} must be 0 or more. Received: {weight!r}")
+    if pixel not in PIXEL_LOSSES:
+        raise InputError(f"pixel must be one of {', '.join(PIXEL_LOSSES)}. Received: {pixel!r}")
+    if weights["perceptual"] and perceptual is None:
+        raise InputError("A weight on the loss 'perceptual' needs perceptual=PerceptualLoss(...).")
+    if weights["consistency"] and degradation is None:
+        raise InputError("A weight on the loss 'consistency' needs the degradation of the data.")
+
+
 def discriminator_optimizer(optimizer):
     """The discriminator's optimizer in what `gan_optimizer` made, also under loss scaling."""
     return getattr(optimizer, "inner_optimizer", optimizer).optimizers[0]
+
+
+def _scales(optimizer):
+    """Whether losses are scaled, as they are in mixed_float16."""
+    return hasattr(optimizer, "dynamic_growth_steps")
 
 
 def _pair(data):

@@ -23,6 +23,7 @@ from keras_mrisr.training.adversarial import (
     AdversarialValidation,
     check_adversarial,
     compiled_srgan,
+    described,
     feature_network,
     pretraining_config,
 )
@@ -82,8 +83,10 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None):
     channels = train_pairs[0].hr.shape[-1]
     validation = _evenly(dataset.select(split.val), config.training.validation_slices)
     validation_pairs = load_pairs(validation, degradation, channels)
-    _check_validation(validation_pairs)
     patches = _patches(config, train_pairs)
+    if config.adversarial.on:
+        _check_first_stage(config, train_pairs)
+    _check_validation(validation_pairs)
 
     features = feature_network(config) if config.adversarial.on else None
     with strategy_scope(config.training.strategy, config.training.batch_size):
@@ -112,6 +115,13 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None):
         guards = [cb.FiniteLoss()]
     _fit(config, out, state, model, patches, validation, guards, info, report)
     return out
+
+
+def _check_first_stage(config, train_pairs):
+    """Raises InputError for what the first stage could not be trained with, before the run is begun."""
+    first = pretraining_config(config)
+    _patches(first, train_pairs)
+    strategy_scope(first.training.strategy, first.training.batch_size)
 
 
 def _first_stage(config, out, dataset, split, model, report):
@@ -173,7 +183,7 @@ def _patches(config, pairs):
 def _describe(config, dataset, split, degradation, channels, train_pairs, generator):
     training = dataclasses.asdict(config.training)
     if config.adversarial.on:
-        training["adversarial"] = dataclasses.asdict(config.adversarial)
+        training["adversarial"] = described(config.adversarial)
     training["parameters"] = generator.count_params()
     training["train_slices"] = len(train_pairs)
     training["hardware"] = _hardware()
@@ -220,6 +230,7 @@ def _fit(config, out, state, model, patches, validation, guards, info, report):
         save_trained(out, generator, best, model_card(best))
 
     def save_last():
+        validation.copy()  # A guard may have gone back to other weights than were scored.
         with whole_file(out / LAST) as temporary:
             generator.save(temporary)
 

@@ -1,0 +1,60 @@
+import pytest
+
+from keras_mrisr.config import RunConfig, read_config, write_config
+from keras_mrisr.errors import InputError
+from keras_mrisr.presets import ADVERSARIAL_PRESETS, PRESETS, adversarial_config, preset_config
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid(name):
+    assert preset_config(name).generator == PRESETS[name]["generator"]
+    assert not preset_config(name).adversarial.on
+
+
+def test_paper_preset_is_the_papers_recipe():
+    config = preset_config("paper")
+    assert config.degradation == {"name": "paper"}
+    assert config.generator == {"name": "srresnet", "blocks": 16, "filters": 64}
+    assert config.training.loss == "mean_squared_error"
+    assert config.training.learning_rate == 1e-3
+    assert config.training.schedule == "constant"
+    assert config.training.batch_size == 16
+
+
+def test_unknown_preset():
+    with pytest.raises(InputError, match=r"Unknown preset 'tiny'\. Known: compact, full, paper"):
+        preset_config("tiny")
+    with pytest.raises(InputError, match=r"Unknown adversarial preset 'wild'\. Known: paper, stable"):
+        adversarial_config(RunConfig(), "wild")
+
+
+@pytest.mark.parametrize("base", PRESETS)
+@pytest.mark.parametrize("name", ADVERSARIAL_PRESETS)
+def test_an_adversarial_preset_keeps_generator_scale_and_data(tmp_path, base, name):
+    before = preset_config(base).replace({"scale": 4, "data.root": "here"})
+    config = adversarial_config(before, name)
+    assert config.adversarial.on
+    assert (config.generator, config.scale, config.data) == (before.generator, 4, before.data)
+    write_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml", RunConfig()) == config
+
+
+def test_adversarial_paper_preset_is_what_diverged():
+    config = adversarial_config(preset_config("paper"), "paper")
+    training, adversarial = config.training, config.adversarial
+    assert (training.batch_size, training.learning_rate, training.schedule) == (1, 1e-4, "constant")
+    assert adversarial.discriminator_rate == 1e-4
+    assert (adversarial.kind, adversarial.adversarial_weight) == ("bce", 1e-3)
+    assert (adversarial.pixel_weight, adversarial.perceptual_weight) == (0.0, 1.0)
+    assert (adversarial.consistency_weight, adversarial.r1_weight) == (0.0, 0.0)
+    assert not adversarial.pretraining, "no hand-over"
+    assert not adversarial.rollbacks, "nobody helps it"
+    assert adversarial.average == 0.0
+
+
+def test_stable_preset_starts_from_a_trained_generator():
+    config = adversarial_config(preset_config("compact"))
+    assert config == adversarial_config(preset_config("compact"), "stable")
+    assert config.adversarial.pretraining["epochs"] > 0
+    assert config.adversarial.rollbacks > 0
+    assert config.training.learning_rate < config.adversarial.pretraining["learning_rate"]
