@@ -241,7 +241,9 @@ def test_killed_in_the_middle_of_an_adversarial_epoch(tmp_path, tiny_gan, gan_ru
         found.append([v.numpy() for v in (*model.variables, *model.optimizer.variables)])
     for one, two in zip(*found, strict=True):
         np.testing.assert_array_equal(one, two)
-    assert history(tmp_path / "killed") == history(tmp_path / "whole")
+    # The sums behind the scores are shared out to threads, which is not always in the same order.
+    for one, two in zip(history(tmp_path / "killed"), history(tmp_path / "whole"), strict=True):
+        assert one == pytest.approx(two, rel=1e-4)
 
 
 # Other devices and backends.
