@@ -36,6 +36,7 @@ def test_cases_of_different_sizes(tmp_path):
 def test_equal_images_and_empty_slices(tmp_path):
     black = np.zeros((32, 32, 1), "uint8")
     comparison_figure([Case("empty", black, black[::2, ::2], black, black)], tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").is_file()
 
 
 def test_without_cases(tmp_path):

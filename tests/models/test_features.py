@@ -162,7 +162,9 @@ def test_keras_files_are_read(tmp_path, application):
 
 def test_written_weights_load_in_keras_applications(tmp_path, application):
     write_weights(application, tmp_path / "vgg16.h5")
-    keras.applications.VGG16(include_top=False, weights=str(tmp_path / "vgg16.h5"))
+    loaded = keras.applications.VGG16(include_top=False, weights=str(tmp_path / "vgg16.h5"))
+    for one, two in zip(loaded.get_weights(), application.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_half_precision_file(tmp_path, weight_file):
