@@ -9,7 +9,7 @@ here = pathlib.Path(__file__).parent
 version = runpy.run_path(str(here / "keras_mrisr" / "version.py"))["__version__"]
 
 demo = ["nilearn>=0.11"]
-dicom = ["pydicom>=3"]
+dicom = ["pydicom>=3", "pylibjpeg[all]>=2"]
 tuning = ["keras-tuner>=1.4.8", "scikit-learn"]
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20"]
 lgg = ["kagglehub>=0.3"]
@@ -42,6 +42,8 @@ setup(
         "scipy>=1.11",
         "matplotlib>=3.8",
         "tifffile>=2024.1",
+        "nibabel>=5.2",
+        "jinja2>=3.1",
     ],
     extras_require={
         "demo": demo,
@@ -49,7 +51,7 @@ setup(
         "tuning": tuning,
         "export": export,
         "lgg": lgg,
-        "dev": [*demo, "pytest>=8", "ruff>=0.6", "scikit-image>=0.24"],
+        "dev": [*demo, *dicom, *tuning, *export, "pytest>=8", "ruff>=0.6", "scikit-image>=0.24"],
         "all": [*demo, *dicom, *tuning, *export, *lgg],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},

@@ -192,6 +192,7 @@ def test_train_adversarially(mrisr, image_root, tmp_path, monkeypatch):
 
 def test_options_become_config_keys():
     from keras_mrisr import cli
+    from keras_mrisr.commands.train import train_config
 
     words = [
         "train", "--data", "D", "--kind", "images", "--patient-pattern", "(p)", "--out", "R", "--scale", "4",
@@ -200,7 +201,7 @@ def test_options_become_config_keys():
         "--precision", "float32", "--strategy", "mirrored", "--init", "I", "--seed", "7",
         "--set", "generator.blocks=3", "--set", "data.split_seed=2", "--set", "training.schedule=constant",
     ]  # fmt: skip
-    config = cli._train_config(cli._build_parser().parse_args(words))
+    config = train_config(cli._build_parser().parse_args(words))
     assert (config.scale, config.degradation) == (4, {"name": "bicubic"})
     assert config.generator == {"name": "srresnet", "blocks": 3}
     data, training = config.data, config.training
@@ -221,10 +222,11 @@ def test_options_become_config_keys():
 
 def test_adversarial_presets_lie_between_the_preset_and_the_rest(tmp_path):
     from keras_mrisr import cli
+    from keras_mrisr.commands.train import train_config
 
     def config(*words):
         words = ["train", "--data", "D", "--out", "R", *words]
-        return cli._train_config(cli._build_parser().parse_args(words))
+        return train_config(cli._build_parser().parse_args(words))
 
     assert not config("--preset", "compact").adversarial.on
     (tmp_path / "a.yaml").write_text("adversarial: {ramp: 7, average: 0.5}")

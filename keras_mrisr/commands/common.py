@@ -1,0 +1,38 @@
+"""What several commands share."""
+
+import argparse
+import os
+import sys
+
+from keras_mrisr.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for a usage error, as for any other bad input."""
+
+    def error(self, message):
+        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(2)
+
+
+def add_data_kind(parser):
+    parser.add_argument("--kind", default="auto", help="auto, lgg or images (default: auto)")
+    parser.add_argument(
+        "--patient-pattern",
+        metavar="REGEX",
+        help="finds the patient in a file's relative path (default: its folder)",
+    )
+
+
+def check_exists(*paths):
+    """Answers a wrong path at once, before TensorFlow is loaded."""
+    for path in paths:
+        if not os.path.exists(path):
+            raise InputError(f"{path} does not exist. Check the path.")
+
+
+def stopped():
+    from keras_mrisr.terminal import say
+
+    say("Stopped; everything is kept. The same command goes on from here.")
+    return 130

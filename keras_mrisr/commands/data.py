@@ -1,0 +1,50 @@
+"""`mrisr data`: inspect and download."""
+
+import sys
+
+from keras_mrisr.commands.common import Parser, add_data_kind
+from keras_mrisr.errors import InputError
+
+
+def add(commands, common):
+    data = commands.add_parser("data", help="look at data, download a public set")
+    data.set_defaults(parser=data)
+    actions = data.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    inspect = actions.add_parser("inspect", parents=[common], help="what is in a folder, and what is odd")
+    inspect.add_argument("root", help="folder of the data")
+    add_data_kind(inspect)
+    inspect.add_argument("--sheet", metavar="PNG", help="also write a contact sheet")
+    inspect.add_argument("--all", action="store_true", help="list every finding")
+    inspect.set_defaults(run=_inspect)
+    download = actions.add_parser("download", parents=[common], help="fetch a public data set")
+    download.add_argument("name", help="lgg: Buda et al., lower-grade glioma, from Kaggle")
+    download.add_argument("dest", help="folder to write")
+    download.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    download.set_defaults(run=_download)
+
+
+def _inspect(options):
+    from keras_mrisr.data import read_dataset
+    from keras_mrisr.data.contact import contact_sheet
+    from keras_mrisr.data.inspect import inspect_dataset
+    from keras_mrisr.terminal import print_rows, progress_bar, say
+
+    dataset = read_dataset(options.root, options.kind, options.patient_pattern)
+    with progress_bar("Reading slices") as progress:
+        report = inspect_dataset(dataset, progress=progress)
+    print_rows(*report.to_table(), title=f"{dataset.root} ({dataset.kind})")
+    for line in report.finding_lines(**({"per_kind": sys.maxsize} if options.all else {})):
+        say(line)
+    if options.sheet:
+        contact_sheet(dataset, options.sheet)
+        say(f"Wrote {options.sheet}")
+
+
+def _download(options):
+    from keras_mrisr.data.download import download_lgg
+    from keras_mrisr.terminal import say
+
+    if options.name != "lgg":
+        raise InputError(f"Unknown data set {options.name!r}. Known: lgg.")
+    dataset = download_lgg(options.dest, overwrite=options.overwrite)
+    say(f"{dataset.extent} in {dataset.root}")

@@ -1,0 +1,43 @@
+"""`mrisr demo`."""
+
+import shlex
+
+from keras_mrisr.commands.common import stopped
+
+
+def add(commands, common):
+    demo = commands.add_parser(
+        "demo", parents=[common], help="train a small x2 model on a real brain and look at the result"
+    )
+    demo.add_argument("--out", default="demo", help="folder to write (default: demo)")
+    demo.add_argument(
+        "--epochs",
+        type=int,
+        default=20,
+        help="length of the training, under 10 s each on 2 cores (default: 20)",
+    )
+    demo.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
+    demo.set_defaults(run=_demo)
+
+
+def _demo(options):
+    from keras_mrisr.terminal import load_tensorflow, say, show, training_progress
+
+    load_tensorflow()
+    from keras_mrisr.demo import NEXT_STEPS, STEPS, run_demo
+    from keras_mrisr.training import Interrupted
+
+    try:
+        with training_progress(options.epochs, STEPS) as report:
+            evaluation = run_demo(
+                options.out,
+                options.epochs,
+                overwrite=options.overwrite,
+                report=report,
+                progress=report.stage,
+            )
+    except Interrupted:
+        return stopped()
+    show(evaluation.report())
+    say(NEXT_STEPS.format(out=shlex.quote(options.out)))
+    return 0
