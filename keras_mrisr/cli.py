@@ -4,12 +4,24 @@ import argparse
 import os
 import sys
 
-from keras_mrisr.commands import data, demo, evaluate, train, upscale
+from keras_mrisr.commands import (
+    compare,
+    data,
+    demo,
+    evaluate,
+    export,
+    features,
+    segment,
+    serve_client,
+    train,
+    tune,
+    upscale,
+)
 from keras_mrisr.commands.common import Parser
 from keras_mrisr.errors import InputError
 from keras_mrisr.version import __version__
 
-COMMANDS = (demo, data, train, evaluate, upscale)
+COMMANDS = (demo, data, train, evaluate, compare, upscale, segment, features, export, serve_client)
 
 
 def main(arguments=None):

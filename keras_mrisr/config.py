@@ -1,16 +1,17 @@
 """The configuration of a training run: frozen dataclasses and their YAML round trip."""
 
 import dataclasses
-import difflib
 import math
 import pathlib
 
 import yaml
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import Config, check, one_of, set_types, unknown_key
 from keras_mrisr.files import write_text
 
 SCALES = (2, 3, 4, 8)
+FACTORS = (1, 2, 3, 4)  # Of one axis of a volume.
 ADVERSARIAL_LOSSES = ("bce", "relativistic", "relativistic_average")
 LOSSES = ("mean_squared_error", "mean_absolute_error")
 SCHEDULES = ("constant", "cosine")
@@ -24,12 +25,15 @@ class DataConfig:
 
     Attributes:
         root: Folder of the data.
-        kind: "lgg" (the published kaggle_3m tree), "images" (folders of images) or "auto".
+        kind: "lgg" (the published kaggle_3m tree), "images" (folders of images), "volumes" (NIfTI files,
+            for 3-D generators) or "auto".
         patient_pattern: Regular expression that finds the patient in a file's relative path; by
             default the parent folder is the patient.
         validation_fraction: Share of patients for choosing the best checkpoint.
         test_fraction: Share of patients that training never touches.
         split_seed: Seed of the split.
+        neighbours: Adjacent slices on each side that the generator also sees (2.5-D); the files of a patient
+            must then be one stack of slices in order.
     """
 
     root: str = ""
@@ -38,15 +42,17 @@ class DataConfig:
     validation_fraction: float = 0.1
     test_fraction: float = 0.1
     split_seed: int = 0
+    neighbours: int = 0
 
     def __post_init__(self):
-        _set_types(self, "data.")
-        _one_of("data.kind", self.kind, ("auto", "lgg", "images"))
+        set_types(self, "data.")
+        one_of("data.kind", self.kind, ("auto", "lgg", "images", "volumes"))
+        check(self.neighbours >= 0, "data.neighbours", self.neighbours, "0 or more")
         for name in ("validation_fraction", "test_fraction"):
             value = getattr(self, name)
-            _check(0 < value < 1, f"data.{name}", value, "a number between 0 and 1")
+            check(0 < value < 1, f"data.{name}", value, "a number between 0 and 1")
         total = self.validation_fraction + self.test_fraction
-        _check(total < 1, "data.validation_fraction + data.test_fraction", total, "less than 1")
+        check(total < 1, "data.validation_fraction + data.test_fraction", total, "less than 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +64,12 @@ class TrainingConfig:
         steps_per_epoch: Batches an epoch.
         batch_size: Patches a batch, over all replicas.
         patch_size: Edge of the HR patches in pixels; 0 for whole slices.
+        patch_slices: Slices of the HR patches of a 3-D generator.
         candidates: Places drawn for each patch, of which the one with the most contrast is taken.
         augment: Random flips and quarter turns.
+        noise_snr: Signal-to-noise ratio of Rician noise that is added to every LR patch (mean of the tissue
+            over sigma, see `degrade.noise`), or [low, high] between which it is drawn anew for each; None
+            for no noise. Validation slices stay free of it.
         loss: "mean_squared_error" or "mean_absolute_error", on [0, 1].
         learning_rate: Of Adam; the start of the schedule.
         schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
@@ -67,8 +77,9 @@ class TrainingConfig:
         precision: Keras dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
         strategy: "none", or "mirrored" for all visible GPUs.
         early_stopping: Stop after so many epochs without a better validation PSNR; 0 for never.
-        validation_slices: At most so many slices, evenly spaced, are scored after each epoch.
-        init: Model directory whose weights the generator starts from; it may have fewer residual blocks.
+        validation_slices: At most so many slices (or volumes), evenly spaced, are scored after each epoch.
+        init: Model directory whose weights the generator starts from; it may have fewer residual blocks and
+            fewer neighbours.
         seed: Seed of the weights and of the patches.
     """
 
@@ -76,8 +87,10 @@ class TrainingConfig:
     steps_per_epoch: int = 250
     batch_size: int = 16
     patch_size: int = 96
+    patch_slices: int = 16
     candidates: int = 2
     augment: bool = True
+    noise_snr: int | float | list | None = None
     loss: str = "mean_absolute_error"
     learning_rate: float = 1e-3
     schedule: str = "cosine"
@@ -90,18 +103,29 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self):
-        _set_types(self, "training.")
-        for name in ("epochs", "steps_per_epoch", "batch_size", "candidates", "validation_slices"):
-            _check(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "1 or more")
+        set_types(self, "training.")
+        for name in (
+            "epochs", "steps_per_epoch", "batch_size", "patch_slices", "candidates", "validation_slices",
+        ):  # fmt: skip
+            check(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "1 or more")
         for name in ("patch_size", "early_stopping", "clip_norm"):
-            _check(0 <= getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "0 or more")
-        _check(0 <= self.seed < 2**32, "training.seed", self.seed, "0 or more and less than 2**32")
+            check(0 <= getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "0 or more")
+        check(0 <= self.seed < 2**32, "training.seed", self.seed, "0 or more and less than 2**32")
         rate = self.learning_rate
-        _check(0 < rate < math.inf, "training.learning_rate", rate, "more than 0")
-        _one_of("training.loss", self.loss, LOSSES)
-        _one_of("training.schedule", self.schedule, SCHEDULES)
-        _one_of("training.precision", self.precision, PRECISIONS)
-        _one_of("training.strategy", self.strategy, STRATEGIES)
+        check(0 < rate < math.inf, "training.learning_rate", rate, "more than 0")
+        if self.noise_snr is not None:
+            _check_noise(self.noise_snr)
+        one_of("training.loss", self.loss, LOSSES)
+        one_of("training.schedule", self.schedule, SCHEDULES)
+        one_of("training.precision", self.precision, PRECISIONS)
+        one_of("training.strategy", self.strategy, STRATEGIES)
+
+
+def _check_noise(snr):
+    bounds = snr if isinstance(snr, list) else [snr, snr]
+    numbers = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds)
+    good = numbers and len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < math.inf
+    check(good, "training.noise_snr", snr, "a number over 0, or [low, high]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +147,10 @@ class AdversarialConfig:
         perceptual_weight: Of the distance between features; 0 needs no feature network.
         adversarial_weight: Of the adversarial loss, after the ramp.
         consistency_weight: Of the distance between the degraded SR and LR.
+        segmentation_weight: Of the difference between what a frozen U-Net sees in SR and in HR; see
+            `SegmentationConsistencyLoss`.
+        segmentation_model: Directory of that U-Net, which `mrisr segment train` wrote. It must not know
+            the patients that this run holds out.
         r1_weight: Of the R1 penalty on the discriminator.
         r1_every: Steps between two penalties.
         features: Arguments for `build_features`; also measures `val_features`.
@@ -148,6 +176,8 @@ class AdversarialConfig:
     perceptual_weight: float = 0.0
     adversarial_weight: float = 1e-3
     consistency_weight: float = 0.0
+    segmentation_weight: float = 0.0
+    segmentation_model: str | None = None
     r1_weight: float = 0.0
     r1_every: int = 16
     features: dict = dataclasses.field(default_factory=lambda: {"network": "vgg19", "weights": "imagenet"})
@@ -161,23 +191,28 @@ class AdversarialConfig:
     perception: float = 2.0
 
     def __post_init__(self):
-        _set_types(self, "adversarial.")
-        _one_of("adversarial.kind", self.kind, ADVERSARIAL_LOSSES)
+        set_types(self, "adversarial.")
+        one_of("adversarial.kind", self.kind, ADVERSARIAL_LOSSES)
         if "name" not in self.discriminator:
             raise InputError("adversarial.discriminator.name is missing.")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type in (int, float):
                 least = 1 if field.name in ("discriminator_steps", "r1_every", "noise_steps") else 0
-                _check(least <= value < math.inf, f"adversarial.{field.name}", value, f"{least} or more")
-        _check(self.average < 1, "adversarial.average", self.average, "less than 1")
-        _check(
+                check(least <= value < math.inf, f"adversarial.{field.name}", value, f"{least} or more")
+        check(self.average < 1, "adversarial.average", self.average, "less than 1")
+        check(
             self.label_smoothing < 0.5, "adversarial.label_smoothing", self.label_smoothing, "less than 0.5"
         )
         if self.label_smoothing and self.kind != "bce":
             raise InputError(
                 "adversarial.label_smoothing must be 0 unless adversarial.kind is 'bce'. "
                 f"Received: {self.label_smoothing!r} with {self.kind!r}"
+            )
+        if self.segmentation_weight and not self.segmentation_model:
+            raise InputError(
+                "adversarial.segmentation_weight needs adversarial.segmentation_model: the directory of a "
+                f"U-Net that mrisr segment train wrote. Received: {self.segmentation_weight!r} without one"
             )
         for key in {"channels", "patch_size"} & set(self.discriminator):
             raise InputError(
@@ -187,7 +222,7 @@ class AdversarialConfig:
         allowed = {field.name for field in dataclasses.fields(TrainingConfig)}
         for key in self.pretraining:
             if key not in allowed:
-                raise InputError(_unknown_key(f"adversarial.pretraining.{key}", TrainingConfig))
+                raise InputError(unknown_key(f"adversarial.pretraining.{key}", TrainingConfig))
 
 
 def _default_generator():
@@ -195,11 +230,12 @@ def _default_generator():
 
 
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Config):
     """Everything that decides a training run.
 
     Attributes:
-        scale: 2, 3, 4 or 8.
+        scale: 2, 3, 4 or 8; for a 3-D generator the factors (x, y, z) of the axes, each 1 to 4, where z
+            goes across the slices.
         degradation: Name and arguments for `get_degradation`.
         generator: Name and options for `build_generator`.
         data: A `DataConfig`.
@@ -210,73 +246,65 @@ class RunConfig:
         InputError: A value is out of range; the message names the key and what is allowed.
     """
 
-    scale: int = 2
+    scale: int | tuple = 2
     degradation: dict = dataclasses.field(default_factory=lambda: {"name": "paper"})
     generator: dict = dataclasses.field(default_factory=_default_generator)
     data: DataConfig = dataclasses.field(default_factory=DataConfig)
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
     adversarial: AdversarialConfig = dataclasses.field(default_factory=AdversarialConfig)
 
+    _named = ("generator", "degradation")
+
     def __post_init__(self):
-        _set_types(self, "")
-        _one_of("scale", self.scale, SCALES)
+        set_types(self, "")
+        if self.is_3d:
+            self._check_3d()
+        else:
+            one_of("scale", self.scale, SCALES)
         for key in ("degradation", "generator"):
             if "name" not in getattr(self, key):
                 raise InputError(f"{key}.name is missing.")
-        for key in {"scale", "channels"} & set(self.generator):
+        for key in {"scale", "channels", "neighbours"} & set(self.generator):
             raise InputError(f"generator.{key} is no option: it follows from scale and data. Leave it out.")
-        if self.degradation.get("scale", self.scale) != self.scale:
+        scale = self.degradation.get("scale", self.scale)
+        if (tuple(scale) if isinstance(scale, list) else scale) != self.scale:
             raise InputError(
-                f"degradation.scale must be the scale {self.scale}; leave it out. "
-                f"Received: {self.degradation['scale']!r}"
+                f"degradation.scale must be the scale {self.scale}; leave it out. Received: {scale!r}"
             )
         if self.adversarial.on and not self.training.patch_size:
             raise InputError("Adversarial training needs training.patch_size. Received: 0 (whole slices)")
-        if self.training.patch_size % self.scale:
+        for factor in self.scale[:2] if self.is_3d else (self.scale,):
+            if self.training.patch_size % factor:
+                raise InputError(
+                    f"training.patch_size must be a multiple of the scale {factor}. "
+                    f"Received: {self.training.patch_size}"
+                )
+
+    @property
+    def is_3d(self):
+        """Whether the generator maps volumes and not slices."""
+        return isinstance(self.scale, tuple)
+
+    def _check_3d(self):
+        known = all(factor in FACTORS for factor in self.scale)
+        good = len(self.scale) == 3 and known and max(self.scale) > 1
+        check(good, "scale", self.scale, "a number, or three factors of 1 to 4 such as 1,1,2 (3-D)")
+        if self.data.neighbours:
             raise InputError(
-                f"training.patch_size must be a multiple of the scale {self.scale}. "
-                f"Received: {self.training.patch_size}"
+                f"data.neighbours must be 0 for a 3-D generator, which sees all slices. "
+                f"Received: {self.data.neighbours}"
             )
-
-    def to_dict(self):
-        """All values as nested plain dictionaries."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, values):
-        """Makes a config from nested dictionaries; missing keys take their defaults.
-
-        Raises:
-            InputError: An unknown key, a value of the wrong type or out of range.
-        """
-        return _from_dict(cls, values, "")
-
-    def replace(self, overrides):
-        """A copy with some values changed.
-
-        Args:
-            overrides: Dictionary from dotted key ("training.epochs") to value.
-
-        Raises:
-            InputError: As `from_dict`.
-        """
-        values = self.to_dict()
-        # Names first: a new name drops the old one's options, not those that are given with it.
-        for dotted in sorted(overrides, key=lambda dotted: not str(dotted).endswith(".name")):
-            value = overrides[dotted]
-            *parents, key = str(dotted).split(".")
-            place = values
-            for depth, parent in enumerate(parents, start=1):
-                place = place.get(parent)
-                if not isinstance(place, dict):
-                    raise InputError(_unknown_key(".".join(parents[:depth]), RunConfig))
-            if dotted in ("generator.name", "degradation.name") and place.get("name") != value:
-                place.clear()  # Options of another builder mean nothing to this one.
-            place[key] = value
-        return self.from_dict(values)
-
-
-SECTIONS = (("training", TrainingConfig), ("data", DataConfig), ("adversarial", AdversarialConfig))
+        if self.adversarial.on:
+            raise InputError("Adversarial training is for generators of slices. Give a scale such as 2.")
+        if self.training.noise_snr is not None:
+            raise InputError("training.noise_snr is for generators of slices. Leave it out.")
+        if not self.training.patch_size:
+            raise InputError("A 3-D generator needs training.patch_size. Received: 0 (whole volumes)")
+        if self.training.patch_slices % self.scale[2]:
+            raise InputError(
+                f"training.patch_slices must be a multiple of the scale {self.scale[2]} across the slices. "
+                f"Received: {self.training.patch_slices}"
+            )
 
 
 def read_config(path, base=None):
@@ -322,61 +350,3 @@ def parse_override(text):
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise InputError(f"The value in {text!r} is not valid YAML.") from error
-
-
-def _from_dict(cls, values, prefix):
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{prefix.rstrip('.') or 'The config'} must hold keys and values. Received: {values!r}"
-        )
-    kinds = {field.name: field.type for field in dataclasses.fields(cls)}
-    arguments = {}
-    for key, value in values.items():
-        if key not in kinds:
-            raise InputError(_unknown_key(f"{prefix}{key}", cls))
-        nested = dataclasses.is_dataclass(kinds[key])
-        arguments[key] = _from_dict(kinds[key], value, f"{prefix}{key}.") if nested else value
-    return cls(**arguments)
-
-
-def _set_types(config, prefix):
-    """Makes every field of a frozen dataclass what its annotation says, or raises InputError."""
-    for field in dataclasses.fields(config):
-        value = _typed(getattr(config, field.name), field.type, f"{prefix}{field.name}")
-        object.__setattr__(config, field.name, value)
-
-
-def _typed(value, kind, key):
-    """The value as `kind`; whole floats and ints stand for each other, "1e-4" for a float."""
-    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
-        name = getattr(kind, "__name__", str(kind))
-        raise InputError(f"{key} must be of type {name}. Received: {value!r}")
-    return dict(value) if kind is dict else value
-
-
-def _unknown_key(dotted, cls):
-    key = dotted.rpartition(".")[2]
-    known = [field.name for field in dataclasses.fields(cls)]
-    places = {name: f"{dotted[: -len(key)]}{name}" for name in known}
-    if cls is RunConfig:  # A key of a section is often written without it: "epochs".
-        for name, section in SECTIONS:
-            places.update({field.name: f"{name}.{field.name}" for field in dataclasses.fields(section)})
-    close = difflib.get_close_matches(key, places, n=1)
-    hint = f"Did you mean {places[close[0]]!r}?" if close else f"Known here: {', '.join(known)}."
-    return f"Unknown config key {dotted!r}. {hint}"
-
-
-def _check(holds, key, value, allowed):
-    if not holds:
-        raise InputError(f"{key} must be {allowed}. Received: {value!r}")
-
-
-def _one_of(key, value, allowed):
-    _check(value in allowed, key, value, f"one of {', '.join(map(str, allowed))}")

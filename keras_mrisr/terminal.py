@@ -57,7 +57,7 @@ def training_progress(epochs=None, steps=None):
 
     Without `epochs` no total is shown, as for a training of two stages.
 
-    `report.stage(title)` gives a `progress(done, total)` for work that follows the training.
+    `report.stage(title)` gives a `progress(done, total)` for work before or after the training.
     """
     if not console.is_terminal:
         yield _TrainingLog()
@@ -119,7 +119,7 @@ class _TrainingBar:
         else:
             of = f"/{self.epochs}" if self.epochs else ""
             title = f"Epoch {epoch}{of}  loss {logs['loss']:.5f}"
-            self.bar.update(self.task, description=title, completed=step)
+            self.bar.update(self.task, description=title, completed=step, visible=True)
 
     def stage(self, title):
         self.bar.update(self.task, visible=False)
@@ -165,4 +165,9 @@ def _epoch_line(epoch, logs):
     line = f"Epoch {epoch}: loss {logs['loss']:.5f}"
     if "val_psnr" in logs:
         line += f", validation PSNR {logs['val_psnr']:.2f} dB, SSIM {logs['val_ssim']:.4f}"
+    if "val_dice" in logs:
+        line += f", validation Dice {logs['val_dice']:.4f}"
+    for label in ("tumour", "sequence"):
+        if f"val_{label}_auc" in logs:
+            line += f", validation AUC ({label}) {logs[f'val_{label}_auc']:.4f}"
     return line

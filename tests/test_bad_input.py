@@ -151,7 +151,7 @@ def test_empty_folder(place, refused, command):
     ("words", "parts"),
     [
         (train("--scale", 5), ["scale must be one of 2, 3, 4, 8. Received: 5"]),
-        (train("--scale", "two"), ["argument --scale: invalid int value: 'two'"]),
+        (train("--scale", "two"), ["argument --scale: invalid scale value: 'two'"]),
         (train("--preset", "huge"), ["Unknown preset 'huge'. Known: compact, full, paper"]),
         (train("--generator", "unet"), ["Unknown generator 'unet'. Known: edsr, srresnet"]),
         (train("--degradation", "fog"), ["Unknown degradation 'fog'. Known: bicubic, paper"]),

@@ -122,7 +122,7 @@ def test_evaluate_another_part_of_few_slices(mrisr, lgg_run, lgg_root, tmp_path)
 def test_upscale(mrisr, lgg_run, lgg_root, tmp_path):
     code, out, err = mrisr("upscale", lgg_root, tmp_path / "sr", "--model", lgg_run, "--scale", 2)
     assert (code, err) == (0, "")
-    assert f"Wrote 21 images to {tmp_path / 'sr'}\n" in out
+    assert f"Wrote 21 files to {tmp_path / 'sr'}\n" in out
     source = next(path for path in lgg_root.rglob("*_1.tif"))
     assert read_image(tmp_path / "sr" / source.relative_to(lgg_root)).shape == (64, 64, 3)
     code, out, err = mrisr(

@@ -52,7 +52,10 @@ def test_defaults_round_trip(tmp_path):
         ({"degradation": {"name": "paper", "scale": 3}}, r"degradation\.scale must be the scale 2"),
         ({"generator": {}}, r"generator\.name is missing"),
         ({"generator": {"name": "edsr", "channels": 3}}, r"generator\.channels is no option"),
-        ({"data": {"kind": "dicom"}}, r"data\.kind must be one of auto, lgg, images\. Received: 'dicom'"),
+        (
+            {"data": {"kind": "dicom"}},
+            r"data\.kind must be one of auto, lgg, images, volumes\. Received: 'dicom'",
+        ),
         ({"data": {"test_fraction": 0}}, r"data\.test_fraction must be a number between 0 and 1"),
         ({"data": {"validation_fraction": float("nan")}}, r"data\.validation_fraction must be"),
         ({"data": {"test_fraction": 0.6, "validation_fraction": 0.5}}, "less than 1"),
@@ -69,6 +72,11 @@ def test_defaults_round_trip(tmp_path):
         ({"training": {"loss": "l1"}}, r"training\.loss must be one of"),
         ({"training": {"schedule": "step"}}, r"training\.schedule must be one of"),
         ({"training": {"precision": "float16"}}, r"training\.precision must be one of"),
+        ({"training": {"noise_snr": -2.5}}, r"training\.noise_snr must be a number over 0, or \[low, high\]"),
+        ({"training": {"noise_snr": [40, 10]}}, r"training\.noise_snr must be"),
+        ({"training": {"noise_snr": [10, "x"]}}, r"training\.noise_snr must be"),
+        ({"training": {"noise_snr": [10, 20, 30]}}, r"training\.noise_snr must be"),
+        ({"training": {"noise_snr": "loud"}}, r"training\.noise_snr must be of type int \| float"),
         ({"training": {"strategy": "tpu"}}, r"training\.strategy must be one of"),
         ({"training": {"init": 3}}, r"training\.init must be of type"),
         ({"adversarial": {"rampe": 3}}, r"Unknown config key 'adversarial\.rampe'\. Did you mean"),
@@ -90,6 +98,21 @@ def test_defaults_round_trip(tmp_path):
             {"adversarial": {"pretraining": {"epoch": 3}}},
             r"'adversarial\.pretraining\.epoch'\. Did you mean 'adversarial\.pretraining\.epochs'",
         ),
+        ({"data": {"neighbours": -1}}, r"data\.neighbours must be 0 or more"),
+        ({"generator": {"name": "edsr", "neighbours": 1}}, r"generator\.neighbours is no option"),
+        ({"scale": [1, 1, 1]}, r"scale must be a number, or three factors of 1 to 4 .* \(1, 1, 1\)"),
+        ({"scale": [1, 1]}, r"scale must be a number, or three factors"),
+        ({"scale": [1, 1, 8]}, r"scale must be a number, or three factors"),
+        ({"scale": [1, 1, "two"]}, r"scale must be of type int\. Received: 'two'"),
+        ({"scale": [1, 1, 2], "data": {"neighbours": 1}}, r"data\.neighbours must be 0 for a 3-D generator"),
+        ({"scale": [1, 1, 2], "adversarial": {"on": True}}, r"Adversarial training is for .* slices"),
+        ({"scale": [1, 1, 2], "training": {"patch_size": 0}}, r"needs training\.patch_size"),
+        ({"scale": [1, 1, 3]}, r"training\.patch_slices must be a multiple of the scale 3"),
+        (
+            {"scale": [3, 3, 2], "training": {"patch_size": 32}},
+            r"patch_size must be a multiple of the scale 3",
+        ),
+        ({"scale": [1, 1, 2], "training": {"noise_snr": 20}}, r"training\.noise_snr is for .* slices"),
         ({"adversarial": {"on": True}, "training": {"patch_size": 0}}, r"needs training\.patch_size"),
     ],
 )
@@ -195,3 +218,12 @@ def test_parse_override(text, pair):
 def test_parse_override_rejects(text):
     with pytest.raises(InputError, match=r"KEY=VALUE|not valid YAML"):
         parse_override(text)
+
+
+def test_volumes_round_trip(tmp_path):
+    config = RunConfig().replace({"scale": [1, 1, 2], "degradation": {"name": "slice-profile"}})
+    assert config.is_3d and config.scale == (1, 1, 2)
+    write_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == config
+    assert config.replace({"degradation.scale": [1, 1, 2]}).is_3d
+    assert not config.replace({"scale": 2.0}).is_3d

@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_data_kind(parser):
-    parser.add_argument("--kind", default="auto", help="auto, lgg or images (default: auto)")
+    parser.add_argument("--kind", default="auto", help="auto, lgg, images or volumes (default: auto)")
     parser.add_argument(
         "--patient-pattern",
         metavar="REGEX",

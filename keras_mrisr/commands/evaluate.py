@@ -1,50 +1,92 @@
 """`mrisr evaluate`."""
 
 from keras_mrisr.commands.common import add_data_kind, check_exists
+from keras_mrisr.errors import InputError
 
 
 def add(commands, common):
     evaluate = commands.add_parser(
-        "evaluate", parents=[common], help="score a model on patients that it never saw"
+        "evaluate", parents=[common], help="score models on patients that they never saw"
     )
-    evaluate.add_argument("--model", metavar="RUN", required=True, help="trained model directory")
+    evaluate.add_argument(
+        "--model", metavar="[NAME=]RUN", action="append", default=[],
+        help="trained model directory; give several to compare them",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--predictions", metavar="NAME=FOLDER", action="append", default=[],
+        help="images that another program made, under the names of the HR slices",
+    )  # fmt: skip
     evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of the data")
     add_data_kind(evaluate)
     evaluate.add_argument("--part", default="test", help="test, val or all-unseen (default: test)")
-    evaluate.add_argument("--scale", type=int, help="refuse a model of another scale")
+    evaluate.add_argument("--scale", type=int, help="refuse models of another scale")
+    evaluate.add_argument("--degradation", help="degrade by this instead of what the models undo")
+    evaluate.add_argument(
+        "--noise-snr", type=float, metavar="SNR", help="add Rician noise of this signal-to-noise ratio to LR"
+    )
     evaluate.add_argument("--limit", type=int, help="at most so many slices, evenly spaced")
     evaluate.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
-    evaluate.add_argument("--out", help="folder for JSON, CSV and figure (default: RUN/evaluation-PART)")
-    evaluate.add_argument("--overwrite", action="store_true", help="replace an existing --out")
+    evaluate.add_argument("--methods", help="interpolators (default: nearest,bicubic,lanczos)")
+    evaluate.add_argument(
+        "--metrics",
+        help="default: psnr,ssim,ms_ssim,nrmse,hfen,gmsd,consistency; also features and lpips",
+    )
+    evaluate.add_argument(
+        "--features", metavar="NETWORK:WEIGHTS[:LAYER]",
+        help="add the VGG feature distance: vgg19:imagenet, or vgg16 or vgg19 and a weight file",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--out", help="folder for JSON, CSV and figure (default: RUN/evaluation-PART of a single model)"
+    )
+    evaluate.add_argument("--report", metavar="HTML", help="also write a page with tables, plots and cases")
+    evaluate.add_argument(
+        "--cases", type=int, default=3, help="patients in figure and report, worst to best (default: 3)"
+    )
+    evaluate.add_argument("--overwrite", action="store_true", help="replace an existing --out and --report")
     evaluate.set_defaults(run=_evaluate)
 
 
 def _evaluate(options):
     import pathlib
 
+    from keras_mrisr.commands.naming import named_paths, parse_features, single_name
     from keras_mrisr.terminal import load_tensorflow, progress_bar, say, show
 
-    check_exists(options.model, options.data)
-    load_tensorflow()
-    from keras_mrisr.evaluation import evaluate_model
-
+    models, predictions = named_paths(options.model), named_paths(options.predictions)
+    if not models and not predictions:
+        raise InputError("Nothing to evaluate: give --model RUN or --predictions NAME=FOLDER.")
+    check_exists(*models.values(), *predictions.values(), options.data)
     out = options.out
-    if out is None:
-        folder = pathlib.Path(options.model)
+    if out is None and len(models) == 1 and not predictions:
+        folder = pathlib.Path(*models.values())
         out = (folder.parent if folder.suffix == ".keras" else folder) / f"evaluation-{options.part}"
+    features = parse_features(options.features)
+    load_tensorflow()
+    from keras_mrisr.evaluation import evaluate_models
+
+    lists = {name: getattr(options, name) for name in ("methods", "metrics")}
     with progress_bar("Scoring slices") as progress:
-        evaluation = evaluate_model(
-            options.model,
+        evaluation = evaluate_models(
+            single_name(options.model, models, predictions),
             options.data,
             out,
+            predictions=predictions,
             part=options.part,
             kind=options.kind,
             patient_pattern=options.patient_pattern,
             scale=options.scale,
+            degradation=options.degradation,
+            noise_snr=options.noise_snr,
             limit=options.limit,
             ensemble=options.ensemble,
+            features=features,
+            figure_cases=options.cases,
+            report=options.report,
             overwrite=options.overwrite,
             progress=progress,
+            **{name: words.split(",") for name, words in lists.items() if words is not None},
         )
     show(evaluation.report())
-    say(f"Wrote {out}")
+    for written in (out, options.report):
+        if written is not None:
+            say(f"Wrote {written}")

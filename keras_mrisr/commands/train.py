@@ -15,7 +15,9 @@ def add(commands, common):
     train.add_argument("--data", metavar="ROOT", help="folder of the data")
     add_data_kind(train)
     train.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
-    train.add_argument("--scale", type=int, help="2, 3, 4 or 8 (default: 2)")
+    train.add_argument(
+        "--scale", type=scale, help="2, 3, 4 or 8 (default: 2); of volumes a factor for each axis: 1,1,2"
+    )
     train.add_argument("--preset", help="compact (CPU), full (GPU, the default) or paper")
     train.add_argument(
         "--adversarial",
@@ -25,8 +27,11 @@ def add(commands, common):
         help="train on against a discriminator: stable (the default) or paper",
     )
     train.add_argument("--config", metavar="YAML", help="config file, over the preset")
-    train.add_argument("--degradation", help="paper or bicubic")
-    train.add_argument("--generator", help="srresnet or edsr")
+    train.add_argument("--degradation", help="paper, bicubic, kspace, or slice-profile for volumes")
+    train.add_argument("--generator", help="srresnet, edsr, or srresnet3d for volumes")
+    train.add_argument(
+        "--neighbours", type=int, metavar="K", help="also show the generator K adjacent slices on each side"
+    )
     train.add_argument("--epochs", type=int, help="rounds of training (default: the preset's)")
     train.add_argument("--batch-size", type=int, help="patches a step")
     train.add_argument("--patch-size", type=int, help="edge of the HR patches; 0 for whole slices")
@@ -48,6 +53,7 @@ def add(commands, common):
 _TRAIN_KEYS = {
     "data": "data.root",
     "patient_pattern": "data.patient_pattern",
+    "neighbours": "data.neighbours",
     "degradation": "degradation.name",
     "generator": "generator.name",
     "scale": "scale",
@@ -59,6 +65,12 @@ _TRAIN_KEYS = {
         )
     },
 }  # fmt: skip
+
+
+def scale(text):
+    """The scale as RunConfig takes it: "2" -> 2, "1,1,2" -> (1, 1, 2)."""
+    factors = tuple(int(part) for part in text.split(","))
+    return factors if len(factors) > 1 else factors[0]
 
 
 def train_config(options):
@@ -99,7 +111,9 @@ def _train(options):
     except Interrupted:
         return stopped()
     words = ["mrisr", "evaluate", "--model", str(run), "--data", config.data.root]
-    if config.data.kind != "auto":
+    if config.is_3d:
+        words = ["mrisr", "upscale", "SCAN.nii.gz", "UPSCALED.nii.gz", "--model", str(run)]
+    elif config.data.kind != "auto":
         words += ["--kind", config.data.kind]
     say(f"Trained model in {run}. Next:\n  {shlex.join(words)}")
     return 0

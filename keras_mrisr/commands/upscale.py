@@ -5,31 +5,102 @@ from keras_mrisr.errors import InputError
 
 
 def add(commands, common):
-    upscale = commands.add_parser("upscale", parents=[common], help="enlarge an image or a folder of images")
-    upscale.add_argument("input", metavar="IN", help="image (PNG, TIFF, JPEG) or folder")
-    upscale.add_argument("output", metavar="OUT", help="image or folder to write")
-    upscale.add_argument("--model", metavar="RUN", required=True, help="trained model directory")
+    upscale = commands.add_parser(
+        "upscale", parents=[common], help="enlarge an image, a folder of images, or a NIfTI or DICOM volume"
+    )
+    add_options(upscale)
+    upscale.add_argument(
+        "--model", metavar="RUN", required=True, help="trained model directory, or an exported model.onnx"
+    )
     upscale.add_argument("--scale", type=int, help="refuse a model of another scale")
-    upscale.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
-    upscale.add_argument("--overwrite", action="store_true", help="replace what exists at OUT")
+    upscale.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="what the program may occupy in all, such as 2GB (default: what is free)",
+    )
+    upscale.add_argument(
+        "--providers",
+        metavar="NAME,...",
+        help="of a model.onnx: where it runs, such as cuda,cpu (default: the best that is installed)",
+    )
     upscale.set_defaults(run=_upscale)
 
 
+def add_options(parser):
+    """The options about what is enlarged and how; `run` reads them."""
+    parser.add_argument(
+        "input",
+        metavar="IN",
+        help="image (PNG, TIFF, JPEG) or folder of them; NIfTI file; DICOM file or folder",
+    )
+    parser.add_argument("output", metavar="OUT", help="image, folder, .nii or .nii.gz to write")
+    parser.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
+    parser.add_argument(
+        "--consistency", action="store_true",
+        help="change nothing that was measured: the result degrades to IN again (residual in OUT.json)",
+    )  # fmt: skip
+    parser.add_argument("--overwrite", action="store_true", help="replace what exists at OUT")
+    volumes = parser.add_argument_group("of volumes")
+    volumes.add_argument(
+        "--plane", choices=("axial", "coronal", "sagittal"),
+        help="in which the slices lie (default: across the largest spacing)",
+    )  # fmt: skip
+    volumes.add_argument("--volume-index", metavar="N", type=int, help="which volume of a 4-D file, from 0")
+    volumes.add_argument("--series", help="which series of a DICOM folder: number, description or UID")
+    volumes.add_argument(
+        "--uncertainty", metavar="OUT", help="also write the standard deviation over flips and quarter turns"
+    )
+
+
+def run(resolver, options):
+    """Enlarges what the options of `add_options` say with a `SuperResolver`."""
+    from keras_mrisr.inference import upscale_path
+    from keras_mrisr.terminal import progress_bar, say
+
+    with progress_bar("Upscaling") as progress:
+        written = upscale_path(
+            options.input,
+            options.output,
+            resolver,
+            options.ensemble,
+            options.overwrite,
+            progress,
+            consistency=options.consistency,
+            plane=options.plane,
+            volume_index=options.volume_index,
+            series=options.series,
+            uncertainty=options.uncertainty,
+        )
+    where = written[0] if len(written) == 1 else f"{len(written)} files to {options.output}"
+    say(f"Wrote {where}")
+
+
 def _upscale(options):
-    from keras_mrisr.terminal import load_tensorflow, progress_bar, say
-
     check_exists(options.input, options.model)
-    load_tensorflow()
-    from keras_mrisr.inference import SuperResolver, upscale_path
+    memory = None
+    if options.memory is not None:
+        from keras_mrisr.inference.memory import parse_memory
 
-    resolver = SuperResolver.load(options.model)
+        memory = parse_memory(options.memory)
+    resolver = _load(options, memory)
     if options.scale is not None and options.scale != resolver.scale:
         raise InputError(
             f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}"
         )
-    with progress_bar("Upscaling") as progress:
-        written = upscale_path(
-            options.input, options.output, resolver, options.ensemble, options.overwrite, progress
-        )
-    where = written[0] if len(written) == 1 else f"{len(written)} images to {options.output}"
-    say(f"Wrote {where}")
+    run(resolver, options)
+
+
+def _load(options, memory):
+    if options.model.endswith(".onnx"):
+        from keras_mrisr.export import OnnxSuperResolver
+
+        providers = options.providers.split(",") if options.providers else None
+        return OnnxSuperResolver.load(options.model, memory, providers)
+    if options.providers:
+        raise InputError(f"--providers is for an exported model.onnx. Received: --model {options.model}")
+    from keras_mrisr.terminal import load_tensorflow
+
+    load_tensorflow()
+    from keras_mrisr.inference import SuperResolver
+
+    return SuperResolver.load(options.model, memory)

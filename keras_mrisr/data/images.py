@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 import struct
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from keras_mrisr.data.patient_pattern import PatientPattern
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import whole_file
@@ -126,8 +126,8 @@ def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = Non
             pattern does not match.
     """
     root = Path(root)
-    pattern, group = _compile_pattern(patient_pattern)
-    names = _image_files(root)
+    pattern = PatientPattern(patient_pattern) if patient_pattern is not None else None
+    names = image_files(root)
     masks = {_unmasked(name): root / name for name in sorted(names) if _is_mask(name)}
     names = [name for name in names if not _is_mask(name)]
     if not names:
@@ -140,13 +140,7 @@ def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = Non
             # Files in the root itself belong to one patient: the root.
             patient, site = os.path.dirname(name) or root.resolve().name, None
         else:
-            match = pattern.search(name)
-            if match is None or not match.group(group):
-                raise InputError(
-                    f"{root / name} does not match the patient pattern {patient_pattern!r}"
-                    f" (searched in {name!r}). Mend the pattern or move the file away."
-                )
-            patient, site = match.group(group), match.groupdict().get("site")
+            patient, site = pattern.find(root, name)
         stack = slices.setdefault(patient, [])
         if stack and stack[0].site != site:
             raise InputError(
@@ -169,7 +163,7 @@ def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = Non
     return dataset
 
 
-def _image_files(root: Path) -> list[str]:
+def image_files(root: Path) -> list[str]:
     """Relative paths (with `/`) of all images below `root`, hidden ones left out."""
     if not root.is_dir():
         raise InputError(
@@ -191,25 +185,6 @@ def _is_mask(name: str) -> bool:
 
 def _unmasked(name: str) -> str:
     return os.path.splitext(name)[0][: -len("_mask")]
-
-
-def _compile_pattern(text: str | None) -> tuple[re.Pattern | None, str | int]:
-    if text is None:
-        return None, 0
-    try:
-        pattern = re.compile(text)
-    except re.error as error:
-        raise InputError(
-            f"The patient pattern {text!r} is not a regular expression: {error}. Mend it."
-        ) from error
-    if "patient" in pattern.groupindex:
-        return pattern, "patient"
-    if pattern.groups != 1 or pattern.groupindex:
-        raise InputError(
-            f"The patient pattern {text!r} does not say what the patient is. Give it one (group),"
-            " or a group named patient: (?P<patient>...)."
-        )
-    return pattern, 1
 
 
 def _decode(path: Path, content: bytes) -> np.ndarray:

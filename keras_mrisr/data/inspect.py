@@ -115,7 +115,11 @@ def inspect_dataset(
     Args:
         dataset: The slices.
         progress: Called with (slices done, slices in all) after each slice.
+
+    Raises:
+        InputError: It is a data set of volumes.
     """
+    dataset.require_slices()
     scanned = scan_pixels(dataset, progress)
     dataset = dataset.with_findings(find_oddities(dataset, scanned))
     groups: dict[str, list[SlicePixels]] = {}

@@ -3,10 +3,11 @@
 import dataclasses
 import logging
 
-import keras
 import numpy as np
 
+from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.data.images import read_image
+from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.normalize import normalizer_for
 from keras_mrisr.errors import InputError
 
@@ -15,22 +16,37 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class SlicePair:
-    """One HR slice and its LR one, in the file's own type.
+    """One HR slice and its LR one, in the file's own type; for 2.5-D generators with its neighbours.
 
     Attributes:
         hr: Array (H, W, C).
-        lr: Array (H / scale, W / scale, C).
+        middle_lr: Array (H / scale, W / scale, C).
         normalizer: Maps both to the network's [0, 1].
         record: The `SliceRecord` that it was read from.
+        around: The 2k+1 LR slices from k places before this one to k after it, which other pairs share;
+            empty without neighbours.
     """
 
     hr: np.ndarray
-    lr: np.ndarray
+    middle_lr: np.ndarray
     normalizer: object
     record: object
+    around: tuple = ()
+
+    @property
+    def lr(self):
+        """What the generator takes: `middle_lr`, or (h, w, (2k+1) * C) in the order of `data.neighbours`."""
+        return np.concatenate(self.around, axis=-1) if self.around else self.middle_lr
+
+    def lr_patch(self, y, x, size):
+        """The square of `lr` whose first pixel is (y, x); only this is put together of the neighbours."""
+        place = slice(y, y + size), slice(x, x + size)
+        if not self.around:
+            return self.middle_lr[place]
+        return np.concatenate([lr[place] for lr in self.around], axis=-1)
 
 
-def load_pairs(dataset, degradation, channels=None, progress=None):
+def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0, stacks=None):
     """Reads all slices into memory and degrades each as a whole.
 
     Args:
@@ -38,16 +54,26 @@ def load_pairs(dataset, degradation, channels=None, progress=None):
         degradation: A `Degradation`; applied before any cropping, so that borders are right.
         channels: Required number of channels; by default that of the first slice.
         progress: Called with the number of slices done so far and the number in all.
+        neighbours: Adjacent slices k on each side for a 2.5-D generator, from the same patient, in the order
+            of `SliceRecord.index`. The first and last slice of a patient stand in for those beyond. Where
+            numbers are missing, the next slice that there is counts as the neighbour.
+        stacks: A `SliceDataset` with the whole patients, where `dataset` holds some of their slices only;
+            neighbours come from it.
 
     Returns:
         List of `SlicePair`. HR slices are cropped at the bottom and right to a multiple of the scale.
-        110 patients of 256x256x3 slices take about 1 GB.
+        110 patients of 256x256x3 slices take about 1 GB, neighbours or not.
 
     Raises:
-        InputError: A slice cannot be read, has another number of channels or is too small.
+        InputError: A slice cannot be read, has another number of channels or is too small, or a neighbour
+            is of another size or type.
     """
-    pairs = []
-    for record in dataset.slices:
+    dataset.require_slices()
+    around = _neighbours_of(dataset if stacks is None else stacks, neighbours)
+    wanted = set(dataset.slices)
+    needed = dict.fromkeys(record for one in dataset.slices for record in around[one])
+    hr_slices, lr_slices = {}, {}
+    for record in needed:
         hr = crop_to_multiple(read_image(record.path), degradation.scale)
         channels = hr.shape[-1] if channels is None else channels
         if hr.shape[-1] != channels:
@@ -56,16 +82,56 @@ def load_pairs(dataset, degradation, channels=None, progress=None):
                 "train on slices of one kind."
             )
         try:
-            lr = degradation.degrade_image(hr)
+            lr_slices[record] = degradation.degrade_image(hr)
         except InputError as error:
             raise InputError(f"{record.path}: {error}") from error
-        # From the LR slice: at inference there is no other to take the range from.
-        pairs.append(SlicePair(hr, lr, normalizer_for(lr), record))
+        if record in wanted:
+            hr_slices[record] = hr
         if progress is not None:
-            progress(len(pairs), len(dataset.slices))
-    if not pairs:
+            progress(len(lr_slices), len(needed))
+    if not needed:
         raise InputError(f"No slices to load from {dataset.root}.")
-    return pairs
+    return [
+        _pair(hr_slices[one], [(each, lr_slices[each]) for each in around[one]]) for one in dataset.slices
+    ]
+
+
+def _neighbours_of(stacks, neighbours):
+    """{record: its 2 * neighbours + 1 records} of all slices, which are never of two patients."""
+    around, gaps = {}, []
+    for patient, records in stacks.by_patient().items():
+        stack = sorted(records, key=lambda record: record.index)
+        if len(stack) <= stack[-1].index - stack[0].index:
+            gaps.append(patient)
+        for place, record in enumerate(stack):
+            around[record] = [stack[i] for i in window(place, len(stack), neighbours)]
+    if gaps and neighbours:
+        log.warning(
+            "%d patient(s) lack slice numbers (such as %s): the next slice there is counts as the neighbour",
+            len(gaps), gaps[0],
+        )  # fmt: skip
+    return around
+
+
+def _pair(hr, around):
+    """The pair of the slice in the middle of `around`, a list of (record, LR slice)."""
+    record, lr = around[len(around) // 2]
+    for other, slice_beside in around:
+        if slice_beside.shape != lr.shape or slice_beside.dtype != lr.dtype:
+            raise InputError(
+                f"{other.path} ({_kind(slice_beside)} in LR) differs from its neighbour {record.path} "
+                f"({_kind(lr)}): the slices of a patient must be one stack. Train without neighbours, or say "
+                "with a patient pattern which files belong together."
+            )
+    lr_slices = tuple(each for _, each in around)
+    # From the LR slices: at inference there are no others to take the range from. All slices of a stack
+    # share one range, which keeps them comparable, and finite where the middle one is black.
+    normalizer = normalizer_for(np.concatenate(lr_slices, axis=-1))
+    return SlicePair(hr, lr, normalizer, record, lr_slices if len(lr_slices) > 1 else ())
+
+
+def _kind(image):
+    return f"{image.shape[0]}x{image.shape[1]} {image.dtype}"
 
 
 def crop_to_multiple(image, scale):
@@ -74,7 +140,7 @@ def crop_to_multiple(image, scale):
     return image[:height, :width]
 
 
-class PatchDataset(keras.utils.PyDataset):
+class PatchDataset(ResumableBatches):
     """Batches of aligned LR and HR patches for `model.fit`, the same ones for the same seed.
 
     Each batch depends only on the seed, the epoch and its number, so that a stopped run goes on with
@@ -92,9 +158,12 @@ class PatchDataset(keras.utils.PyDataset):
         seed: Seed of everything that is random.
         epoch: Number of the first epoch.
         first_step: Number of the first batch of the first epoch: the rest of a stopped epoch.
+        corrupt: Function (LR patch, its whole LR slice, generator) -> LR patch in float, applied in the
+            file's own units before normalisation, such as `degrade.noise.RicianNoise`; None for nothing.
 
     Yields:
-        (lr, hr): float32 in [0, 1], (N, h, w, C) and (N, h * scale, w * scale, C).
+        (lr, hr): float32 in [0, 1], (N, h, w, C) and (N, h * scale, w * scale, C); with neighbours LR has
+        (2k+1) * C channels.
 
     Raises:
         InputError: No slices, slices smaller than the patch, or whole slices of different sizes.
@@ -112,98 +181,80 @@ class PatchDataset(keras.utils.PyDataset):
         seed=0,
         epoch=0,
         first_step=0,
+        corrupt=None,
     ):
-        super().__init__()
-        _check_sizes(pairs, scale, patch_size)
+        self._check_sizes(pairs, scale, patch_size)
+        super().__init__(steps, seed, epoch, first_step)
         self.pairs = pairs
         self.scale = scale
         self.patch_size = patch_size
         self.batch_size = batch_size
-        self.steps = steps
         self.augment = augment
         self.candidates = candidates
-        self.seed = seed
-        self.start(epoch, first_step)
+        self.corrupt = corrupt
 
-    def start(self, epoch, first_step=0):
-        """Goes to a place in the run: the next batches are those of `epoch` from `first_step` on."""
-        self.epoch = epoch
-        self.first_step = first_step
-        self._begun = False
-
-    def __len__(self):
-        return self.steps - self.first_step
-
-    def __getitem__(self, index):
-        rng = np.random.default_rng((self.seed, self.epoch, self.first_step + index))
+    def samples(self, rng):
         chosen = rng.integers(len(self.pairs), size=self.batch_size)
-        samples = [self._sample(self.pairs[i], rng) for i in chosen]
-        return tuple(np.stack(part) for part in zip(*samples, strict=True))
-
-    def on_epoch_begin(self):
-        self._begun = True
-
-    def on_epoch_end(self):
-        # Keras 3.15 also ends an epoch before the first one.
-        if self._begun:
-            self.start(self.epoch + 1)
+        return [self._sample(self.pairs[i], rng) for i in chosen]
 
     def _sample(self, pair, rng):
         if self.patch_size is None:
             lr, hr = pair.lr, pair.hr
         else:
             lr, hr = self._crop(pair, rng)
+        if self.corrupt is not None:
+            lr = self.corrupt(lr, pair.lr, rng)
         lr, hr = pair.normalizer.normalize(lr), pair.normalizer.normalize(hr)
-        return _turn(lr, hr, rng) if self.augment else (lr, hr)
+        return self._turn(lr, hr, rng) if self.augment else (lr, hr)
 
     def _crop(self, pair, rng):
         size = self.patch_size // self.scale
         best, best_contrast = None, -1.0
         for _ in range(self.candidates):
-            y, x = (int(rng.integers(edge - size + 1)) for edge in pair.lr.shape[:2])
-            lr = pair.lr[y : y + size, x : x + size]
+            y, x = (int(rng.integers(edge - size + 1)) for edge in pair.middle_lr.shape[:2])
+            lr = pair.middle_lr[y : y + size, x : x + size]
             contrast = float(lr[::2, ::2].std()) if self.candidates > 1 else 0.0
             if contrast > best_contrast:
                 best, best_contrast = (y, x), contrast
         y, x = best
         s = self.scale
         hr = pair.hr[y * s : (y + size) * s, x * s : (x + size) * s]
-        return pair.lr[y : y + size, x : x + size], hr
+        return pair.lr_patch(y, x, size), hr
 
+    @staticmethod
+    def _turn(lr, hr, rng):
+        """The same random flip and quarter turn for both; shapes stay as they are."""
+        turns = int(rng.integers(4))
+        if lr.shape[0] != lr.shape[1]:
+            turns = turns // 2 * 2
+        flip = bool(rng.integers(2))
+        turned = []
+        for image in (lr, hr):
+            image = np.rot90(image, turns)
+            turned.append(np.ascontiguousarray(image[:, ::-1] if flip else image))
+        return tuple(turned)
 
-def _turn(lr, hr, rng):
-    """The same random flip and quarter turn for both; shapes stay as they are."""
-    turns = int(rng.integers(4))
-    if lr.shape[0] != lr.shape[1]:
-        turns = turns // 2 * 2
-    flip = bool(rng.integers(2))
-    turned = []
-    for image in (lr, hr):
-        image = np.rot90(image, turns)
-        turned.append(np.ascontiguousarray(image[:, ::-1] if flip else image))
-    return tuple(turned)
-
-
-def _check_sizes(pairs, scale, patch_size):
-    if not pairs:
-        raise InputError("There are no slices to take patches from. Give load_pairs a dataset with some.")
-    if patch_size is None:
-        first = pairs[0]
+    @staticmethod
+    def _check_sizes(pairs, scale, patch_size):
+        if not pairs:
+            raise InputError("There are no slices to take patches from. Give load_pairs a dataset with some.")
+        if patch_size is None:
+            first = pairs[0]
+            for pair in pairs:
+                if pair.hr.shape != first.hr.shape:
+                    raise InputError(
+                        f"Slices of mixed sizes cannot be trained whole: {first.record.path} is "
+                        f"{_size(first)}, {pair.record.path} is {_size(pair)}. Set a patch size."
+                    )
+            return
+        if patch_size < scale or patch_size % scale:
+            raise InputError(f"patch_size must be a multiple of the scale {scale}. Received: {patch_size}")
         for pair in pairs:
-            if pair.hr.shape != first.hr.shape:
+            if min(pair.hr.shape[:2]) < patch_size:
                 raise InputError(
-                    f"Slices of mixed sizes cannot be trained whole: {first.record.path} is "
-                    f"{_size(first)}, {pair.record.path} is {_size(pair)}. Set a patch size."
+                    f"{pair.record.path} is {_size(pair)}, smaller than the patch of {patch_size}: "
+                    "choose a smaller patch size or leave such slices out."
                 )
-        return
-    if patch_size < scale or patch_size % scale:
-        raise InputError(f"patch_size must be a multiple of the scale {scale}. Received: {patch_size}")
-    for pair in pairs:
-        if min(pair.hr.shape[:2]) < patch_size:
-            raise InputError(
-                f"{pair.record.path} is {_size(pair)}, smaller than the patch of {patch_size}: "
-                "choose a smaller patch size or leave such slices out."
-            )
 
 
 def _size(pair):

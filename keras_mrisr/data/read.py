@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from keras_mrisr.data.images import read_image_folder
+from keras_mrisr.data.images import image_files, read_image_folder
 from keras_mrisr.data.lgg import find_lgg_root, read_lgg
 from keras_mrisr.data.slices import SliceDataset
+from keras_mrisr.data.volume_folder import read_volume_folder, volume_files
 from keras_mrisr.errors import InputError
 
-KINDS = ("auto", "lgg", "images")
+KINDS = ("auto", "lgg", "images", "volumes")
 
 
 def read_dataset(
@@ -19,9 +20,11 @@ def read_dataset(
     """Finds the slices of a data set; reads no pixels.
 
     Args:
-        root: A folder: the LGG set's `kaggle_3m` (or one that holds it), or any tree of images.
-        kind: "lgg", "images", or "auto": LGG where the tree looks like it and no pattern is given.
-        patient_pattern: For images: see `read_image_folder`.
+        root: A folder: the LGG set's `kaggle_3m` (or one that holds it), or any tree of images or of NIfTI
+            volumes.
+        kind: "lgg", "images", "volumes", or "auto": LGG where the tree looks like it and no pattern is given,
+            volumes where there are NIfTI files and no images.
+        patient_pattern: For images and volumes: see `read_image_folder`.
 
     Returns:
         The data set; its `kind` says how it was read.
@@ -42,4 +45,6 @@ def read_dataset(
         raise InputError(f"{root} does not exist. Give the folder that holds the patients' images.")
     if kind == "lgg" or (kind == "auto" and patient_pattern is None and find_lgg_root(root) is not None):
         return read_lgg(root)
+    if kind == "volumes" or (kind == "auto" and not image_files(root) and volume_files(root)):
+        return read_volume_folder(root, patient_pattern)
     return read_image_folder(root, patient_pattern)

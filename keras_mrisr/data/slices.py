@@ -54,8 +54,9 @@ class SliceDataset:
 
     Attributes:
         root: The folder that was read.
-        kind: "lgg" or "images".
-        slices: All slices, patients in natural order and each patient's slices in theirs.
+        kind: "lgg", "images" or "volumes".
+        slices: All slices, patients in natural order and each patient's slices in theirs; of kind "volumes"
+            one record for each volume.
         findings: What the reader (and `check_pixels`, once run) noticed.
         table: One row per patient out of the data set's own table (LGG's `data.csv`), as text.
     """
@@ -83,7 +84,8 @@ class SliceDataset:
     @property
     def extent(self) -> str:
         """How much there is, for a person: "30 slices of 1 patient"."""
-        counts = ((len(self), "slice"), (len(self.patients), "patient"))
+        what = "volume" if self.kind == "volumes" else "slice"
+        counts = ((len(self), what), (len(self.patients), "patient"))
         return " of ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
 
     def by_patient(self) -> dict[str, tuple[SliceRecord, ...]]:
@@ -114,6 +116,14 @@ class SliceDataset:
             ),
             table={patient: row for patient, row in self.table.items() if patient in wanted},
         )
+
+    def require_slices(self) -> None:
+        """Raises InputError for a data set of volumes, where slices are needed."""
+        if self.kind == "volumes":
+            raise InputError(
+                f"{self.root} holds {self.extent}, and slices are needed here: save them as images. (Volumes"
+                " are what mrisr train takes for a 3-D generator, and mrisr upscale one by one.)"
+            )
 
     def with_findings(self, findings: Iterable[Finding]) -> SliceDataset:
         """The same data set with more findings; one that it has already is not added twice."""

@@ -3,6 +3,16 @@
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.interpolate import upscale_image
+from keras_mrisr.degrade.kspace import KSpaceCrop
 from keras_mrisr.degrade.registry import DEGRADATIONS, get_degradation
+from keras_mrisr.degrade.slice_profile import SliceProfile
 
-__all__ = ["DEGRADATIONS", "BlurBicubic", "Degradation", "get_degradation", "upscale_image"]
+__all__ = [
+    "DEGRADATIONS",
+    "BlurBicubic",
+    "Degradation",
+    "KSpaceCrop",
+    "SliceProfile",
+    "get_degradation",
+    "upscale_image",
+]

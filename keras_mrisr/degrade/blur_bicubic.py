@@ -79,14 +79,20 @@ class BlurBicubic(Degradation):
     def __call__(self, hr):
         x = ops.convert_to_tensor(hr)
         for axis in (1, 2):
-            for kernel in self._blurs:
-                x = _blur_axis(x, kernel, axis)
-        for axis in (2, 1):
-            x = _downsample_axis(x, self._bicubic, self._first, self.scale, axis)
+            x = self._degrade_axis(x, axis)
         if self.round_8bit:
             rounded = ops.round(ops.clip(x, 0.0, 1.0) * 255.0) / 255.0
             x = x + ops.stop_gradient(rounded - x)
         return x
+
+    def axis_matrix(self, size):
+        columns = ops.expand_dims(ops.eye(size), (0, -1))
+        return ops.convert_to_numpy(self._degrade_axis(columns, axis=1))[0, ..., 0].astype("float64")
+
+    def _degrade_axis(self, x, axis):
+        for kernel in self._blurs:
+            x = _blur_axis(x, kernel, axis)
+        return _downsample_axis(x, self._bicubic, self._first, self.scale, axis)
 
     def degrade_image(self, hr):
         if hr.dtype != np.uint8 or self.kernel != "pillow" or not self.antialias:

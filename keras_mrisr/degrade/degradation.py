@@ -10,11 +10,18 @@ from keras_mrisr.errors import InputError
 class Degradation(abc.ABC):
     """Turns high-resolution (HR) slices into low-resolution (LR) ones; the grids stay aligned.
 
-    Subclasses set `name` and `scale`, and implement `__call__` and `get_config`.
+    Subclasses set `name` and `scale`, and implement `__call__` and `get_config`; those that are linear
+    and work along the axes one after the other also implement `axis_matrix`.
+
+    Attributes:
+        name: What it is called in messages and in `model.json`.
+        scale: Integer factor between HR and LR.
+        magnitude: Whether it ends with the absolute value.
     """
 
     name: str
     scale: int
+    magnitude: bool = False
 
     @abc.abstractmethod
     def __call__(self, hr):
@@ -30,6 +37,21 @@ class Degradation(abc.ABC):
     @abc.abstractmethod
     def get_config(self):
         """The arguments that make this object again, as plain values."""
+
+    def axis_matrix(self, size):
+        """The degradation along one axis of `size` HR pixels, for what must be undone exactly.
+
+        Every channel of a slice X becomes `M_rows X M_columns^T`, but for rounding and absolute values.
+
+        Returns:
+            Array (size / scale, size), float64; to be treated as read-only.
+
+        Raises:
+            InputError: The degradation is not of this form.
+        """
+        raise InputError(
+            f"The degradation {self.name!r} has no matrix along an axis: leave out --consistency with it."
+        )
 
     @property
     def smallest_size(self):

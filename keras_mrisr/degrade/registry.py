@@ -3,12 +3,16 @@
 import inspect
 
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
+from keras_mrisr.degrade.kspace import KSpaceCrop
+from keras_mrisr.degrade.slice_profile import SliceProfile
 from keras_mrisr.errors import InputError
 
 # The paper: Pillow's GaussianBlur(radius=2), then BICUBIC.
 DEGRADATIONS = {
     "paper": (BlurBicubic, {"sigma": 2.0}),
     "bicubic": (BlurBicubic, {"sigma": 0.0}),
+    "kspace": (KSpaceCrop, {}),
+    "slice-profile": (SliceProfile, {}),
 }
 
 
@@ -16,8 +20,8 @@ def get_degradation(name, scale, **overrides):
     """Makes a degradation.
 
     Args:
-        name: A key of `DEGRADATIONS`: "paper" or "bicubic".
-        scale: Integer factor.
+        name: A key of `DEGRADATIONS`: "paper", "bicubic", "kspace" or "slice-profile".
+        scale: Integer factor; for "slice-profile", which is of volumes, the factor of each axis.
         **overrides: Arguments of the degradation that differ from the preset's.
 
     Returns:
@@ -30,6 +34,11 @@ def get_degradation(name, scale, **overrides):
         known = ", ".join(sorted(DEGRADATIONS))
         raise InputError(f"Unknown degradation {name!r}. Known: {known}.")
     cls, preset = DEGRADATIONS[name]
+    if isinstance(scale, list | tuple) and cls is not SliceProfile:
+        raise InputError(
+            f"The degradation {name!r} is for slices and takes one factor: choose slice-profile for volumes. "
+            f"Received: scale={scale!r}"
+        )
     allowed = [key for key in inspect.signature(cls).parameters if key not in ("scale", "name")]
     for key in overrides:
         if key not in allowed:

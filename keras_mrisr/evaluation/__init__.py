@@ -1,24 +1,36 @@
-"""How good a model is on patients it never saw: protocol, scores, tables and a picture."""
+"""How good models are on patients they never saw: protocol, scores, statistics, tables and pictures."""
 
-from keras_mrisr.evaluation.evaluate import Evaluation, evaluate_model
-from keras_mrisr.evaluation.figure import Case, comparison_figure
-from keras_mrisr.evaluation.patients import PARTS, choose_patients
+from keras_mrisr.evaluation.evaluate import evaluate_model, evaluate_models
+from keras_mrisr.evaluation.figure import comparison_figure
+from keras_mrisr.evaluation.measures import MEASURES, Measure
+from keras_mrisr.evaluation.patients import PARTS, choose_common_patients, choose_patients
 from keras_mrisr.evaluation.protocol import Protocol
 from keras_mrisr.evaluation.regions import tissue_mask
+from keras_mrisr.evaluation.result import Evaluation, Patient
 from keras_mrisr.evaluation.scores import ImageScore, choose_cases
+from keras_mrisr.evaluation.side_by_side import compare_image
+from keras_mrisr.evaluation.slices import SliceImages
 from keras_mrisr.evaluation.summary import Summary, summarise
+from keras_mrisr.evaluation.views import Case
 
 __all__ = [
+    "MEASURES",
     "PARTS",
     "Case",
     "Evaluation",
     "ImageScore",
+    "Measure",
+    "Patient",
     "Protocol",
+    "SliceImages",
     "Summary",
     "choose_cases",
+    "choose_common_patients",
     "choose_patients",
+    "compare_image",
     "comparison_figure",
     "evaluate_model",
+    "evaluate_models",
     "summarise",
     "tissue_mask",
 ]

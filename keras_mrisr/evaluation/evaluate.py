@@ -1,99 +1,50 @@
-"""The evaluation of a model on patients it never saw, against plain interpolation."""
+"""The evaluation of models on patients they never saw, against plain interpolation and each other."""
 
 import contextlib
-import dataclasses
-import functools
+import csv
+import os
 import pathlib
 
-import numpy as np
-
-from keras_mrisr.data import Split, normalizer_for, read_dataset, read_image
+from keras_mrisr.data import read_dataset
 from keras_mrisr.errors import InputError
-from keras_mrisr.evaluation.figure import Case, comparison_figure
-from keras_mrisr.evaluation.patients import PARTS, choose_patients
-from keras_mrisr.evaluation.protocol import Protocol, pillow_version
-from keras_mrisr.evaluation.regions import tissue_mask
-from keras_mrisr.evaluation.scores import REGIONS, ImageScore, channel_groups, choose_cases, score_batch
-from keras_mrisr.evaluation.summary import summarise
-from keras_mrisr.evaluation.tables import report, to_json, write_tables
+from keras_mrisr.evaluation.agreement import check_names, choose_degradation, choose_pattern, split_of
+from keras_mrisr.evaluation.contenders import Interpolator, Model, Predictions
+from keras_mrisr.evaluation.measures import choose_measures
+from keras_mrisr.evaluation.patients import PARTS, choose_common_patients
+from keras_mrisr.evaluation.protocol import SR, Protocol, pillow_version
+from keras_mrisr.evaluation.result import FILES, Evaluation, Patient
+from keras_mrisr.evaluation.scorers import make_scorers
+from keras_mrisr.evaluation.scores import REGIONS, TUMOUR, ImageScore, channel_groups, choose_cases
+from keras_mrisr.evaluation.sharpness import spectral_energy
+from keras_mrisr.evaluation.slices import SliceImages, SliceReader, spread
+from keras_mrisr.evaluation.views import Case
 from keras_mrisr.files import check_only_holds, whole_directory
 
-SR = "SR"
-FILES = ("metrics.json", "per_image.csv", "per_patient.csv", "figure.png")
-_BATCH = 8  # Enough to fill two cores or a GPU; a batch of 256 x 256 slices needs about 200 MB.
-_SMALLEST = 11  # The window of SSIM.
 
+def evaluate_model(model, data_root, out=None, **options):
+    """Scores one model and plain interpolation on the patients it was not trained on.
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """Scores of a model and of the interpolators, with how they were measured.
+    Args:
+        model: Path of a model directory, or an object as for `evaluate_models`.
+        data_root: Folder of the data.
+        out: Folder for the files; None for none.
+        **options: As for `evaluate_models`.
 
-    Attributes:
-        protocol: What was measured on what, and how.
-        scores: One `ImageScore` for each image, method, channel set and region.
-        notes: Lines about patients that were left out or could not be checked.
-        cases: The images of the figure.
+    Returns:
+        An `Evaluation` in which the model is called "SR".
+
+    Raises:
+        InputError: As `evaluate_models`.
     """
-
-    protocol: Protocol
-    scores: tuple[ImageScore, ...]
-    notes: tuple[str, ...] = ()
-    cases: tuple[Case, ...] = dataclasses.field(default=(), repr=False, compare=False)
-
-    @functools.cached_property
-    def summary(self):
-        """Means over images and patients: a list of `Summary`."""
-        return summarise(self.scores)
-
-    def mean(self, method=SR, metric="psnr", channel=None, region="whole", delta=False):
-        """One number: the mean per image, or its difference to bicubic.
-
-        Args:
-            method: "SR", "nearest", "bicubic" or "lanczos".
-            metric: "psnr" or "ssim".
-            channel: The first set scored ("RGB" or "grey") by default.
-            region: "whole" or "tissue".
-            delta: Return the difference to bicubic.
-
-        Raises:
-            InputError: Nothing of that name was scored.
-        """
-        wanted = (method, metric, channel or self.protocol.channels[0], region)
-        for row in self.summary:
-            if (row.method, row.metric, row.channel, row.region) == wanted:
-                return row.image_delta if delta else row.image_mean
-        raise InputError(f"Nothing was scored as {' / '.join(wanted)}. See the rows of .summary.")
-
-    def report(self):
-        """Table, notes and protocol as a rich renderable: `rich.print(evaluation.report())`."""
-        return report(self)
-
-    def to_dict(self):
-        """Protocol, notes, summary and means per patient as plain values."""
-        return to_json(self)
-
-    def save(self, out, overwrite=False):
-        """Writes metrics.json, per_image.csv, per_patient.csv and figure.png to the folder `out`.
-
-        Raises:
-            InputError: `out` exists (and `overwrite` is false), holds something else, or cannot be written.
-        """
-        if overwrite:
-            check_only_holds(out, FILES)
-        with whole_directory(out, overwrite) as folder:
-            self._write(folder)
-
-    def _write(self, folder):
-        write_tables(self, folder)
-        if self.cases:
-            comparison_figure(self.cases, folder / "figure.png", title=self.protocol.task)
+    return evaluate_models({SR: model}, data_root, out, **options)
 
 
-def evaluate_model(
-    model,
+def evaluate_models(
+    models,
     data_root,
     out=None,
     *,
+    predictions=None,
     part="test",
     kind="auto",
     patient_pattern=None,
@@ -101,221 +52,267 @@ def evaluate_model(
     degradation=None,
     limit=None,
     ensemble=False,
-    methods=("nearest", "bicubic", "lanczos"),
+    noise_snr=None,
+    methods=None,
+    metrics=None,
+    features=None,
+    scorers=(),
     figure_cases=3,
+    report=None,
     overwrite=False,
     progress=None,
 ):
-    """Scores a model and plain interpolation on the patients it was not trained on.
+    """Scores models, predictions of other programs and plain interpolators on the same patients.
 
-    Each HR slice is degraded whole by what the model was trained to undo, as 8-bit images throughout;
-    the model and each interpolator enlarge the same LR; PSNR and SSIM are taken per image for all
-    channels and for FLAIR, on the whole slice and on tissue. `Evaluation.protocol` says it all.
+    Each HR slice is degraded whole by what the models were trained to undo, as 8-bit images throughout;
+    every model and interpolator enlarges the same LR; metrics are taken per image for all channels and
+    for FLAIR, on the whole slice, on tissue, and where the data has masks on the tumour.
+    `Evaluation.protocol` says it all.
 
     Args:
-        model: Path of a model directory, or an object with `scale`, `channels`, `info` (a `ModelInfo`)
-            that maps a uint8 batch (N, h, w, C) to a uint8 batch scaled by `scale`.
+        models: Dict name -> path of a model directory, or an object with `scale` and `info` (a
+            `ModelInfo`) that maps a uint8 batch (N, h, w, C) to a uint8 batch scaled by `scale`.
         data_root: Folder of the data.
         out: Folder for metrics.json, per_image.csv, per_patient.csv and figure.png; None for no files.
-        part: Which patients: "test" or "val" of the model's split, or "all-unseen" (see
-            `choose_patients`).
+        predictions: Dict name -> folder of images under the names of the HR slices; see `Predictions`.
+        part: Which patients: "test" or "val" of the models' splits, or "all-unseen" (see
+            `choose_common_patients`).
         kind: "auto", "lgg" or "images".
-        patient_pattern: For folders of images; the model's own pattern by default, so that its
+        patient_pattern: For folders of images; the models' own pattern by default, so that their
             patients are recognised.
-        scale: Refuse a model of another scale than this.
-        degradation: A `Degradation` to use instead of the model's.
+        scale: Refuse models of another scale than this; with predictions alone, their scale.
+        degradation: A `Degradation`, or the name of one, to use instead of the models'.
         limit: Evaluate at most this many slices, evenly spread over all patients.
-        ensemble: Average the model over flips and quarter turns.
-        methods: Interpolators to compare with.
-        figure_cases: Number of patients in the figure; 0 for no figure.
-        overwrite: Replace an existing `out` that holds an evaluation and nothing else.
+        ensemble: Average the models over flips and quarter turns.
+        noise_snr: Add Rician noise to LR, at this ratio of the tissue's mean to sigma (see `degrade.noise`).
+        methods: Interpolators to compare with; by default nearest, bicubic and Lanczos, and for the
+            degradation "kspace" also zero-filling.
+        metrics: Names of metrics (see `measures.MEASURES`); by default all that need no network.
+        features: Arguments of `build_features` as a dict, for the metric "features".
+        scorers: Further scorers (see `evaluation.scorers`), whose values join the tables.
+        figure_cases: Number of patients in the figure and the report; 0 for none.
+        report: HTML file to write: see `Evaluation.save_html`.
+        overwrite: Replace an existing `out` that holds an evaluation and nothing else, and `report`.
         progress: Called as progress(done, total) with numbers of slices.
 
     Returns:
         An `Evaluation`.
 
     Raises:
-        InputError: The model, the data, the part or the output folder is not usable, or the slices
-            don't fit the model.
+        InputError: A model, the data, the part, predictions or an output are not usable, the slices
+            don't fit the models, or the models do different tasks.
     """
     if part not in PARTS:
         raise InputError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
     if limit is not None and limit < 1:
         raise InputError(f"limit must be 1 or more slices. Received: limit={limit}")
+    if noise_snr is not None and not 0 < noise_snr < float("inf"):
+        raise InputError(f"The signal-to-noise ratio must be over 0. Received: noise_snr={noise_snr}")
     if out is not None and overwrite:
         check_only_holds(out, FILES)
+    if report is not None:
+        _check_report(report, overwrite)
+    measures = _measures(metrics, features)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
-        task = _Task(model, scale, degradation, ensemble, methods)
-        if patient_pattern is None and kind != "lgg":
-            patient_pattern = task.info.data.get("patient_pattern")
-        dataset = read_dataset(data_root, kind, patient_pattern)
-        split = task.info.data.get("split")
-        split = Split.from_dict(split) if isinstance(split, dict) else split
-        patients, part, notes = choose_patients(dataset.patients, split, part)
-        records = _spread(dataset.select(patients).slices, limit)
-        scores = task.score(records, dataset.kind, progress)
-        cases = ()
-        if figure_cases:
-            by_path = {record.path: record for record in records}
-            chosen = choose_cases(scores, figure_cases)
-            cases = tuple(task.case(by_path[path], label, dataset.kind) for label, path in chosen)
+        models = [Model(name, model, ensemble) for name, model in models.items()]
+        degradation, notes = choose_degradation(models, degradation, scale)
+        dataset = read_dataset(data_root, kind, choose_pattern(models, patient_pattern, kind))
+        dataset.require_slices()
+        if dataset.kind == "volumes":
+            raise InputError(
+                f"{data_root} holds volumes: slices are compared here. Give a folder of slice images "
+                "(PNG, TIFF), such as the LGG set."
+            )
+        foreign = [Predictions(name, path, dataset) for name, path in (predictions or {}).items()]
+        plain = [Interpolator(name, degradation.scale) for name in _interpolators(methods, degradation)]
+        contenders = [*plain, *models, *foreign]
+        check_names(contenders)
+        splits = {model.name: split_of(model.info) for model in models}
+        patients, part, left_out = choose_common_patients(dataset.patients, splits, part)
+        notes += left_out
+        notes += [
+            f"{one.name}: made elsewhere; whether it was made by something that saw these patients was not "
+            "checked."
+            for one in foreign
+        ]
+        records = spread(dataset.select(patients).slices, limit)
+        for one in foreign:
+            one.check(records)
+        channels = (models[0].info.channels, models[0].source) if models else ()
+        reader = SliceReader(dataset, degradation, *channels, noise_snr=noise_snr)
+        task = _Task(reader, contenders, dataset.kind)
+        scorers = [*make_scorers(measures, degradation, _network(features, measures)), *scorers]
+        scores = task.score(records, scorers, progress)
+        cases = _cases(task, scores, records, figure_cases, [one.name for one in models])
+        given = tuple(dict.fromkeys(measure for scorer in scorers for measure in scorer.measures))
         protocol = Protocol(
-            model=task.name,
+            methods={one.name: getattr(one, "source", pillow_version()) for one in contenders},
+            interpolations=tuple(one.name for one in plain),
             data=str(data_root),
             kind=dataset.kind,
             part=part,
             patients=tuple(dict.fromkeys(record.patient for record in records)),
             images=len(records),
             limit=limit,
-            scale=task.scale,
-            degradation=task.degradation.to_dict(),
+            scale=degradation.scale,
+            degradation=degradation.to_dict(),
             resampler=pillow_version(),
             ensemble=ensemble,
-            cropped=len(task.cropped),
-            converted=len(task.converted),
+            noise_snr=noise_snr,
+            cropped=len(task.reader.cropped),
+            converted=len(task.reader.converted),
             channels=tuple(dict.fromkeys(score.channel for score in scores)),
-            regions=REGIONS,
+            regions=tuple(sorted({score.region for score in scores}, key=_region_order)),
+            metrics={measure.title: measure.definition for measure in given},
         )
-        evaluation = Evaluation(protocol, tuple(scores), tuple(notes), cases)
+        evaluation = Evaluation(
+            protocol,
+            tuple(scores),
+            given,
+            task.patients(),
+            tuple(notes),
+            cases,
+            {one.name: history for one in models if (history := _history(one.folder))},
+        )
         if folder is not None:
-            evaluation._write(folder)
+            evaluation.write(folder)
+        if report is not None:
+            evaluation.save_html(report, overwrite)
     return evaluation
 
 
 class _Task:
-    """A model, what it undoes and what it is compared with."""
+    """Slices, the methods that enlarge them, and what was learnt about the patients on the way."""
 
-    def __init__(self, model, scale, degradation, ensemble, methods):
-        from keras_mrisr.degrade import get_degradation
-        from keras_mrisr.degrade.interpolate import METHODS
+    def __init__(self, reader, contenders, kind):
+        self.reader, self.contenders, self.kind = reader, contenders, kind
+        self._facts = {}
 
-        for method in methods:
-            if method not in METHODS:
-                raise InputError(f"Unknown interpolation {method!r}. Known: {', '.join(METHODS)}.")
-        self.name = str(model) if isinstance(model, (str, pathlib.Path)) else type(model).__name__
-        self.model = _load(model)
-        self.info = self.model.info
-        self.scale = self.model.scale
-        if scale is not None and scale != self.scale:
-            raise InputError(
-                f"{self.name} is a x{self.scale} model, not x{scale}. Choose another model or leave it out."
-            )
-        if degradation is None and not self.info.degradation:
-            raise InputError(f"{self.name} does not say what it was trained to undo. Pass a degradation.")
-        self.degradation = degradation or get_degradation(**self.info.degradation)
-        if self.degradation.scale != self.scale:
-            raise InputError(
-                f"The degradation {self.degradation.name!r} has scale {self.degradation.scale}, "
-                f"but {self.name} is a x{self.scale} model. Choose one of the same scale."
-            )
-        self.options = {"ensemble": True} if ensemble else {}
-        self.methods = tuple(dict.fromkeys(methods))
-        self.cropped, self.converted = set(), set()
+    def images(self, record):
+        """A `SliceImages` with what every method made."""
+        hr, lr = self.reader.hr(record), self.reader.lr(record)
+        images = {one.name: one(record, self.reader) for one in self.contenders}
+        groups = channel_groups(hr.shape[-1], self.kind)
+        return SliceImages(record, hr, lr, images, self.reader.masks(record), groups)
 
-    def score(self, records, kind, progress):
+    def score(self, records, scorers, progress):
         """`ImageScore`s of all slices, in order."""
-        scores, done = [], 0
-        for batch in _batches((record, self.read(record)) for record in records):
-            scores.extend(self._score_batch([r for r, _ in batch], np.stack([hr for _, hr in batch]), kind))
-            done += len(batch)
+        scores = []
+        for done, record in enumerate(records, start=1):
+            images = self.images(record)
+            self._learn(images)
+            values = {}
+            for scorer in scorers:
+                for key, found in scorer(images).items():
+                    values.setdefault(key, {}).update(found)
+            scores += [
+                ImageScore(record.path, record.patient, record.index, *key, found, record.site)
+                for key, found in values.items()
+            ]
             if progress is not None:
                 progress(done, len(records))
+        # In the order that people read: channel sets and regions outside, methods inside.
         return scores
 
-    def read(self, record):
-        """The slice as uint8 (H, W, C), cut to a multiple of the scale."""
-        hr = read_image(record.path)
-        if hr.shape[-1] != self.model.channels:
-            raise InputError(
-                f"{record.path} has {hr.shape[-1]} channels, but {self.name} takes {self.model.channels}. "
-                "Convert the images, or use a model for them."
-            )
-        if hr.dtype != np.uint8:
-            self.converted.add(record.path)
-            hr = np.rint(np.clip(normalizer_for(hr).normalize(hr), 0, 1) * 255).astype(np.uint8)
-        height, width = (size - size % self.scale for size in hr.shape[:2])
-        if (height, width) != hr.shape[:2]:
-            self.cropped.add(record.path)
-        if min(height, width) < _SMALLEST:
-            raise InputError(
-                f"{record.path} is too small for SSIM ({hr.shape[0]}x{hr.shape[1]} pixels): "
-                f"at least {_SMALLEST}x{_SMALLEST} are needed. Remove it."
-            )
-        return hr[:height, :width]
+    def _learn(self, images):
+        above, total = spectral_energy(images.hr)
+        facts = self._facts.setdefault(images.record.patient, [images.record.site, 0, 0, 0.0, 0.0])
+        for place, value in enumerate((1, int(TUMOUR in images.masks), above, total), start=1):
+            facts[place] += value
 
-    def enlarge(self, record, hr, methods):
-        """(lr, {method: image}) of one slice."""
-        from keras_mrisr.degrade import upscale_image
-
-        try:
-            lr = self.degradation.degrade_image(hr)
-        except InputError as error:
-            raise InputError(f"{record.path}: {error}") from error
-        return lr, {method: upscale_image(lr, self.scale, method) for method in methods}
-
-    def super_resolve(self, lr):
-        """Applies the model to a uint8 batch (N, h, w, C)."""
-        sr = np.asarray(self.model(lr, **self.options))
-        expected = (lr.shape[0], lr.shape[1] * self.scale, lr.shape[2] * self.scale, lr.shape[3])
-        if sr.dtype != np.uint8 or sr.shape != expected:
-            raise ValueError(f"the model must give uint8 {expected}. Received: {sr.dtype} {sr.shape}")
-        return sr
-
-    def _score_batch(self, records, hr, kind):
-        pairs = [self.enlarge(record, one, self.methods) for record, one in zip(records, hr, strict=True)]
-        images = {method: np.stack([each[method] for _, each in pairs]) for method in self.methods}
-        images[SR] = self.super_resolve(np.stack([lr for lr, _ in pairs]))
-        masks = np.stack([tissue_mask(one / np.float32(255)) for one in hr])
-        groups = channel_groups(hr.shape[-1], kind)
-        tables = {method: score_batch(hr, image, masks, groups) for method, image in images.items()}
-        return [
-            ImageScore(r.path, r.patient, r.index, method, *key, float(psnr[i]), float(ssim[i]))
-            for i, r in enumerate(records)
-            for method, table in tables.items()
-            for key, (psnr, ssim) in table.items()
-        ]
-
-    def case(self, record, label, kind):
-        """One image of the figure."""
-        hr = self.read(record)
-        lr, images = self.enlarge(record, hr, ("bicubic",))
-        name, part = list(channel_groups(hr.shape[-1], kind).items())[-1]
-        return Case(
-            label=label,
-            hr=hr,
-            lr=lr,
-            bicubic=images["bicubic"],
-            sr=self.super_resolve(lr[np.newaxis])[0],
-            channel=part.start,
-            channel_name=name,
+    def patients(self):
+        """A `Patient` for each that was scored."""
+        return tuple(
+            Patient(name, site, count, tumours, above / total if total else float("nan"))
+            for name, (site, count, tumours, above, total) in self._facts.items()
         )
 
 
-def _load(model):
-    if not isinstance(model, (str, pathlib.Path)):
-        return model
-    from keras_mrisr.inference import SuperResolver
-
-    return SuperResolver.load(model)
-
-
-def _spread(records, limit):
-    """At most `limit` of the records, evenly spread, in order."""
-    if limit is None or limit >= len(records):
-        return list(records)
-    # Middles of equal stretches: the first and last slices of a volume are nearly empty.
-    places = ((np.arange(limit) + 0.5) * len(records) / limit).astype(int)
-    return [records[place] for place in places]
+def _measures(metrics, features):
+    """The chosen `Measure`s; a feature network that is given is meant to be used."""
+    if metrics is None:
+        chosen = choose_measures()
+        return (*chosen, *choose_measures(["features"])) if features else chosen
+    chosen = choose_measures(metrics)
+    if features is None and any(measure.name == "features" for measure in chosen):
+        raise InputError(
+            "The metric 'features' needs a network: give --features vgg16:WEIGHTS, such as vgg19:imagenet."
+        )
+    return chosen
 
 
-def _batches(pairs):
-    """Groups neighbours of one shape, at most `_BATCH`."""
-    batch = []
-    for record, image in pairs:
-        if batch and (len(batch) == _BATCH or batch[0][1].shape != image.shape):
-            yield batch
-            batch = []
-        batch.append((record, image))
-    if batch:
-        yield batch
+def _network(features, measures):
+    if not any(measure.name == "features" for measure in measures):
+        return None
+    from keras_mrisr.models.features import build_features
+
+    return build_features(**features)
+
+
+def _region_order(region):
+    return (REGIONS.index(region), "") if region in REGIONS else (len(REGIONS), region)
+
+
+def _interpolators(methods, degradation):
+    """Names of the interpolators; zero-filling undoes a k-space crop, so it is that one's baseline."""
+    if methods is not None:
+        return tuple(dict.fromkeys(methods))
+    return ("nearest", "bicubic", "lanczos", *(("zero-filled",) if degradation.name == "kspace" else ()))
+
+
+def _check_report(path, overwrite):
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder. Give the name of the HTML file to write.")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{path} does not end in .html. Give the name of the HTML file to write.")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists. Choose another name or pass --overwrite.")
+    place = path.absolute().parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"Cannot write {path}: {place} is not a writable folder. Choose another place.")
+
+
+def _cases(task, scores, records, count, models):
+    """The images of figure and report: from the patient that the first model did worst on to its best."""
+    names = [one.name for one in task.contenders]
+    plain = [one.name for one in task.contenders if isinstance(one, Interpolator)]
+    if not count or not names:
+        return ()
+    leader = (models or [name for name in names if name not in plain] or names)[0]
+    baseline = "bicubic" if "bicubic" in plain else (plain or names)[0]
+    shown = [baseline, *(name for name in names if name not in plain and name != baseline)]
+    by_path = {record.path: record for record in records}
+    channel = _last_group(task, records[0])
+    cases = []
+    for label, path in choose_cases(scores, count, method=leader, channel=channel):
+        images = task.images(by_path[path])
+        cases.append(
+            Case(
+                label=label,
+                hr=images.hr,
+                lr=images.lr,
+                images={name: images.images[name] for name in shown},
+                mask=images.masks.get(TUMOUR),
+                channel=images.groups[channel].start,
+                channel_name=channel,
+            )
+        )
+    return tuple(cases)
+
+
+def _last_group(task, record):
+    return list(channel_groups(task.reader.hr(record).shape[-1], task.kind))[-1]
+
+
+def _history(folder):
+    """The rows of a run's history.csv as dicts of numbers; empty without one that can be read."""
+    try:
+        with (folder / "history.csv").open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        return [{key: float(value) for key, value in row.items() if value} for row in rows]
+    except (TypeError, OSError, ValueError, AttributeError):  # No folder, no file, or not of numbers.
+        return []

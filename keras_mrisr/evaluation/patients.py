@@ -64,6 +64,52 @@ def choose_patients(present, split, part="test"):
     return tuple(chosen), part, tuple(notes)
 
 
+def choose_common_patients(present, splits, part="test"):
+    """Picks the patients that belong to a part of every model's split.
+
+    Args:
+        present: Names of the patients in the data set.
+        splits: Dict name of a model -> its `Split`, or None when it has none.
+        part: As in `choose_patients`.
+
+    Returns:
+        As `choose_patients`; the notes name the models where these differ. Without any model all patients
+        are taken, as "unknown".
+
+    Raises:
+        InputError: Unknown part, no patient is left for some model, or no patient is left that is in
+            the part for all of them.
+    """
+    if not splits:
+        present = sorted(set(present))
+        return tuple(present), "unknown", (f"No model says whom it was trained on: all {_count(present)}.",)
+    if len({split and (split.train, split.val, split.test) for split in splits.values()}) == 1:
+        return choose_patients(present, next(iter(splits.values())), part)
+    chosen, parts, notes = {}, [], []
+    for name, split in splits.items():
+        try:
+            patients, own_part, own_notes = choose_patients(present, split, part)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        chosen[name] = set(patients)
+        parts.append(own_part)
+        notes += [f"{name}: {note}" for note in own_notes]
+    common = sorted(set.intersection(*chosen.values()))
+    if not common:
+        counts = ", ".join(f"{name}: {len(patients)}" for name, patients in chosen.items())
+        raise InputError(
+            f"No patient is in the part {part!r} of every model ({counts}): they were split differently. "
+            "Compare models of one split (the same data, seed and fractions), or give data new to all."
+        )
+    left = sorted(set.union(*chosen.values()) - set(common))
+    if left:
+        notes.append(
+            f"{_count(left)} in the part of one model but not of all {_are(left)} left out: "
+            f"{', '.join(left[:5])}{', ...' if len(left) > 5 else ''}."
+        )
+    return tuple(common), " / ".join(dict.fromkeys(parts)), tuple(notes)
+
+
 def _last(patient):
     return patient.rsplit("/", 1)[-1]
 

@@ -4,6 +4,11 @@ import dataclasses
 
 import numpy as np
 
+from keras_mrisr.evaluation.scores import TUMOUR
+
+SR = "SR"
+"""What a model is called that is evaluated alone."""
+
 _NAMED = ("name", "scale")
 
 
@@ -12,7 +17,9 @@ class Protocol:
     """Everything that has to be equal before two numbers may be compared.
 
     Attributes:
-        model: The model that was evaluated.
+        methods: Name of each method -> where it comes from: the resampler, a model's folder, or the
+            folder of predictions.
+        interpolations: Which of them are plain interpolators.
         data: Folder of the data.
         kind: How it was read: "lgg" or "images".
         part: Which patients: "test" or "val" of the model's split, "all-unseen", or "unknown" when
@@ -24,15 +31,18 @@ class Protocol:
         degradation: How LR was made: `get_degradation(**degradation)`.
         resampler: Library of the degradation and the interpolators.
         ensemble: Whether SR is the mean over flips and quarter turns.
+        noise_snr: Signal-to-noise ratio of the noise on LR (see `degrade.noise`); None for no noise.
         cropped: Number of slices whose bottom or right edge was cut to a multiple of the scale.
         converted: Number of slices that were not 8 bit and were brought to 8 bit first.
         channels: The sets of channels that are scored.
         regions: The regions that are scored.
+        metrics: Name of each metric -> its definition.
         data_range: Distance between black and white in the images that are scored.
         border: Pixels left out at the edges.
     """
 
-    model: str
+    methods: dict[str, str]
+    interpolations: tuple[str, ...]
     data: str
     kind: str
     part: str
@@ -43,8 +53,10 @@ class Protocol:
     resampler: str
     channels: tuple[str, ...]
     regions: tuple[str, ...]
+    metrics: dict[str, str]
     limit: int | None = None
     ensemble: bool = False
+    noise_snr: float | None = None
     cropped: int = 0
     converted: int = 0
     data_range: float = 1.0
@@ -54,9 +66,13 @@ class Protocol:
     hr: str = "8-bit slices, whole"
     lr: str = "degraded whole, rounded to 8 bit"
     sr: str = "rounded and clipped to 8 bit, as are the interpolations"
-    psnr: str = "of the mean squared error over the image's pixels and channels"
-    ssim: str = "Gaussian window 11x11, sigma 1.5, mean over channels (Wang et al. 2004; scikit-image)"
+    tumour: str = "inside the data set's mask, only slices whose mask is not empty"
     averaging: str = "mean and standard deviation (n - 1) over images, and over the means of patients"
+    interval: str = "95 % of the mean over patients, BCa bootstrap of patients, 10000 resamples, seed 0"
+    test: str = (
+        "two-sided Wilcoxon signed-rank over the means of patients, Holm-adjusted for all pairs of a metric, "
+        "channel set and region; effect: matched-pairs rank-biserial correlation"
+    )
     exclusion: str = "an image without a finite value for every method is left out of that row's means"
 
     def to_dict(self):
@@ -68,6 +84,11 @@ class Protocol:
     def from_dict(cls, values):
         """The protocol that `to_dict` wrote."""
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    @property
+    def models(self):
+        """Names of the methods that are no interpolator: models and predictions."""
+        return tuple(name for name in self.methods if name not in self.interpolations)
 
     @property
     def task(self):
@@ -87,21 +108,32 @@ class Protocol:
             hr += f"; {self.converted} of other depth brought to 8 bit (0 to the 99.9th percentile)"
         if self.cropped:
             hr += f"; {self.cropped} cropped at the bottom and right to a multiple of {self.scale}"
+        lr = self.lr
+        if self.noise_snr is not None:
+            lr += f"; Rician noise at SNR {self.noise_snr:g} (mean of the tissue over sigma, by channel)"
         sr = self.sr + ("; mean of 8 flips and turns" if self.ensemble else "")
         return [
-            f"model: {self.model}",
+            *self.sources(),
             f"data: {self.data} ({self.kind}), part {self.part}: {images}",
             f"task: {self.task}",
             f"resampler: {self.resampler}",
             f"HR: {hr}",
-            f"LR: {self.lr}",
+            f"LR: {lr}",
             f"SR: {sr}",
             f"scored: channels {', '.join(self.channels)}; regions {', '.join(self.regions)}; "
             f"border crop {self.border} px; data range {self.data_range:g}",
-            f"PSNR: {self.psnr}",
-            f"SSIM: {self.ssim}",
+            *([f"tumour: {self.tumour}"] if TUMOUR in self.regions else []),
+            *(f"{title}: {definition}" for title, definition in self.metrics.items()),
             f"averages: {self.averaging}; {self.exclusion}",
+            f"intervals: {self.interval}",
+            *([f"tests: {self.test}"] if len(self.models) > 0 else []),
         ]
+
+    def sources(self):
+        """A line for each model and each set of predictions: "method A: runs/a"."""
+        if self.models == (SR,):
+            return [f"model: {self.methods[SR]}"]
+        return [f"method {name}: {self.methods[name]}" for name in self.models]
 
 
 def pillow_version():

@@ -1,4 +1,4 @@
-"""PSNR and SSIM of single images, by channel and region."""
+"""Scores of single images, by channel and region, and the choice of images to show."""
 
 import collections
 import dataclasses
@@ -6,8 +6,7 @@ import pathlib
 
 import numpy as np
 
-WHOLE, TISSUE = "whole", "tissue"
-REGIONS = (WHOLE, TISSUE)
+WHOLE, TISSUE, TUMOUR = REGIONS = ("whole", "tissue", "tumour")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,11 +17,12 @@ class ImageScore:
         path: The HR slice.
         patient: Whose it is.
         index: Its position in the patient's stack.
-        method: "nearest", "bicubic", "lanczos" or "SR".
+        method: "nearest", "bicubic", "lanczos", or the name of a model or of predictions.
         channel: "RGB" and "FLAIR" ("green" where the data isn't LGG), or "grey".
-        region: "whole" or "tissue".
-        psnr: In dB; `inf` for equal images, `nan` without a pixel in the region.
-        ssim: At most 1; `nan` without a pixel in the region.
+        region: "whole", "tissue", or "tumour" for slices whose mask is not empty.
+        values: Name of a metric -> its value: `inf` for the PSNR of equal images, `nan` without a pixel in
+            the region.
+        site: The patient's hospital or scanner, or None.
     """
 
     path: pathlib.Path
@@ -31,8 +31,8 @@ class ImageScore:
     method: str
     channel: str
     region: str
-    psnr: float
-    ssim: float
+    values: dict
+    site: str | None = None
 
 
 def channel_groups(channels, kind):
@@ -48,39 +48,6 @@ def channel_groups(channels, kind):
     if channels == 3:
         names = ("RGB", "FLAIR" if kind == "lgg" else "green")
     return {names[0]: slice(0, channels), names[1]: slice(middle, middle + 1)}
-
-
-def score_batch(hr, sr, masks, groups):
-    """Scores a batch against its originals.
-
-    Args:
-        hr: Array (N, H, W, C), uint8.
-        sr: Array of the same shape, uint8.
-        masks: Tissue masks (N, H, W), bool.
-        groups: What `channel_groups` gives.
-
-    Returns:
-        Dict (channel, region) -> (psnr, ssim), two arrays (N,) each.
-    """
-    from keras import ops
-
-    from keras_mrisr.metrics import psnr, ssim_map
-    from keras_mrisr.metrics.image_pairs import masked_mean
-    from keras_mrisr.metrics.ssim import BORDER
-
-    hr, sr = (np.asarray(x, dtype="float32") / np.float32(255) for x in (hr, sr))
-    # The map is the costly part, and serves every channel and region.
-    similarity = ssim_map(hr, sr, 1.0)
-    masks = np.asarray(masks, dtype="float32")
-    scores = {}
-    for channel, part in groups.items():
-        for region, mask in ((WHOLE, None), (TISSUE, masks)):
-            inner = None if mask is None else mask[:, BORDER:-BORDER, BORDER:-BORDER]
-            scores[channel, region] = (
-                ops.convert_to_numpy(psnr(hr[..., part], sr[..., part], 1.0, mask=mask)),
-                ops.convert_to_numpy(masked_mean(similarity[..., part], inner)),
-            )
-    return scores
 
 
 def choose_cases(scores, count=3, how="quality", method="SR", channel=None, region=TISSUE):
@@ -100,16 +67,20 @@ def choose_cases(scores, count=3, how="quality", method="SR", channel=None, regi
     Returns:
         List of (label, path).
     """
+    # Extra scores, such as Dice, have no PSNR.
+    scores = [score for score in scores if "psnr" in score.values]
+    if not scores:
+        return []
     channel = channel or scores[-1].channel
     stacks = collections.defaultdict(list)
     for score in scores:
         wanted = (score.method, score.channel, score.region) == (method, channel, region)
-        if wanted and np.isfinite(score.psnr):
+        if wanted and np.isfinite(score.values["psnr"]):
             stacks[score.patient].append(score)
     if not stacks or count < 1:
         return []
     if how == "quality":
-        patients = sorted(stacks, key=lambda p: np.mean([score.psnr for score in stacks[p]]))
+        patients = sorted(stacks, key=lambda p: np.mean([score.values["psnr"] for score in stacks[p]]))
     else:
         patients = sorted(stacks)
     places = np.unique(np.linspace(0, len(patients) - 1, min(count, len(patients))).round().astype(int))
@@ -117,9 +88,9 @@ def choose_cases(scores, count=3, how="quality", method="SR", channel=None, regi
     for place in places:
         stack = stacks[patients[place]]
         if how == "quality":
-            middle = np.median([score.psnr for score in stack])
+            middle = np.median([score.values["psnr"] for score in stack])
             inner = stack[len(stack) // 4 : len(stack) - len(stack) // 4]
-            chosen = min(inner, key=lambda score: abs(score.psnr - middle))
+            chosen = min(inner, key=lambda score: abs(score.values["psnr"] - middle))
             label = _rank(place, len(patients))
         else:
             chosen, label = stack[len(stack) // 2], ""

@@ -5,9 +5,10 @@ import dataclasses
 
 import numpy as np
 
+from keras_mrisr.evaluation.measures import MEASURES
 from keras_mrisr.evaluation.protocol import finite_or_none
-
-METRICS = ("psnr", "ssim")
+from keras_mrisr.evaluation.samples import collect
+from keras_mrisr.evaluation.statistics import bootstrap_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,10 +16,10 @@ class Summary:
     """Means of one metric, of one method, in one channel set and region.
 
     Attributes:
-        method: "nearest", "bicubic", "lanczos" or "SR".
-        metric: "psnr" (dB) or "ssim".
+        method: "nearest", "bicubic", "lanczos", or the name of a model or of predictions.
+        metric: Name of the `Measure`: "psnr" (dB), "ssim" and so on.
         channel: Set of channels.
-        region: "whole" or "tissue".
+        region: "whole", "tissue" or "tumour".
         images: Number of images in the means.
         excluded: Images left out, because some method's value is not finite there: equal images
             (infinite PSNR) or no tissue. The same images are left out for every method, so that all
@@ -28,6 +29,9 @@ class Summary:
         patients: Number of patients in the means.
         patient_mean: Mean over patients of their images' means.
         patient_sd: Standard deviation over patients (n - 1); nan under two patients.
+        patient_median: Median over patients.
+        patient_low: Lower end of the 95 % interval of `patient_mean`: see `bootstrap_interval`.
+        patient_high: Upper end; both nan under three patients.
         image_delta: `image_mean` minus the baseline's; nan without a baseline.
         patient_delta: `patient_mean` minus the baseline's.
     """
@@ -43,6 +47,9 @@ class Summary:
     patients: int
     patient_mean: float
     patient_sd: float
+    patient_median: float
+    patient_low: float
+    patient_high: float
     image_delta: float
     patient_delta: float
 
@@ -52,72 +59,75 @@ class Summary:
         return {k: finite_or_none(v) if isinstance(v, float) else v for k, v in values.items()}
 
 
-def summarise(scores, baseline="bicubic"):
+def summarise(scores, measures=None, baseline="bicubic"):
     """Means over images and over patients of every method, metric, channel and region.
 
     Args:
         scores: `ImageScore`s; every image has one for each method, channel and region.
+        measures: The `Measure`s to summarise; by default all of the package.
         baseline: The method that differences are taken to.
 
     Returns:
         List of `Summary`, ordered by channel, region, metric, method as in `scores`.
     """
-    groups = collections.defaultdict(lambda: collections.defaultdict(list))
-    for score in scores:
-        groups[score.channel, score.region][score.method].append(score)
     rows = []
-    for (channel, region), methods in groups.items():
-        patients = np.array([score.patient for score in next(iter(methods.values()))])
-        for metric in METRICS:
-            values = {m: np.array([getattr(s, metric) for s in stack], float) for m, stack in methods.items()}
-            finite = np.all([np.isfinite(v) for v in values.values()], axis=0)
-            counts = {"images": int(finite.sum()), "excluded": int((~finite).sum())}
-            means = {m: _means(v[finite], patients[finite]) for m, v in values.items()}
-            base = means.get(baseline)
-            for method, mean in means.items():
-                delta = {
-                    f"{key}_delta": mean[f"{key}_mean"] - base[f"{key}_mean"] if base else float("nan")
-                    for key in ("image", "patient")
-                }
-                rows.append(Summary(method, metric, channel, region, **counts, **mean, **delta))
+    for samples in collect(scores, measures or MEASURES.values()):
+        means = {m: _means(samples.image_values[m], samples.patient_values[m]) for m in samples.methods}
+        base = means.get(baseline)
+        for method, mean in means.items():
+            delta = {
+                f"{key}_delta": mean[f"{key}_mean"] - base[f"{key}_mean"] if base else float("nan")
+                for key in ("image", "patient")
+            }
+            where = (method, samples.measure.name, samples.channel, samples.region)
+            rows.append(Summary(*where, samples.images, samples.excluded, **mean, **delta))
     return rows
 
 
-def per_patient(scores):
+def per_patient(scores, measures=None):
     """Means of every patient: what `per_patient.csv` holds.
 
     Returns:
-        List of dicts with patient, method, channel, region, images, and for each metric the mean over
-        images that are finite for every method (None without one) and how many these are.
+        List of dicts with patient, site, method, channel, region, images, and for each metric the mean
+        over images that are finite for every method (None without one) and how many these are.
     """
-    groups = collections.defaultdict(lambda: collections.defaultdict(list))
+    measures = tuple(measures or MEASURES.values())
+    rows, order = {}, collections.defaultdict(list)
     for score in scores:
-        groups[score.patient, score.channel, score.region][score.method].append(score)
-    rows = []
-    for (patient, channel, region), methods in groups.items():
-        finite = {
-            metric: np.all([[np.isfinite(getattr(s, metric)) for s in st] for st in methods.values()], axis=0)
-            for metric in METRICS
-        }
-        for method, stack in methods.items():
-            row = {"patient": patient, "method": method, "channel": channel, "region": region}
-            row["images"] = len(stack)
-            for metric in METRICS:
-                values = np.array([getattr(s, metric) for s in stack])[finite[metric]]
-                row[metric] = float(values.mean()) if values.size else None
-                row[f"{metric}_images"] = int(values.size)
-            rows.append(row)
-    return rows
+        order[score.patient, score.channel, score.region].append(score)
+    for (patient, channel, region), stack in order.items():
+        for method in dict.fromkeys(score.method for score in stack):
+            rows[patient, channel, region, method] = {
+                "patient": patient,
+                "site": stack[0].site,
+                "method": method,
+                "channel": channel,
+                "region": region,
+                "images": sum(score.method == method for score in stack),
+            }
+    for samples in collect(scores, measures):
+        name = samples.measure.name
+        for method, values in samples.patient_values.items():
+            known = dict(zip(samples.patients, zip(values, samples.counts, strict=True), strict=True))
+            for (patient, channel, region, of), row in rows.items():
+                if (channel, region, of) == (samples.channel, samples.region, method):
+                    value, count = known.get(patient, (None, 0))
+                    row[name] = None if value is None else float(value)
+                    row[f"{name}_images"] = int(count)
+    return list(rows.values())
 
 
-def _means(values, patients):
-    own = np.array([values[patients == patient].mean() for patient in dict.fromkeys(patients)])
+def _means(images, patients):
+    low, high = bootstrap_interval(patients)
     return {
-        "image_mean": _mean(values),
-        "image_sd": _sd(values),
-        "patients": len(own),
-        "patient_mean": _mean(own),
-        "patient_sd": _sd(own),
+        "image_mean": _mean(images),
+        "image_sd": _sd(images),
+        "patients": len(patients),
+        "patient_mean": _mean(patients),
+        "patient_sd": _sd(patients),
+        "patient_median": float(np.median(patients)) if len(patients) else float("nan"),
+        "patient_low": low,
+        "patient_high": high,
     }
 
 

@@ -1,28 +1,49 @@
-"""Upscaling files and folders of images."""
+"""Upscaling whatever lies at a path: images, folders of images, volumes."""
 
+import concurrent.futures
 import logging
+import math
 import pathlib
 
-from keras_mrisr.data.images import IMAGE_SUFFIXES, read_image, read_image_folder, write_image
+import numpy as np
+
+from keras_mrisr.data.images import IMAGE_SUFFIXES, image_files, read_image, read_image_folder, write_image
+from keras_mrisr.data.neighbours import window
+from keras_mrisr.data.volume_folder import volume_files
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
+from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json
+from keras_mrisr.inference.scan import check_new_file, is_scan, residual_path, upscale_scan
 
 log = logging.getLogger(__name__)
 
 
-def upscale_path(source, target, resolver, ensemble=False, overwrite=False, progress=None):
-    """Upscales an image file, or all images in a folder and below, but for masks (`*_mask.*`).
+def upscale_path(
+    source,
+    target,
+    resolver,
+    ensemble=False,
+    overwrite=False,
+    progress=None,
+    *,
+    consistency=False,
+    **for_volumes,
+):
+    """Upscales an image file, all images in a folder and below but for masks (`*_mask.*`), or a volume.
 
-    Bit depth, grey or RGB, range and file format stay those of the input.
+    Bit depth, grey or RGB, range and file format stay those of the input. For a model with neighbours the
+    images of a folder are one stack, in the order of their names; a single file stands for its neighbours.
 
     Args:
-        source: An image file, or a folder of them.
+        source: An image file, or a folder of them; a NIfTI file, a DICOM file, or a folder of DICOM files.
         target: The file to write (or an existing folder for it); for a folder, the folder to write,
-            in which the names of the source stay the same.
+            in which the names of the source stay the same. For a volume see `upscale_scan`.
         resolver: A `SuperResolver`.
-        ensemble: See `SuperResolver.__call__`.
+        ensemble: See `SuperResolver.enlarge`.
         overwrite: Replace a target that exists; a folder only if nothing but earlier results is in it.
-        progress: Called with the number of files done so far and the number in all.
+        progress: Called with the number of files (of a volume: tiles) done so far and the number in all.
+        consistency: See `SuperResolver.enlarge`; the residual is logged and written to
+            `residual_path(target)`.
+        **for_volumes: `plane`, `volume_index`, `series`, `uncertainty` of `upscale_scan`.
 
     Returns:
         List of the paths that were written.
@@ -33,9 +54,19 @@ def upscale_path(source, target, resolver, ensemble=False, overwrite=False, prog
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     if not source.exists():
-        raise InputError(f"{source} does not exist. Give an image file or a folder of images.")
+        raise InputError(f"{source} does not exist. Give an image or volume, or a folder of images or DICOM.")
+    options = {
+        "ensemble": ensemble, "overwrite": overwrite, "progress": progress, "consistency": consistency,
+    }  # fmt: skip
+    if is_scan(source):
+        return upscale_scan(source, target, resolver, **options, **for_volumes)
+    for name, value in for_volumes.items():
+        if value is not None:
+            raise InputError(f"{source} is no NIfTI or DICOM: leave out --{name.replace('_', '-')}.")
+    if source.is_dir() and not image_files(source) and volume_files(source):
+        raise InputError(f"{source} holds NIfTI volumes. Give them one by one.")
     if source.is_dir():
-        return _upscale_folder(source, target, resolver, ensemble, overwrite, progress)
+        return _upscale_folder(source, target, resolver, **options)
     if target.is_dir():
         target = target / source.name
     if target.suffix.lower() not in IMAGE_SUFFIXES:
@@ -43,15 +74,15 @@ def upscale_path(source, target, resolver, ensemble=False, overwrite=False, prog
         raise InputError(f"{target} is no folder and no image name: make the folder, or end in {endings}.")
     if target.resolve() == source.resolve():
         raise InputError(f"{target} is the source itself. Choose another name.")
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists. Choose another name or pass --overwrite.")
-    _upscale_file(source, target, resolver, ensemble)
+    check_new_file(target, overwrite)
+    report = _Report(target, resolver, consistency, overwrite)
+    report.add(_upscale_file([source], target, resolver, ensemble, consistency))
     if progress is not None:
         progress(1, 1)
-    return [target]
+    return [target, *report.write()]
 
 
-def _upscale_folder(source, target, resolver, ensemble, overwrite, progress):
+def _upscale_folder(source, target, resolver, ensemble, overwrite, progress, consistency):
     if target.resolve() == source.resolve():
         raise InputError(f"{target} is the source itself. Choose another folder.")
     if source.resolve().is_relative_to(target.resolve()):
@@ -60,25 +91,52 @@ def _upscale_folder(source, target, resolver, ensemble, overwrite, progress):
         # Its images would be taken for sources the next time.
         raise InputError(f"{target} lies in the source {source}. Choose another folder.")
     check_new_directory(target, overwrite)
+    report = _Report(target, resolver, consistency, overwrite)
     records = read_image_folder(source).slices
     names = [record.path.relative_to(source) for record in records]
     check_only_holds(target, {name.parts[0] for name in names})
     masks = sum(record.mask is not None for record in records)
     if masks:
         log.info("%d masks (*_mask files) are left out", masks)
-    for name in names:  # All inputs are good before the long work begins.
-        _check_file(source / name, resolver)
-    with whole_directory(target, overwrite) as temporary:
-        for done, name in enumerate(names, start=1):
-            _upscale_file(source / name, temporary / name, resolver, ensemble)
+    for record in records:  # All inputs are good before the long work begins.
+        _check_file(record.path, resolver)
+    stacks = _stacks(records, resolver.info.neighbours)
+    pool = concurrent.futures.ThreadPoolExecutor(resolver.images_at_once)
+    with whole_directory(target, overwrite) as temporary, pool:
+
+        def enlarge(name, stack):
+            return _upscale_file(stack, temporary / name, resolver, ensemble, consistency)
+
+        for done, residual in enumerate(pool.map(enlarge, names, stacks), start=1):
+            report.add(residual)
             if progress is not None:
                 progress(done, len(names))
-    return [target / name for name in names]
+    return [*(target / name for name in names), *report.write()]
 
 
-def _upscale_file(source, target, resolver, ensemble):
-    image = _check_file(source, resolver)
-    write_image(target, resolver(image, ensemble))
+def _stacks(records, neighbours):
+    """For each record the paths of the slices from `neighbours` places before it to as many after it."""
+    patients = {}
+    for record in records:
+        patients.setdefault(record.patient, []).append(record.path)
+    return [
+        [patients[record.patient][i] for i in window(record.index, len(patients[record.patient]), neighbours)]
+        for record in records
+    ]
+
+
+def _upscale_file(stack, target, resolver, ensemble, consistency):
+    """Writes the result of the middle one of some images; returns its residual before and after, or None."""
+    images = [_check_file(path, resolver) for path in stack]
+    for path, image in zip(stack, images, strict=True):
+        if (image.shape, image.dtype) != (images[0].shape, images[0].dtype):
+            raise InputError(
+                f"{path} is of another size or type than {stack[0]}, its neighbour in the stack: "
+                "put the slices of each stack into a folder of their own."
+            )
+    enlarged = resolver.enlarge(np.concatenate(images, axis=-1), ensemble, consistency=consistency)
+    write_image(target, enlarged.sr)
+    return enlarged.residual
 
 
 def _check_file(path, resolver):
@@ -88,3 +146,26 @@ def _check_file(path, resolver):
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return image
+
+
+class _Report:
+    """The residuals of consistent images, in a file beside them."""
+
+    def __init__(self, target, resolver, consistency, overwrite):
+        self.path = residual_path(target) if consistency else None
+        self.model = resolver.name
+        self.residuals = []
+        check_new_file(self.path, overwrite)
+
+    def add(self, residual):
+        self.residuals.append(residual)
+
+    def write(self):
+        """Returns the paths that it wrote."""
+        if self.path is None:
+            return []
+        before, after = (math.sqrt(each) for each in np.mean(np.square(self.residuals), axis=0))
+        log.info("Residual against the measured images (RMS): %.3g before, %.3g after", before, after)
+        residual = {"before": before, "after": after, "images": len(self.residuals)}
+        write_json(self.path, {"model": self.model, "residual": residual})
+        return [self.path]

@@ -7,17 +7,24 @@ from keras_mrisr.losses.adversarial import (
     r1_penalty_from_gradients,
 )
 from keras_mrisr.losses.consistency import ConsistencyLoss, consistency_error, consistency_loss
+from keras_mrisr.losses.dice import DiceCrossEntropy, cross_entropy, dice_loss
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance, feature_loss
+from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss, segmentation_distance
 
 __all__ = [
     "ConsistencyLoss",
+    "DiceCrossEntropy",
     "PerceptualLoss",
+    "SegmentationConsistencyLoss",
     "consistency_error",
     "consistency_loss",
+    "cross_entropy",
+    "dice_loss",
     "discriminator_loss",
     "feature_distance",
     "feature_loss",
     "generator_loss",
     "probability",
     "r1_penalty_from_gradients",
+    "segmentation_distance",
 ]

@@ -54,6 +54,7 @@ class PerceptualLoss(keras.losses.Loss):
         weights: See `build_features`.
         before_activation: See `build_features`.
         channel_mapping: See `build_features`.
+        precision: See `build_features`.
         name: Name of the loss.
         reduction: As in `keras.losses.Loss`.
         dtype: As in `keras.losses.Loss`; features are float32 anyway.
@@ -66,13 +67,14 @@ class PerceptualLoss(keras.losses.Loss):
         weights="imagenet",
         before_activation=False,
         channel_mapping="auto",
+        precision="float32",
         name="perceptual",
         reduction="sum_over_batch_size",
         dtype="float32",
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if not isinstance(network, FeatureNetwork):
-            network = build_features(network, layers, weights, before_activation, channel_mapping)
+            network = build_features(network, layers, weights, before_activation, channel_mapping, precision)
         self.network = network
 
     def call(self, y_true, y_pred):

@@ -1,6 +1,33 @@
 """How close a slice is to its original: one value per image, the data range always stated."""
 
+from keras_mrisr.metrics.consistency import consistency
+from keras_mrisr.metrics.dice import Dice, dice
+from keras_mrisr.metrics.features import feature_distance
+from keras_mrisr.metrics.gmsd import GMSD, gms, gmsd
+from keras_mrisr.metrics.hfen import hfen
+from keras_mrisr.metrics.lpips import lpips, lpips_network
+from keras_mrisr.metrics.ms_ssim import MultiScaleSSIM, ms_ssim
+from keras_mrisr.metrics.nrmse import nrmse
 from keras_mrisr.metrics.psnr import PSNR, psnr
 from keras_mrisr.metrics.ssim import SSIM, ssim, ssim_map
 
-__all__ = ["PSNR", "SSIM", "psnr", "ssim", "ssim_map"]
+__all__ = [
+    "GMSD",
+    "PSNR",
+    "SSIM",
+    "Dice",
+    "MultiScaleSSIM",
+    "consistency",
+    "dice",
+    "feature_distance",
+    "gms",
+    "gmsd",
+    "hfen",
+    "lpips",
+    "lpips_network",
+    "ms_ssim",
+    "nrmse",
+    "psnr",
+    "ssim",
+    "ssim_map",
+]

@@ -1,4 +1,4 @@
-"""What both metrics share: checked pairs of images, and means inside a mask."""
+"""What the metrics share: checked pairs of images, and means inside a mask."""
 
 from keras import ops
 
@@ -47,13 +47,26 @@ def masked_mean(values, mask=None):
     Returns:
         Tensor (N,); nan where the mask is empty.
     """
+    return ops.mean(channel_means(values, mask), axis=-1)
+
+
+def channel_means(values, mask=None):
+    """`masked_mean` of every channel: tensor (N, C)."""
     if mask is None:
-        return ops.mean(values, axis=(1, 2, 3))
-    total = ops.sum(ops.mean(values, axis=-1) * mask, axis=(1, 2))
-    weight = ops.sum(mask, axis=(1, 2))
+        return ops.mean(values, axis=(1, 2))
+    total = ops.sum(values * mask[..., None], axis=(1, 2))
+    weight = ops.sum(mask, axis=(1, 2))[:, None]
     # Divided by one first: 0 / 0 would warn in some backends, and nan has no gradient to give.
     mean = total / ops.where(weight > 0, weight, ops.ones_like(weight))
     return ops.where(weight > 0, mean, ops.full_like(mean, float("nan")))
+
+
+def root_ratio(numerator, denominator):
+    """sqrt(numerator / denominator) of two (N,) tensors; inf over 0, and nan where both are 0."""
+    known = denominator > 0
+    root = ops.sqrt(numerator / ops.where(known, denominator, ops.ones_like(denominator)))
+    undefined = ops.where(numerator > 0, ops.full_like(root, float("inf")), ops.full_like(root, float("nan")))
+    return ops.where(known, root, undefined)
 
 
 def _compatible(one, other):

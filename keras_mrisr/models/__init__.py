@@ -4,5 +4,15 @@ from keras_mrisr.models.edsr import edsr
 from keras_mrisr.models.layers import ICNR, BicubicUpsampling, PixelShuffle
 from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.srresnet import srresnet
+from keras_mrisr.models.srresnet3d import srresnet3d
 
-__all__ = ["GENERATORS", "ICNR", "BicubicUpsampling", "PixelShuffle", "build_generator", "edsr", "srresnet"]
+__all__ = [
+    "GENERATORS",
+    "ICNR",
+    "BicubicUpsampling",
+    "PixelShuffle",
+    "build_generator",
+    "edsr",
+    "srresnet",
+    "srresnet3d",
+]

@@ -3,17 +3,24 @@
 from keras import initializers, layers
 
 from keras_mrisr.errors import InputError
-from keras_mrisr.models.layers import ICNR, BicubicUpsampling, PixelShuffle
+from keras_mrisr.models.layers import ICNR, BicubicUpsampling, MiddleSlice, PixelShuffle
 
 # Each scale as the chain of pixel shuffles that makes it.
 SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
-def check_arguments(scale, channels, blocks, filters):
-    """Raises InputError unless a generator can be built from these."""
+def check_arguments(scale, channels, blocks, filters, neighbours=0):
+    """Raises InputError unless a generator of slices can be built from these."""
     if not isinstance(scale, int) or scale not in SHUFFLES:
         raise InputError(f"scale must be one of {', '.join(map(str, SHUFFLES))}. Received: scale={scale!r}")
-    for name, value in (("channels", channels), ("blocks", blocks), ("filters", filters)):
+    check_sizes(channels=channels, blocks=blocks, filters=filters)
+    if not isinstance(neighbours, int) or neighbours < 0:
+        raise InputError(f"neighbours must be an integer of 0 or more. Received: neighbours={neighbours!r}")
+
+
+def check_sizes(**sizes):
+    """Raises InputError unless all of the named values are integers of 1 or more."""
+    for name, value in sizes.items():
         if not isinstance(value, int) or value < 1:
             raise InputError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
 
@@ -52,6 +59,9 @@ def output_conv(x, channels, kernel_size, global_skip, shuffle=1):
 
 
 def add_global_skip(x, inputs, scale):
-    """Adds the bicubic enlargement of the network's input."""
+    """Adds the bicubic enlargement of the network's input, or of the middle one of its slices."""
+    channels = x.shape[-1]
+    if inputs.shape[-1] != channels:
+        inputs = MiddleSlice(channels, name="output_middle", dtype="float32")(inputs)
     skip = BicubicUpsampling(scale, name="output_bicubic", dtype="float32")(inputs)
     return layers.Add(name="output_sum", dtype="float32")([x, skip])

@@ -14,6 +14,7 @@ def edsr(
     residual_scaling=1.0,
     global_skip=True,
     direct_upsampling=False,
+    neighbours=0,
     name="edsr",
 ):
     """Builds EDSR (Lim et al. 2017, "Enhanced deep residual networks for single image SR", figure 3).
@@ -23,7 +24,7 @@ def edsr(
 
     Args:
         scale: 2, 3, 4 or 8.
-        channels: Channels of input and output.
+        channels: Channels of a slice, in and out.
         blocks: Residual blocks.
         filters: Feature channels.
         residual_scaling: Factor on the branch of each block; 0.1 steadies more than 128 filters.
@@ -32,6 +33,8 @@ def edsr(
         direct_upsampling: One sub-pixel convolution from the features straight to the output, as in
             ESPCN (Shi et al. 2016), instead of a chain with a last convolution at full resolution. All
             the work is then done on the LR grid: about a quarter less of it in small networks.
+        neighbours: Adjacent slices k on each side that the network also takes (2.5-D): its input then has
+            (2k+1) * channels channels in the order of `data.neighbours`, its output is the middle slice.
         name: Name of the model.
 
     Returns:
@@ -41,8 +44,8 @@ def edsr(
     Raises:
         InputError: An argument is out of range.
     """
-    parts.check_arguments(scale, channels, blocks, filters)
-    inputs = keras.Input((None, None, channels), name="lr")
+    parts.check_arguments(scale, channels, blocks, filters, neighbours)
+    inputs = keras.Input((None, None, (2 * neighbours + 1) * channels), name="lr")
     x = long_skip = parts.conv(inputs, filters, 3, "input_conv")
     for i in range(1, blocks + 1):
         skip = x

@@ -17,6 +17,7 @@ FEATURE_SCALE = 1 / 12.75
 # Means of ImageNet in blue, green, red, as the weights were trained with (Caffe).
 _IMAGENET_MEANS = np.array([103.939, 116.779, 123.68], "float32")
 CHANNEL_MAPPINGS = ("auto", "mean", "each")
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def network_input(images, channel_mapping="auto"):
@@ -56,7 +57,7 @@ def network_input(images, channel_mapping="auto"):
 
 
 class FeatureNetwork:
-    """Takes features of images; frozen and float32 whatever the policy. Make it with `build_features`.
+    """Takes features of images; frozen, and whatever the policy of the run is. Make it with `build_features`.
 
     It is no Keras object on purpose: a model that holds it, or a loss with it, does not track its
     weights, and checkpoints don't carry them.
@@ -67,19 +68,24 @@ class FeatureNetwork:
         model: The functional `keras.Model` from `network_input(images)` to the unscaled features.
     """
 
-    def __init__(self, network, layers, weights, before_activation, channel_mapping):
+    def __init__(self, network, layers, weights, before_activation, channel_mapping, precision="float32"):
         self.network = network
         self.layers, self.layer_weights = _named_weights(network, layers)
         self.weights = weights if weights is None else str(weights)
         self.before_activation = bool(before_activation)
         self.channel_mapping = channel_mapping
+        self.precision = precision
+        if precision not in PRECISIONS:
+            raise InputError(
+                f"precision must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}"
+            )
         if channel_mapping not in CHANNEL_MAPPINGS:
             network_input(np.zeros((1, 1, 1, 1)), channel_mapping)
         names = conv_names(network)
         deepest = max(self.layers, key=names.index)
         # Inside the scope so that the paths of its variables are nobody else's.
         with keras.name_scope(f"features_{network}"):
-            trunk = vgg(network, deepest, weights)
+            trunk = vgg(network, deepest, weights, dtype=precision)
         suffix = "" if before_activation else "_relu"
         outputs = [trunk.get_layer(name + suffix).output for name in self.layers]
         self.model = keras.Model(trunk.input, outputs, name=f"features_{network}")
@@ -116,7 +122,7 @@ class FeatureNetwork:
         features = features if isinstance(features, (list, tuple)) else [features]
         if self.channel_mapping == "each":
             features = [self._below_each_other(f, images.shape[-1]) for f in features]
-        return [f * FEATURE_SCALE for f in features]
+        return [ops.cast(f, "float32") * FEATURE_SCALE for f in features]
 
     @staticmethod
     def _below_each_other(features, channels):
@@ -131,11 +137,17 @@ class FeatureNetwork:
             "weights": self.weights,
             "before_activation": self.before_activation,
             "channel_mapping": self.channel_mapping,
+            "precision": self.precision,
         }
 
 
 def build_features(
-    network="vgg19", layers=None, weights="imagenet", before_activation=False, channel_mapping="auto"
+    network="vgg19",
+    layers=None,
+    weights="imagenet",
+    before_activation=False,
+    channel_mapping="auto",
+    precision="float32",
 ):
     """Builds a feature network.
 
@@ -148,6 +160,8 @@ def build_features(
         before_activation: Take the convolution before its ReLU, which leaves more of the deep features
             non-zero (Wang et al. 2018, "ESRGAN", section 3.3).
         channel_mapping: "auto", "mean" or "each"; see `network_input`.
+        precision: "float32", or "mixed_bfloat16", which is faster where the processor has it; in float16
+            features of 0..255 images could overflow.
 
     Returns:
         A `FeatureNetwork`.
@@ -155,7 +169,7 @@ def build_features(
     Raises:
         InputError: Unknown name, or the weights are not there or not this network's.
     """
-    return FeatureNetwork(network, layers, weights, before_activation, channel_mapping)
+    return FeatureNetwork(network, layers, weights, before_activation, channel_mapping, precision)
 
 
 def _named_weights(network, layers):

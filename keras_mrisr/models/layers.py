@@ -1,7 +1,12 @@
 """Custom layers and initialisers of the generators."""
 
+import math
+
 import keras
+import numpy as np
 from keras import ops
+
+from keras_mrisr.data.neighbours import middle_channels
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")
@@ -36,6 +41,28 @@ class PixelShuffle(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")
+class MiddleSlice(keras.layers.Layer):
+    """Takes the middle slice out of a stack: (N, H, W, (2k+1) * C) to (N, H, W, C); see `data.neighbours`.
+
+    Args:
+        channels: Channels C of one slice.
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def call(self, inputs):
+        return middle_channels(inputs, self.channels)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.channels)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+@keras.saving.register_keras_serializable("keras_mrisr")
 class BicubicUpsampling(keras.layers.Layer):
     """Bicubic enlargement by an integer factor, as convolutions and one pixel shuffle.
 
@@ -51,25 +78,22 @@ class BicubicUpsampling(keras.layers.Layer):
         self.scale = scale
 
     def build(self, input_shape):
-        self._kernel = _bicubic_phases(self.scale)
-        self._radius = self._kernel.shape[0] // 2
+        phases = _bicubic_phases(self.scale)
+        channels = input_shape[-1]
+        # One filter for each phase and channel, in depth_to_space's order: phase first, then channel.
+        # It is dense in the channels, where most of it is zero: a single convolution exports cleanly.
+        kernel = phases[..., np.newaxis] * np.eye(channels)[:, np.newaxis, :]
+        self._kernel = kernel.reshape(*phases.shape[:2], channels, -1).astype("float32")
+        self._radius = phases.shape[0] // 2
         super().build(input_shape)
 
     def call(self, inputs):
         r = self._radius
-        x = inputs
-        for axis in (1, 2):
-            first = ops.take(x, [0] * r, axis=axis)
-            last = ops.flip(ops.take(ops.flip(x, axis=axis), [0] * r, axis=axis), axis=axis)
-            x = ops.concatenate([first, x, last], axis=axis)
+        x = ops.concatenate([inputs[:, :1]] * r + [inputs] + [inputs[:, -1:]] * r, axis=1)
+        x = ops.concatenate([x[:, :, :1]] * r + [x] + [x[:, :, -1:]] * r, axis=2)
         kernel = ops.cast(ops.convert_to_tensor(self._kernel), inputs.dtype)
-        channels = inputs.shape[-1]
-        planes = [ops.conv(x[..., c : c + 1], kernel, padding="valid") for c in range(channels)]
-        # Channel order of depth_to_space: phase first, then image channel.
-        stacked = ops.stack(planes, axis=-1)
-        n, height, width = (ops.shape(stacked)[i] for i in range(3))
-        flat = ops.reshape(stacked, (n, height, width, self.scale**2 * channels))
-        return ops.depth_to_space(flat, self.scale, data_format="channels_last")
+        phases = ops.conv(x, kernel, padding="valid")
+        return ops.depth_to_space(phases, self.scale, data_format="channels_last")
 
     def compute_output_shape(self, input_shape):
         n, height, width, channels = input_shape
@@ -84,10 +108,12 @@ class BicubicUpsampling(keras.layers.Layer):
         return {**super().get_config(), "scale": self.scale}
 
 
-def _bicubic_phases(scale):
-    """Kernel (5, 5, 1, scale**2): one 2-D bicubic interpolation filter for each output phase."""
-    import numpy as np
+def cubic_phases(scale):
+    """Taps (scale, 5) of Keys' bicubic interpolation (a = -0.5) in one dimension: a row an output phase.
 
+    Output `scale * i + p` is the sum of row p times the inputs i - 2 to i + 2; the grids stay aligned by
+    their outer edges.
+    """
     phases = np.zeros((scale, 5))
     for phase in range(scale):
         position = (phase + 0.5) / scale - 0.5
@@ -95,9 +121,14 @@ def _bicubic_phases(scale):
         near = 1.5 * x**3 - 2.5 * x**2 + 1
         far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
         phases[phase] = np.where(x < 1, near, np.where(x < 2, far, 0))
-    phases /= phases.sum(axis=1, keepdims=True)
+    return phases / phases.sum(axis=1, keepdims=True)
+
+
+def _bicubic_phases(scale):
+    """Kernel (5, 5, 1, scale**2): one 2-D bicubic interpolation filter for each output phase."""
+    phases = cubic_phases(scale)
     kernel = np.einsum("pi,qj->ijpq", phases, phases)
-    return kernel.reshape(5, 5, 1, scale * scale).astype("float32")
+    return kernel.reshape(5, 5, 1, scale * scale)
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")
@@ -108,18 +139,19 @@ class ICNR(keras.initializers.Initializer):
     (Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution", section 3).
 
     Args:
-        scale: The factor of the pixel shuffle that follows.
+        scale: The factor of the pixel shuffle that follows, or the factors of a `VoxelShuffle`.
         initializer: Initialiser of the sub-kernel: an object or a name.
     """
 
     def __init__(self, scale, initializer="glorot_uniform"):
-        self.scale = scale
+        self.scale = scale if isinstance(scale, int) else tuple(scale)
         self.initializer = keras.initializers.get(initializer)
 
     def __call__(self, shape, dtype=None):
         *kernel, channels = shape
-        base = self.initializer((*kernel, channels // self.scale**2), dtype=dtype)
-        return ops.tile(base, [1] * len(kernel) + [self.scale**2])
+        phases = self.scale**2 if isinstance(self.scale, int) else math.prod(self.scale)
+        base = self.initializer((*kernel, channels // phases), dtype=dtype)
+        return ops.tile(base, [1] * len(kernel) + [phases])
 
     def get_config(self):
         return {"scale": self.scale, "initializer": keras.initializers.serialize(self.initializer)}

@@ -14,6 +14,7 @@ def srresnet(
     batch_norm=True,
     synchronized=False,
     global_skip=False,
+    neighbours=0,
     name="srresnet",
 ):
     """Builds SRResNet (Ledig et al. 2017, "Photo-realistic single image super-resolution", figure 4).
@@ -23,13 +24,15 @@ def srresnet(
 
     Args:
         scale: 2, 3, 4 or 8.
-        channels: Channels of input and output.
+        channels: Channels of a slice, in and out.
         blocks: Residual blocks.
         filters: Feature channels.
         batch_norm: False leaves out all batch normalisation.
         synchronized: Batch statistics over all replicas; needs a distribution strategy to matter.
         global_skip: Add the bicubic enlargement of the input to the output, so that the network learns
             the difference only.
+        neighbours: Adjacent slices k on each side that the network also takes (2.5-D): its input then has
+            (2k+1) * channels channels in the order of `data.neighbours`, its output is the middle slice.
         name: Name of the model.
 
     Returns:
@@ -39,14 +42,14 @@ def srresnet(
     Raises:
         InputError: An argument is out of range.
     """
-    parts.check_arguments(scale, channels, blocks, filters)
+    parts.check_arguments(scale, channels, blocks, filters, neighbours)
 
     def normalize(x, name):
         if not batch_norm:
             return x
         return layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)(x)
 
-    inputs = keras.Input((None, None, channels), name="lr")
+    inputs = keras.Input((None, None, (2 * neighbours + 1) * channels), name="lr")
     x = parts.prelu(parts.conv(inputs, filters, 9, "input_conv"), "input_prelu")
     long_skip = x
     for i in range(1, blocks + 1):

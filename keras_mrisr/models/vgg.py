@@ -37,7 +37,7 @@ def conv_names(network, deepest=None):
     return names[: names.index(deepest) + 1]
 
 
-def vgg(network="vgg19", deepest=None, weights=None, name=None):
+def vgg(network="vgg19", deepest=None, weights=None, name=None, dtype="float32"):
     """Builds the convolutional part of VGG.
 
     Args:
@@ -45,9 +45,10 @@ def vgg(network="vgg19", deepest=None, weights=None, name=None):
         deepest: Name of the last convolution to build; None for all.
         weights: "imagenet", a weight file (see `read_weights`) or None for fixed random values.
         name: Name of the model; by default the network's.
+        dtype: Keras dtype policy of all layers but the first convolution, which is float32.
 
     Returns:
-        A functional `keras.Model`, float32, from (N, H, W, 3) as `features.network_input` makes it to the
+        A functional `keras.Model` from (N, H, W, 3) as `features.network_input` makes it to the
         ReLU of the last convolution. A convolution "block1_conv1" is linear; its ReLU is the layer
         "block1_conv1_relu".
 
@@ -60,14 +61,13 @@ def vgg(network="vgg19", deepest=None, weights=None, name=None):
     block = "1"
     for conv in names:
         if conv[5] != block:
-            x = layers.MaxPooling2D(2, name=f"block{block}_pool", dtype="float32")(x)
+            x = layers.MaxPooling2D(2, name=f"block{block}_pool", dtype=dtype)(x)
             block = conv[5]
         filters = _FILTERS[int(block) - 1]
         # All values are set below: zeros are the cheapest start.
-        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros", name=conv, dtype="float32")(
-            x
-        )
-        x = layers.ReLU(name=f"{conv}_relu", dtype="float32")(x)
+        policy = "float32" if conv == names[0] else dtype  # Pixels of 0..255 need all their digits.
+        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros", name=conv, dtype=policy)(x)
+        x = layers.ReLU(name=f"{conv}_relu", dtype=dtype)(x)
     model = Model(inputs, x, name=name or network)
     for conv in names:
         model.get_layer(conv).set_weights(values[conv])

@@ -10,9 +10,11 @@ import numpy as np
 
 from keras_mrisr.errors import InputError
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance
+from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss
 from keras_mrisr.models.discriminators import DISCRIMINATORS, build_discriminator
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.registry import build_generator
+from keras_mrisr.models.unet_storage import load_unet_info
 from keras_mrisr.training.callbacks import Validation
 from keras_mrisr.training.srgan import SRGAN, gan_optimizer
 from keras_mrisr.training.strategy import dtype_policy, replica_count
@@ -58,17 +60,21 @@ def compiled_srgan(config, channels, features):
         discriminator["patch_size"] = training.patch_size
     with dtype_policy(training.precision):
         model = SRGAN(
-            build_generator(scale=config.scale, channels=channels, **generator),
+            build_generator(
+                scale=config.scale, channels=channels, neighbours=config.data.neighbours, **generator
+            ),
             build_discriminator(channels=channels, **discriminator),
             weights={
                 "pixel": adversarial.pixel_weight,
                 "perceptual": adversarial.perceptual_weight,
                 "adversarial": adversarial.adversarial_weight,
                 "consistency": adversarial.consistency_weight,
+                "segmentation": adversarial.segmentation_weight,
                 "r1": adversarial.r1_weight,
             },
             pixel=training.loss,
             perceptual=PerceptualLoss(features) if adversarial.perceptual_weight else None,
+            segmentation=_segmentation_loss(adversarial),
             adversarial_kind=adversarial.kind,
             degradation={"scale": config.scale, **config.degradation},
             average=adversarial.average,
@@ -91,12 +97,48 @@ def compiled_srgan(config, channels, features):
     return model
 
 
+def check_segmentation_model(config, split, channels):
+    """Raises InputError for a U-Net that cannot judge this run's images or knows patients that it holds out.
+
+    Args:
+        config: An adversarial `RunConfig`.
+        split: The run's `Split`.
+        channels: Channels of the data.
+    """
+    if not config.adversarial.segmentation_weight:
+        return
+    model = config.adversarial.segmentation_model
+    info = load_unet_info(model)
+    if info.channels != channels:
+        raise InputError(
+            f"adversarial.segmentation_model: {model} takes {info.channels} channel(s), the data has "
+            f"{channels}. Choose a U-Net of such data."
+        )
+    taught = info.data.get("split", {})
+    trained, validated = (set(taught.get(part, ())) for part in ("train", "val"))
+    seen = trained & {*split.val, *split.test} | validated & set(split.test)
+    if seen:
+        raise InputError(
+            f"adversarial.segmentation_model: {model} was trained with {len(seen)} patient(s) that this run "
+            f"holds out ({min(seen)}, ...): its scores would be worth nothing. Train both with the same "
+            "data.split_seed and fractions."
+        )
+
+
+def _segmentation_loss(adversarial):
+    if not adversarial.segmentation_weight:
+        return None
+    return SegmentationConsistencyLoss(adversarial.segmentation_model)
+
+
 def described(adversarial):
     """An `AdversarialConfig` as plain values for `model.json`, without a path of this machine."""
     values = dataclasses.asdict(adversarial)
     weights = values["features"].get("weights")
     if weights is not None:
         values["features"]["weights"] = pathlib.Path(weights).name
+    if values["segmentation_model"] is not None:
+        values["segmentation_model"] = pathlib.Path(values["segmentation_model"]).name
     return values
 
 

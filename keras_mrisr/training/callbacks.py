@@ -12,7 +12,7 @@ import time
 import keras
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import Diverged
 from keras_mrisr.files import write_text
 from keras_mrisr.metrics import psnr, ssim
 from keras_mrisr.training.state import save_backup
@@ -61,38 +61,51 @@ class Validation(keras.callbacks.Callback):
     Args:
         generator: The float32 copy; it gets the weights of the trained model.
         pairs: List of `SlicePair`.
+
+    Attributes:
+        facts: What else is stored with the scores of the best epoch.
     """
 
     def __init__(self, generator, pairs):
         super().__init__()
         self.generator = generator
         self.pairs = pairs
-        self._predict = None
+        self.facts = {}
 
     def on_epoch_end(self, epoch, logs=None):
         self.copy()
         scores = self.score()
         if scores is None:
-            raise InputError(diverged("The output", "not finite", f"epoch {epoch + 1}"))
+            raise Diverged(diverged("The output", "not finite", f"epoch {epoch + 1}"))
         logs.update(scores)
 
     def copy(self):
         """Brings the copy to the present weights of the trained model."""
         self.generator.set_weights(self.model.get_weights())
 
-    def score(self):
-        """Means over the slices, such as {"val_psnr": ..., "val_ssim": ...}; None for output not finite."""
+    def score(self, enlarge=None):
+        """Means over the slices, such as {"val_psnr": ..., "val_ssim": ...}; None for output not finite.
+
+        Args:
+            enlarge: Function from a batch of LR to SR; by default the generator.
+        """
+        enlarge = enlarge or self.generator.predict_on_batch
         rows = []
         for pair in self.pairs:
             hr = pair.normalizer.normalize(pair.hr)[np.newaxis]
             lr = pair.normalizer.normalize(pair.lr)[np.newaxis]
-            sr = self.generator.predict_on_batch(lr)
+            sr = np.asarray(enlarge(lr))
             if not np.isfinite(sr).all():
                 return None
-            sr = np.rint(np.clip(sr, 0, 1) * 255) / 255
-            rows.append(self.compare(hr, sr.astype("float32")))
+            sr = (np.rint(np.clip(sr, 0, 1) * 255) / 255).astype("float32")
+            rows += [self.compare(*images) for images in self.images(hr, sr)]
         finite = [row for row in rows if np.isfinite(list(row.values())).all()] or rows
         return {f"val_{name}": float(np.mean([row[name] for row in finite])) for name in rows[0]}
+
+    @staticmethod
+    def images(hr, sr):
+        """The pairs of images (1, H, W, C) to compare in what `generator` made."""
+        return [(hr, sr)]
 
     def compare(self, hr, sr):
         """Scores of one slice: dictionary from name to number."""
@@ -109,7 +122,7 @@ class FiniteLoss(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             place = f"epoch {self._epoch + 1}, step {batch + 1}"
-            raise InputError(diverged("The loss", loss, place))
+            raise Diverged(diverged("The loss", loss, place))
 
 
 class KeepBest(keras.callbacks.Callback):

@@ -3,6 +3,9 @@
 _INVENTED = """ Adversarial training makes texture that looks likely, which need not be
 what was there: don't read detail off it that the LR slice does not support."""
 
+_EVALUATE = "Scores on the test patients come from `mrisr evaluate`."
+_TESTED = "The test patients were not scored: keep them for your own measurement."
+
 
 def model_card(info):
     """Markdown that says what a trained generator is, from its `ModelInfo`."""
@@ -10,6 +13,8 @@ def model_card(info):
     options = ", ".join(f"{key}={value}" for key, value in info.generator.items() if key != "name")
     degradation = ", ".join(f"{k}={v}" for k, v in info.degradation.items() if k not in ("name", "scale"))
     patch = f"{training['patch_size']} px HR patches" if training["patch_size"] else "whole slices"
+    if info.factors:
+        patch = f"HR blocks of {training['patch_size']} px and {training['patch_slices']} slices"
     rows = {
         "generator": f"{info.generator['name']} ({options}), {training['parameters']:,} parameters",
         "data": f"{info.data['root_name']} ({info.data['kind']}), {training['train_slices']} slices of "
@@ -19,6 +24,9 @@ def model_card(info):
         "training": f"{training['loss']}, Adam {training['learning_rate']:g} {training['schedule']}, batch "
         f"{training['batch_size']}, {patch}, {training['precision']}, seed {training['seed']}",
     }
+    if info.neighbours:
+        count = 2 * info.neighbours + 1
+        rows["input"] = f"{count} adjacent slices, of which the middle one is enlarged; ends are repeated"
     if "adversarial" in training:
         rows["adversarial"] = _adversarial(training["adversarial"])
     rows |= {
@@ -27,19 +35,24 @@ def model_card(info):
         "validation": f"PSNR {metrics['val_psnr']:.2f} dB, SSIM {metrics['val_ssim']:.4f}: "
         f"{metrics['protocol']}",
     }
+    if "cubic_psnr" in metrics:
+        rows["cubic interpolation"] = (
+            f"PSNR {metrics['cubic_psnr']:.2f} dB, SSIM {metrics['cubic_ssim']:.4f} on the same blocks"
+        )
     if "val_features" in metrics:
         rows["feature distance"] = f"{metrics['val_features']:.4g} on the same slices"
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
-    return f"""# {info.generator["name"]} x{info.scale}, {info.channels} channel(s)
+    kind = "volumes (the last factor is that across the slices)" if info.factors else "slices"
+    return f"""# {info.generator["name"]} x{info.scale_text}, {info.channels} channel(s)
 
-Super-resolution by {info.scale} of MRI slices degraded by `{info.degradation["name"]}` ({degradation}).
+Super-resolution by {info.scale_text} of MRI {kind} degraded by `{info.degradation["name"]}` ({degradation}).
 Made by keras-mrisr {info.version}. For research; not a medical device.
 
 | | |
 |---|---|
 {table}
 
-Scores on the test patients come from `mrisr evaluate`. The weights carry the terms of the data that
+{_TESTED if info.factors else _EVALUATE} The weights carry the terms of the data that
 they were trained on. Expect wrong detail on images that were degraded in another way than above, or of
 another contrast, spacing or organ.{_INVENTED if "adversarial" in training else ""}
 """
@@ -50,8 +63,8 @@ def _adversarial(recipe):
     discriminator = dict(recipe["discriminator"])
     name = discriminator.pop("name")
     options = f" ({', '.join(f'{key}={value}' for key, value in discriminator.items())})"
-    parts = ("pixel", "perceptual", "adversarial", "consistency", "r1")
-    weights = {part: recipe[f"{part}_weight"] for part in parts}
+    parts = ("pixel", "perceptual", "adversarial", "consistency", "segmentation", "r1")
+    weights = {part: recipe.get(f"{part}_weight", 0) for part in parts}
     losses = ", ".join(f"{weight:g} {part}" for part, weight in weights.items() if weight)
     features = recipe["features"]
     return (

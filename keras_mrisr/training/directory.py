@@ -4,7 +4,7 @@ import json
 import pathlib
 import shutil
 
-from keras_mrisr.config import RunConfig, read_config, write_config
+from keras_mrisr.config import read_config, write_config
 from keras_mrisr.data.splits import Split, split_patients
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import check_new_directory, write_json
@@ -19,7 +19,7 @@ def open_run(config, out, overwrite=False):
     """Finds out where a run starts; writes nothing.
 
     Args:
-        config: The `RunConfig`.
+        config: The `RunConfig`, or the config of another kind of run.
         out: Folder of the run.
         overwrite: Start anew whatever run is there.
 
@@ -39,7 +39,13 @@ def open_run(config, out, overwrite=False):
     check_new_directory(out, overwrite=True)
     if overwrite:
         return RunState()
-    old = read_config(out / CONFIG, RunConfig())
+    try:
+        old = read_config(out / CONFIG, type(config)())
+    except InputError as error:
+        raise InputError(
+            f"{out} holds a run that cannot be gone on with ({error}) Choose another folder, or pass "
+            "--overwrite to start anew."
+        ) from error
     if old != config:
         raise InputError(
             f"{out} holds a run with another config ({_differences(old, config)}). "

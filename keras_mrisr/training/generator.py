@@ -3,6 +3,7 @@
 import inspect
 
 import keras
+import numpy as np
 
 from keras_mrisr.errors import InputError
 from keras_mrisr.models.registry import GENERATORS, build_generator
@@ -27,7 +28,9 @@ def compiled_generator(config, channels):
     if replicas > 1 and "synchronized" in _parameters(options["name"]):
         options.setdefault("synchronized", True)
     with dtype_policy(training.precision):
-        model = build_generator(scale=config.scale, channels=channels, **options)
+        model = build_generator(
+            scale=config.scale, channels=channels, neighbours=config.data.neighbours, **options
+        )
     rate = training.learning_rate
     if training.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
@@ -41,7 +44,8 @@ def start_from(config, init, model):
     """Starts `model`, a generator or an `SRGAN`, from the weights of a trained model.
 
     A generator with more residual blocks than the trained one starts as the same function: the further
-    blocks begin as identities (Chen et al. 2016, "Net2Net", section 2.3).
+    blocks begin as identities (Chen et al. 2016, "Net2Net", section 2.3). So does one that takes more
+    neighbouring slices: the first kernel is zero for those that the trained one did not see.
 
     Args:
         config: The `RunConfig`.
@@ -49,26 +53,31 @@ def start_from(config, init, model):
         model: The model of this run.
 
     Raises:
-        InputError: No such model, or one of another scale, generator or number of channels.
+        InputError: No such model, or one of another scale, generator or number of channels, or of more
+            neighbouring slices.
     """
     trained, info = load_trained(init)
     old, new = _with_defaults(info.generator), _with_defaults(config.generator)
     grows = new.get("blocks", 0) > old.get("blocks", 0)
-    if (info.scale, {**old, "blocks": new.get("blocks") if grows else old.get("blocks")}) != (
-        config.scale,
-        new,
-    ):
+    scale = info.factors or info.scale
+    if (scale, {**old, "blocks": new.get("blocks") if grows else old.get("blocks")}) != (config.scale, new):
         raise InputError(
-            f"training.init: {init} is {info.generator} at scale {info.scale}, this run is "
+            f"training.init: {init} is {info.generator} at scale {scale}, this run is "
             f"{config.generator} at scale {config.scale}. Choose the same generator and scale; only blocks "
             "may be more."
         )
+    if info.neighbours > config.data.neighbours:
+        raise InputError(
+            f"training.init: {init} takes {info.neighbours} neighbour(s) on each side, this run "
+            f"{config.data.neighbours}. Set data.neighbours to {info.neighbours} or more."
+        )
     generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
     for generator in generators or [model]:
-        if trained.input_shape[-1] != generator.input_shape[-1]:
+        channels = generator.output_shape[-1]
+        if info.channels != channels:
             raise InputError(
-                f"training.init: {init} has {trained.input_shape[-1]} channels, the data "
-                f"{generator.input_shape[-1]}. Choose a model of such data."
+                f"training.init: {init} has {info.channels} channels, the data {channels}. "
+                "Choose a model of such data."
             )
         _copy_layers(trained, generator)
 
@@ -77,9 +86,18 @@ def _copy_layers(trained, generator):
     known = {layer.name: layer for layer in trained.layers}
     for layer in generator.layers:
         if layer.name in known:
-            layer.set_weights(known[layer.name].get_weights())
+            weights = known[layer.name].get_weights()
+            layer.set_weights([_widened(*pair) for pair in zip(weights, layer.get_weights(), strict=True)])
         elif layer.name.endswith("_conv2"):
             layer.set_weights([0 * weight for weight in layer.get_weights()])
+
+
+def _widened(old, new):
+    """`old`, with zeros for the input channels of neighbouring slices that it lacks on both sides."""
+    missing = new.shape[-2] - old.shape[-2] if old.ndim > 2 else 0
+    padding = [(0, 0)] * old.ndim
+    padding[-2:-1] = [(missing // 2, missing // 2)] * (old.ndim > 2)
+    return np.pad(old, padding)
 
 
 def _with_defaults(generator):

@@ -7,7 +7,7 @@ import pathlib
 
 import keras
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import Diverged
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Guard(keras.callbacks.Callback):
             log.warning("Training is ill: %s. This recipe goes on regardless.", finding)
             return
         if self.state.rollbacks >= self.most:
-            raise InputError(
+            raise Diverged(
                 f"Training stopped: {finding}, after {self.most} attempts at lower rates. The best model so "
                 "far is kept. Start from a better generator (--init), lower the rates, or raise "
                 "adversarial.r1_weight."
@@ -191,3 +191,20 @@ class Rates(keras.callbacks.Callback):
         discriminator, generator = optimizer.optimizers
         generator.learning_rate = self.rates[0] * factor
         discriminator.learning_rate = self.rates[1] * factor
+
+
+def make_guards(config, directory, state):
+    """The callbacks that set the rates of an adversarial run and watch over its health.
+
+    Args:
+        config: An adversarial `RunConfig`.
+        directory: See `Guard`.
+        state: The `RunState`.
+
+    Returns:
+        List of a `Rates` and a `Guard`.
+    """
+    training, adversarial = config.training, config.adversarial
+    rates = training.learning_rate, adversarial.discriminator_rate
+    rates = Rates(state, rates, training.epochs, training.schedule)
+    return [rates, Guard(directory, state, rates, adversarial.rollbacks)]

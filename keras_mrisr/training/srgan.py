@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import InputError
 from keras_mrisr.losses import adversarial, consistency
@@ -16,8 +17,10 @@ WEIGHTS = {
     "perceptual": 0.0,
     "adversarial": 1e-3,
     "consistency": 0.0,
+    "segmentation": 0.0,
     "r1": 0.0,
 }
+_OBJECTS = ("generator", "discriminator", "perceptual", "segmentation")  # That have a config of their own.
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")
@@ -34,9 +37,11 @@ class SRGAN(keras.Model):
         generator: Functional model, LR to SR.
         discriminator: Functional model from HR-sized images to logits, one an image or a map.
         weights: Weight of each loss, over the defaults: "pixel", "perceptual", "adversarial",
-            "consistency", "r1". A weight of 0 leaves the loss out at no cost.
+            "consistency", "segmentation", "r1". A weight of 0 leaves the loss out at no cost.
         pixel: "mean_absolute_error" or "mean_squared_error".
         perceptual: A `keras.losses.Loss` of (hr, sr), such as `PerceptualLoss`; needed for its weight.
+        segmentation: A `keras.losses.Loss` of (hr, sr), such as `SegmentationConsistencyLoss`; needed for
+            its weight.
         adversarial_kind: "bce" (non-saturating), "relativistic" (pairs) or "relativistic_average".
         degradation: Dictionary for `get_degradation`; needed for the weight of "consistency".
         average: Momentum of the generator's moving average; 0 makes it a copy.
@@ -62,6 +67,7 @@ class SRGAN(keras.Model):
         weights=None,
         pixel="mean_absolute_error",
         perceptual=None,
+        segmentation=None,
         adversarial_kind="bce",
         degradation=None,
         average=0.999,
@@ -82,9 +88,10 @@ class SRGAN(keras.Model):
         self.average_generator.set_weights(generator.get_weights())
         self.average_generator.trainable = False
         self.weights_of_losses = {**WEIGHTS, **(weights or {})}
-        _check_losses(self.weights_of_losses, pixel, perceptual, degradation)
+        _check_losses(self.weights_of_losses, pixel, perceptual, segmentation, degradation)
         self.pixel = pixel
         self.perceptual = perceptual
+        self.segmentation = segmentation
         self.adversarial_kind = adversarial_kind
         self.degradation = degradation
         self.average = average
@@ -140,7 +147,12 @@ class SRGAN(keras.Model):
         sr = self(lr)
         self.psnr.update_state(hr, ops.clip(sr, 0.0, 1.0))
         shown = {"psnr": self.psnr}
-        for name, loss in (("pixel", self._pixel_loss), ("perceptual", self._perceptual_loss)):
+        losses = {
+            "pixel": self._pixel_loss,
+            "perceptual": self._perceptual_loss,
+            "segmentation": self._segmentation_loss,
+        }
+        for name, loss in losses.items():
             if self._active(name):
                 self._means[name].update_state(loss(hr, sr))
                 shown[name] = self._means[name]
@@ -155,7 +167,10 @@ class SRGAN(keras.Model):
         if self._active("perceptual"):
             terms["perceptual"] = self._perceptual_loss(hr, sr)
         if self._active("consistency"):
-            terms["consistency"] = consistency.consistency_loss(lr, sr, self._degrade)
+            middle = middle_channels(lr, sr.shape[-1])
+            terms["consistency"] = consistency.consistency_loss(middle, sr, self._degrade)
+        if self._active("segmentation"):
+            terms["segmentation"] = self._segmentation_loss(hr, sr)
         g_loss = sum(self.weights_of_losses[name] * term for name, term in terms.items())
         d_loss, d_hr, d_sr = ops.zeros(()), 0.5, 0.5
         if self._active("adversarial"):
@@ -201,6 +216,9 @@ class SRGAN(keras.Model):
     def _perceptual_loss(self, hr, sr):
         # Not through Loss.__call__, which divides by the replicas already.
         return ops.mean(self.perceptual.call(hr, sr))
+
+    def _segmentation_loss(self, hr, sr):
+        return ops.mean(self.segmentation.call(hr, sr))
 
     def _probabilities(self, real, fake):
         """D(HR) and D(SR); under a relativistic loss of being more real than the other kind is."""
@@ -260,7 +278,7 @@ class SRGAN(keras.Model):
 
     def get_config(self):
         config = super().get_config()
-        for key in ("generator", "discriminator", "perceptual"):
+        for key in _OBJECTS:
             config[key] = keras.saving.serialize_keras_object(getattr(self, key))
         config["weights"] = dict(self.weights_of_losses)
         for key in (
@@ -273,7 +291,7 @@ class SRGAN(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        for key in ("generator", "discriminator", "perceptual"):
+        for key in _OBJECTS:
             config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
         return cls(**config)
 
@@ -300,7 +318,7 @@ def gan_optimizer(generator_rate=1e-4, discriminator_rate=1e-4, beta_1=0.9, clip
     return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(generator, by_name))
 
 
-def _check_losses(weights, pixel, perceptual, degradation):
+def _check_losses(weights, pixel, perceptual, segmentation, degradation):
     for name, weight in weights.items():
         if name not in WEIGHTS:
             raise InputError(f"Unknown loss {name!r}. Known: {', '.join(WEIGHTS)}.")
@@ -310,6 +328,10 @@ def _check_losses(weights, pixel, perceptual, degradation):
         raise InputError(f"pixel must be one of {', '.join(PIXEL_LOSSES)}. Received: {pixel!r}")
     if weights["perceptual"] and perceptual is None:
         raise InputError("A weight on the loss 'perceptual' needs perceptual=PerceptualLoss(...).")
+    if weights["segmentation"] and segmentation is None:
+        raise InputError(
+            "A weight on the loss 'segmentation' needs segmentation=SegmentationConsistencyLoss(...)."
+        )
     if weights["consistency"] and degradation is None:
         raise InputError("A weight on the loss 'consistency' needs the degradation of the data.")
 

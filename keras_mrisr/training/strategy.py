@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import os
+import platform
 
 import keras
 
@@ -56,6 +58,18 @@ def replica_count():
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def hardware():
+    """What the training runs on, in a few words for the model card."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            details = tf.config.experimental.get_device_details(gpus[0])
+            return f"{len(gpus)} x {details.get('device_name', 'GPU')}"
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
 
 
 @contextlib.contextmanager

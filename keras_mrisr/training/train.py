@@ -2,26 +2,21 @@
 
 import dataclasses
 import logging
-import os
 import pathlib
-import platform
-import time
 
 import keras
 import numpy as np
 
-from keras_mrisr.data.pipeline import PatchDataset, load_pairs
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
 from keras_mrisr.files import whole_file
-from keras_mrisr.metrics.ssim import WINDOW
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.models.storage import ModelInfo, save_trained
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.adversarial import (
     AdversarialValidation,
     check_adversarial,
+    check_segmentation_model,
     compiled_srgan,
     described,
     feature_network,
@@ -29,23 +24,36 @@ from keras_mrisr.training.adversarial import (
 )
 from keras_mrisr.training.card import model_card
 from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_run
+from keras_mrisr.training.epochs import run_epochs
 from keras_mrisr.training.generator import compiled_generator, start_from
-from keras_mrisr.training.guard import Guard, Rates
-from keras_mrisr.training.state import read_state, restore_backup, save_backup
-from keras_mrisr.training.strategy import strategy_scope
+from keras_mrisr.training.guard import make_guards
+from keras_mrisr.training.pairs import (
+    VALIDATION_BLOCK,
+    check_data,
+    training_pairs,
+    training_patches,
+    validation_pairs,
+)
+from keras_mrisr.training.state import read_state, restore_backup
+from keras_mrisr.training.strategy import hardware, strategy_scope
+from keras_mrisr.training.volumes import VolumeValidation, volume_sampler
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
 
 LAST = "last.keras"
 PRETRAINED = "pretrained"
+VALIDATION_PROTOCOL_3D = (
+    f"blocks of at most {'x'.join(map(str, VALIDATION_BLOCK))} voxels in the middle of the validation "
+    "patients' volumes, all channels, SR in 8 bits, data_range 255, mean per HR slice"
+)
 VALIDATION_PROTOCOL = (
     "whole slices of the validation patients, all channels, LR and SR in 8 bits, data_range 255, "
     "mean per slice"
 )
 
 
-def train(config, out, overwrite=False, dataset=None, split=None, report=None):
+def train(config, out, overwrite=False, dataset=None, split=None, report=None, until=None):
     """Trains a generator, or goes on with a run that was stopped.
 
     The run's folder is a trained model directory from the first epoch on: `generator.keras` is the
@@ -59,6 +67,7 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None):
         dataset: A `SliceDataset`; by default it is read from `config.data`.
         split: A `Split` of its patients; by default made from `config.data`.
         report: `report(epoch, step, logs)`, called after each step and, with step None, each epoch.
+        until: Stop after so many epochs of the config's; a later call goes on from there.
 
     Returns:
         The `pathlib.Path` of the run.
@@ -73,20 +82,20 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None):
     state = open_run(config, out, overwrite)
     if dataset is None:
         dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+    check_data(config, dataset)
     split = fix_split(out, dataset, split, config.data, overwrite)
     degradation = get_degradation(**{"scale": config.scale, **config.degradation})
     keras.utils.set_random_seed(config.training.seed)
 
     training_slices = dataset.select(split.train)
     log.info("Reading %s for training", training_slices.extent)
-    train_pairs = load_pairs(training_slices, degradation)
+    train_pairs = training_pairs(config, training_slices, degradation)
     channels = train_pairs[0].hr.shape[-1]
-    validation = _evenly(dataset.select(split.val), config.training.validation_slices)
-    validation_pairs = load_pairs(validation, degradation, channels)
-    patches = _patches(config, train_pairs)
+    val_pairs = validation_pairs(config, dataset.select(split.val), degradation, channels)
+    patches = training_patches(config, train_pairs)
     if config.adversarial.on:
+        check_segmentation_model(config, split, channels)
         _check_first_stage(config, train_pairs)
-    _check_validation(validation_pairs)
 
     features = feature_network(config) if config.adversarial.on else None
     with strategy_scope(config.training.strategy, config.training.batch_size):
@@ -103,24 +112,26 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None):
     if features and not (state.epoch or state.step or config.training.init):
         _first_stage(config, out, dataset, split, model, report)
 
-    generator = build_generator(scale=config.scale, channels=channels, **config.generator)
+    generator = build_generator(
+        scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
+    )
     info = _describe(config, dataset, split, degradation, channels, train_pairs, generator)
     if features:
         validation = AdversarialValidation(
-            generator, validation_pairs, features, state, config.adversarial.perception
+            generator, val_pairs, features, state, config.adversarial.perception
         )
-        guards = _adversarial_guards(config, out, state)
+        guards = make_guards(config, out / BACKUP, state)
     else:
-        validation = cb.Validation(generator, validation_pairs)
+        validation = (VolumeValidation if config.is_3d else cb.Validation)(generator, val_pairs)
         guards = [cb.FiniteLoss()]
-    _fit(config, out, state, model, patches, validation, guards, info, report)
+    _fit(config, out, state, model, patches, validation, guards, info, report, until)
     return out
 
 
 def _check_first_stage(config, train_pairs):
     """Raises InputError for what the first stage could not be trained with, before the run is begun."""
     first = pretraining_config(config)
-    _patches(first, train_pairs)
+    training_patches(first, train_pairs)
     strategy_scope(first.training.strategy, first.training.batch_size)
 
 
@@ -136,59 +147,18 @@ def _first_stage(config, out, dataset, split, model, report):
     start_from(config, first, model)
 
 
-def _adversarial_guards(config, out, state):
-    training, adversarial = config.training, config.adversarial
-    rates = training.learning_rate, adversarial.discriminator_rate
-    rates = Rates(state, rates, training.epochs, training.schedule)
-    return [rates, Guard(out / BACKUP, state, rates, adversarial.rollbacks)]
-
-
-def _evenly(dataset, count):
-    """At most `count` slices, evenly spaced over patients and positions."""
-    if len(dataset) <= count:
-        return dataset
-    index = np.linspace(0, len(dataset) - 1, count).round().astype(int)
-    return dataclasses.replace(dataset, slices=tuple(dataset.slices[i] for i in index))
-
-
-def _check_validation(pairs):
-    """Raises InputError unless the slices can be scored, before the first epoch rather than after it."""
-    for pair in pairs:
-        if min(pair.hr.shape[:2]) < WINDOW:
-            raise InputError(
-                f"{pair.record.path} is {pair.hr.shape[0]}x{pair.hr.shape[1]}, too small to score: SSIM "
-                f"needs at least {WINDOW}x{WINDOW} pixels. Leave such slices out."
-            )
-    if all(pair.hr.min() == pair.hr.max() for pair in pairs):
-        raise InputError(
-            f"The validation slices are all empty ({pairs[0].record.path} and {len(pairs) - 1} more): "
-            "choose another data.split_seed or leave such patients out."
-        )
-
-
-def _patches(config, pairs):
-    training = config.training
-    return PatchDataset(
-        pairs,
-        config.scale,
-        patch_size=training.patch_size or None,
-        batch_size=training.batch_size,
-        steps=training.steps_per_epoch,
-        augment=training.augment,
-        candidates=training.candidates,
-        seed=training.seed,
-    )
-
-
 def _describe(config, dataset, split, degradation, channels, train_pairs, generator):
     training = dataclasses.asdict(config.training)
     if config.adversarial.on:
         training["adversarial"] = described(config.adversarial)
     training["parameters"] = generator.count_params()
-    training["train_slices"] = len(train_pairs)
-    training["hardware"] = _hardware()
+    # A volume has as many as it has along its third axis.
+    training["train_slices"] = sum(pair.hr.shape[2] if config.is_3d else 1 for pair in train_pairs)
+    training["hardware"] = hardware()
     return ModelInfo(
-        scale=config.scale,
+        scale=max(config.scale) if config.is_3d else config.scale,
+        factors=config.scale if config.is_3d else (),
+        neighbours=config.data.neighbours,
         channels=channels,
         generator=dict(config.generator),
         degradation=degradation.to_dict(),
@@ -203,27 +173,18 @@ def _describe(config, dataset, split, degradation, channels, train_pairs, genera
     )
 
 
-def _hardware():
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus:
-            details = tf.config.experimental.get_device_details(gpus[0])
-            return f"{len(gpus)} x {details.get('device_name', 'GPU')}"
-    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
-
-
-def _fit(config, out, state, model, patches, validation, guards, info, report):
-    """Runs all epochs that are left, with a first one that may be shorter after a restart."""
-    generator, validation_pairs = validation.generator, validation.pairs
+def _fit(config, out, state, model, patches, validation, guards, info, report, until):
+    """Puts the callbacks of a run together and runs its epochs."""
+    generator, pairs = validation.generator, validation.pairs
+    sampler = volume_sampler(generator, pairs) if config.is_3d else _sampler(generator, pairs, config.scale)
 
     def save_best(logs):
         metrics = {
             **{name: value for name, value in logs.items() if name.startswith("val_")},
+            **validation.facts,
             "epoch": state.best_epoch,
-            "slices": len(validation_pairs),
-            "protocol": VALIDATION_PROTOCOL,
+            "slices": sum(pair.hr.shape[2] if config.is_3d else 1 for pair in validation.pairs),
+            "protocol": VALIDATION_PROTOCOL_3D if config.is_3d else VALIDATION_PROTOCOL,
         }
         training = {**info.training, "seconds": round(state.seconds)}
         best = dataclasses.replace(info, metrics=metrics, training=training)
@@ -236,38 +197,16 @@ def _fit(config, out, state, model, patches, validation, guards, info, report):
 
     monitor = "val_score" if config.adversarial.on else "val_psnr"
     keep_best = cb.KeepBest(state, save_best, config.training.early_stopping, monitor)
-    # The order matters: scores first, the backup with everybody's findings last.
+    # The order matters: scores first.
     chain = [
-        cb.StartEpoch(patches, state),
         validation,
         *guards,
         keep_best,
         cb.SaveLast(save_last),
-        cb.Record(out, state, _sampler(generator, validation_pairs, config.scale)),
+        cb.Record(out, state, sampler),
     ]
-    if report is not None:
-        chain.append(cb.Progress(report, state.step))
-    backup = cb.Backup(out / BACKUP, state)
-    chain.append(backup)
-    started = time.monotonic()
-
-    def fit(epochs):
-        patches.start(state.epoch, state.step)  # Keras asks for the number of batches before the epoch.
-        model.fit(
-            patches, initial_epoch=state.epoch, epochs=epochs, callbacks=chain, shuffle=False, verbose=0
-        )
-
-    try:
-        if state.step:
-            # The rest of a stopped epoch is shorter, and Keras takes all epochs of a fit to be as long.
-            fit(state.epoch + 1)
-        if state.epoch < config.training.epochs and not keep_best.exhausted(state.epoch):
-            fit(config.training.epochs)
-    finally:
-        backup.release_signals()
-    state.finished = True
-    save_backup(out / BACKUP, model, state)
-    log.info("Trained for %.1f minutes; best epoch %d", (time.monotonic() - started) / 60, state.best_epoch)
+    epochs = config.training.epochs
+    run_epochs(model, patches, state, epochs, out / BACKUP, chain, keep_best, report, until=until)
 
 
 def _sampler(generator, pairs, scale):
@@ -277,8 +216,8 @@ def _sampler(generator, pairs, scale):
     def sample():
         rows = []
         for pair in chosen:
-            lr, hr = pair.normalizer.normalize(pair.lr), pair.normalizer.normalize(pair.hr)
-            sr = np.asarray(generator.predict_on_batch(lr[np.newaxis]))[0]
+            stack, lr, hr = (pair.normalizer.normalize(part) for part in (pair.lr, pair.middle_lr, pair.hr))
+            sr = np.asarray(generator.predict_on_batch(stack[np.newaxis]))[0]
             shown = [upscale_image(lr, scale, "nearest"), upscale_image(lr, scale, "bicubic"), sr, hr]
             row = np.clip(np.concatenate(shown, axis=1), 0, 1)
             rows.append(row if row.shape[-1] in (1, 3) else row[..., :1])

@@ -61,6 +61,31 @@ def test_16_bits_take_their_range_from_the_lr_slice(tmp_path, smooth_image):
     assert 0.5 < lr.max() < 1.1
 
 
+def test_corrupt_acts_on_lr_alone_and_repeats(image_root):
+    pairs = load_pairs(read_dataset(image_root), get_degradation("bicubic", 2))
+
+    def batch(corrupt, step=0, size=16):
+        return PatchDataset(pairs, 2, size, 4, steps=2, augment=False, candidates=1, corrupt=corrupt)[step]
+
+    whole = []
+
+    def corrupt(patch, image, rng):
+        whole.append(image.shape)
+        return patch.astype("float32") + 255 * rng.random(dtype="float32")
+
+    lr, hr = batch(None)
+    noisy, same_hr = batch(corrupt)
+    assert whole == [(16, 16, 1)] * 4
+    assert noisy.dtype == "float32"
+    added = noisy[0] - lr[0]  # In [0, 1]: before the patches after it, the generator was in step.
+    np.testing.assert_allclose(added, added.mean(), atol=1e-6)
+    assert 0 < added.mean() < 1
+    np.testing.assert_array_equal(hr[0], same_hr[0])
+    assert same(batch(corrupt), (noisy, same_hr))
+    assert not same(batch(corrupt, step=1), (noisy, same_hr))
+    assert batch(corrupt, size=None)[0].shape == (4, 16, 16, 1)
+
+
 def test_load_pairs_rejects(tmp_path, smooth_image):
     for name, channels in (("a", 1), ("b", 3)):
         write_image(tmp_path / f"{name}.png", smooth_image(16, 16, channels))

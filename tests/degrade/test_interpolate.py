@@ -1,11 +1,41 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.signal import resample
 
-from keras_mrisr.degrade import upscale_image
+from keras_mrisr.degrade import get_degradation, upscale_image
+from keras_mrisr.degrade.interpolate import METHODS
 from keras_mrisr.errors import InputError
 
 FILTERS = {"nearest": Image.NEAREST, "bicubic": Image.BICUBIC, "lanczos": Image.LANCZOS}
+
+
+def test_zero_filled_equals_scipy(smooth_image):
+    # resample() aligns the first pixels: at scale 3 the first LR centre is that of the second HR pixel.
+    image = smooth_image(9, 12, 2, "float32")
+    big = resample(resample(image, 27, axis=0), 36, axis=1)
+    np.testing.assert_allclose(
+        upscale_image(image, 3, "zero-filled"), np.roll(big, (1, 1), axis=(0, 1)), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_zero_filled_is_undone_by_the_crop(dtype, scale, smooth_image):
+    image = smooth_image(15, 20, 3, dtype)
+    again = get_degradation("kspace", scale).degrade_image(upscale_image(image, scale, "zero-filled"))
+    assert again.dtype == image.dtype
+    # Rounding and clipping of the big image leave their trace.
+    limit = 1e-6 if dtype == "float32" else np.iinfo(dtype).max * 0.05
+    assert np.abs(again.astype("float64") - image).max() <= limit
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_zero_filled_stays_in_place(scale, centroid):
+    y, x = np.mgrid[:24, :25]
+    image = np.exp(-((y - 9) ** 2 + (x - 13) ** 2) / (2 * 1.5**2)).astype("float32")[..., np.newaxis]
+    big = upscale_image(image, scale, "zero-filled")[..., 0]
+    np.testing.assert_allclose(centroid(big, 1 / scale), (9, 13), atol=0.01)
 
 
 @pytest.mark.parametrize("method", FILTERS)
@@ -27,7 +57,7 @@ def test_colour_equals_pillow_on_the_whole_image(method, smooth_image):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-@pytest.mark.parametrize("method", FILTERS)
+@pytest.mark.parametrize("method", METHODS)
 def test_type_and_range_are_kept(method, dtype):
     # Overshoot at a hard edge must not wrap around.
     image = np.zeros((8, 8, 1), dtype)
@@ -57,5 +87,5 @@ def test_point_source_stays_in_place(method, scale, centroid):
 
 
 def test_unknown_method():
-    with pytest.raises(InputError, match=r"Unknown interpolation 'cubic'\. Known: nearest, bicubic, lanczos"):
+    with pytest.raises(InputError, match=r"Unknown interpolation 'cubic'\. Known: .*, zero-filled\."):
         upscale_image(np.zeros((4, 4, 1), "uint8"), 2, "cubic")

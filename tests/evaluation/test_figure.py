@@ -5,16 +5,15 @@ from PIL import Image
 from keras_mrisr.degrade import get_degradation, upscale_image
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation import Case, comparison_figure, tissue_mask
-from keras_mrisr.evaluation.figure import detail_box
+from keras_mrisr.evaluation.views import detail_box
 
 
 def make_case(channels, height=48, width=40, label="case"):
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 200, (height, width, channels), dtype="uint8")
     lr = get_degradation("bicubic", 2).degrade_image(hr)
-    bicubic = upscale_image(lr, 2)
-    mask = tissue_mask(hr / 255)
-    return Case(label, hr, lr, bicubic, upscale_image(lr, 2, "lanczos"), mask, channels // 2, "FLAIR")
+    images = {"bicubic": upscale_image(lr, 2), "SR": upscale_image(lr, 2, "lanczos")}
+    return Case(label, hr, lr, images, tissue_mask(hr / 255), channels // 2, "FLAIR")
 
 
 @pytest.mark.parametrize("channels,rgb", [(1, False), (3, False), (3, True), (1, True)])
@@ -35,7 +34,7 @@ def test_cases_of_different_sizes(tmp_path):
 
 def test_equal_images_and_empty_slices(tmp_path):
     black = np.zeros((32, 32, 1), "uint8")
-    comparison_figure([Case("empty", black, black[::2, ::2], black, black)], tmp_path / "figure.png")
+    comparison_figure([Case("empty", black, black[::2, ::2], {"bicubic": black})], tmp_path / "figure.png")
     assert (tmp_path / "figure.png").is_file()
 
 

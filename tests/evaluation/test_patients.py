@@ -2,7 +2,7 @@ import pytest
 
 from keras_mrisr.data import Split
 from keras_mrisr.errors import InputError
-from keras_mrisr.evaluation import choose_patients
+from keras_mrisr.evaluation import choose_common_patients, choose_patients
 
 SPLIT = Split(train=("a", "b", "c"), val=("d",), test=("e", "f"))
 ALL = ("a", "b", "c", "d", "e", "f")
@@ -50,3 +50,38 @@ def test_nobody_left():
 def test_unknown_part():
     with pytest.raises(InputError, match="all-unseen"):
         choose_patients(ALL, SPLIT, "train")
+
+
+OTHER = Split(train=("a", "e"), val=("b",), test=("c", "f"))
+
+
+def test_models_of_one_split_are_as_one():
+    assert choose_common_patients(ALL, {"A": SPLIT, "B": SPLIT}) == choose_patients(ALL, SPLIT)
+    assert choose_common_patients(ALL, {"A": None}) == choose_patients(ALL, None)
+
+
+def test_only_what_no_model_saw():
+    patients, part, notes = choose_common_patients((*ALL, "x"), {"A": SPLIT, "B": OTHER})
+    assert (patients, part) == (("f",), "test")
+    assert "A: 3 patients of the data trained the model and are left out." in notes
+    assert notes[-1] == "2 patients in the part of one model but not of all are left out: c, e."
+    assert choose_common_patients((*ALL, "x"), {"A": SPLIT, "B": OTHER}, "all-unseen")[0] == ("f", "x")
+
+
+def test_a_model_of_other_data_agrees_with_any_part():
+    stranger = Split(train=("u",), val=("v",), test=("w",))
+    patients, part, _ = choose_common_patients(ALL, {"A": SPLIT, "B": stranger})
+    assert (patients, part) == (("e", "f"), "test / all-unseen")
+
+
+def test_nobody_in_common():
+    apart = Split(train=("e", "f"), val=("a",), test=("b",))
+    with pytest.raises(InputError, match=r"every model \(A: 2, B: 1\)"):
+        choose_common_patients(ALL, {"A": SPLIT, "B": apart})
+    with pytest.raises(InputError, match="B: The data holds no patient of the part 'val'"):
+        choose_common_patients(("a", "d", "f"), {"A": SPLIT, "B": OTHER}, "val")
+
+
+def test_without_models():
+    patients, part, notes = choose_common_patients(("b", "a"), {})
+    assert (patients, part) == (("a", "b"), "unknown") and "all 2 patients" in notes[0]

@@ -10,7 +10,15 @@ from keras_mrisr.evaluation.summary import per_patient
 def scores(values, region="whole"):
     """`values`: {(patient, index): {method: psnr}}; the SSIM is a hundredth of the PSNR."""
     return [
-        ImageScore(f"{patient}{index}.png", patient, index, method, "grey", region, psnr, psnr / 100)
+        ImageScore(
+            f"{patient}{index}.png",
+            patient,
+            index,
+            method,
+            "grey",
+            region,
+            {"psnr": psnr, "ssim": psnr / 100},
+        )
         for (patient, index), methods in values.items()
         for method, psnr in methods.items()
     ]

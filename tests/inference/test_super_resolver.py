@@ -1,8 +1,12 @@
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
+from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import InputError
 from keras_mrisr.inference import SuperResolver
+from keras_mrisr.inference.memory import resident_memory
 from keras_mrisr.models.storage import ModelInfo
 
 
@@ -137,3 +141,112 @@ def test_bad_arrays(image, message):
     with pytest.raises(InputError, match=message) as caught:
         resolver()(image)
     assert "\n" not in str(caught.value)
+
+
+def test_uncertainty_is_the_deviation_over_the_square(smooth_image):
+    image = smooth_image(6, 9, 1, "uint16")
+    one = resolver(lopsided).enlarge(image, uncertainty=True)
+    np.testing.assert_array_equal(one.sr, resolver(lopsided)(image, ensemble=True))
+    assert one.deviation.shape == one.sr.shape
+    assert one.deviation.dtype == np.float32
+    # A brightness that rises by 1 % a row and 3 % a column of the result, whichever way it lies.
+    y, x = np.mgrid[:12, :18]
+    factors = [
+        1 + 0.01 * (3 * b + a)
+        for a in (y, 11 - y) for b in (x, 17 - x)
+    ] + [1 + 0.01 * (3 * a + b) for a in (y, 11 - y) for b in (x, 17 - x)]  # fmt: skip
+    expected = np.std(factors, axis=0) * nearest(image[..., 0].astype(float))
+    np.testing.assert_allclose(one.deviation[..., 0], expected, rtol=0.01, atol=1)
+    assert resolver(lopsided).enlarge(image[..., 0], uncertainty=True).deviation.shape == (12, 18)
+    black = resolver(lopsided).enlarge(np.zeros((2, 6, 9, 1), "uint8"), uncertainty=True)
+    assert black.deviation.shape == (2, 12, 18, 1) and not black.deviation.any()
+
+
+def test_consistency_brings_the_input_back(smooth_image):
+    degradation = get_degradation("kspace", 2, magnitude=False)
+    info = ModelInfo(2, 1, generator={}, degradation=degradation.to_dict())
+    model = SuperResolver(Function(lambda lr: nearest(lr) * 0.9 + 0.1), info)
+    image = smooth_image(16, 20, 1, "float32") * 400
+    plain, one = model(image), model.enlarge(image, consistency=True)
+    before, after = (np.abs(degradation.degrade_image(sr) - image).max() for sr in (plain, one.sr))
+    assert before > 10
+    assert after < 0.01
+    assert one.residual[0] > 10 and one.residual[1] < 0.01
+    np.testing.assert_array_equal(model(image, consistency=True), one.sr)
+    pair = model.enlarge(np.stack([image, np.full_like(image, 7)]), consistency=True)
+    np.testing.assert_allclose(pair.residual[0], one.residual[0] / np.sqrt(2), rtol=1e-5)
+    with pytest.raises(InputError, match="does not say what it was trained to undo: leave out --consistency"):
+        resolver().enlarge(image, consistency=True)
+
+
+def test_neighbours_come_in_their_order(smooth_image):
+    def weighted(lr):
+        return nearest(lr[..., :1] * 0.5 + lr[..., 1:2] * 0.3 + lr[..., 2:] * 0.2)
+
+    info = ModelInfo(2, 1, generator={}, degradation={}, neighbours=1)
+    model = SuperResolver(Function(weighted), info)
+    stack = np.concatenate([smooth_image(5, 7, 1, "float32", seed) for seed in range(3)], axis=-1)
+    np.testing.assert_allclose(model(stack), weighted(stack), rtol=1e-5)
+    # Alone, a slice is its own neighbour.
+    np.testing.assert_allclose(model(stack[..., 0]), nearest(stack[..., 0]), rtol=1e-5)
+    with pytest.raises(InputError, match=r"takes 1 channel\(s\). Received an image of shape \(5, 7, 2\)"):
+        model(stack[..., :2])
+
+
+def test_models_for_volumes_take_no_slices():
+    info = ModelInfo(2, 1, generator={}, degradation={}, factors=(1, 1, 2))
+    with pytest.raises(InputError, match="for volumes, not for slices"):
+        SuperResolver(Function(nearest), info)(np.ones((4, 4), "uint8"))
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A network of one layer that needs 2 * 4 * 65 bytes for each of 90,000 pixels: 47 MB."""
+    inputs = keras.Input((None, None, 1))
+    x = layers.Conv2D(64, 5, padding="same")(inputs)
+    return keras.Model(inputs, layers.Conv2D(1, 1)(x))
+
+
+class Watched:
+    """Notes the shapes that a network is given."""
+
+    def __init__(self, model):
+        self.model = model
+        self.inputs, self.outputs = model.inputs, model.outputs
+        self.shapes = []
+
+    def predict_on_batch(self, lr):
+        self.shapes.append(lr.shape)
+        return self.model.predict_on_batch(lr)
+
+
+def test_tiles_when_memory_is_short(wide):
+    image = np.random.default_rng(0).uniform(0, 1, (300, 300)).astype("float32")
+    info = ModelInfo(1, 1, generator={}, degradation={})
+    whole = SuperResolver(Watched(wide), info)
+    expected = whole(image)
+    assert whole.generator.shapes == [(1, 300, 300, 1)]
+    # 96 MB for TensorFlow's first steps, 4 arrays of the result, and half of the network.
+    short = SuperResolver(Watched(wide), info, memory=resident_memory() + 96_000_000 + 1_440_000 + 24_000_000)
+    np.testing.assert_allclose(short(image), expected, atol=1e-5)
+    assert len(short.generator.shapes) in (2, 3)
+    assert len(set(short.generator.shapes)) == 1
+
+
+def test_too_little_memory(wide):
+    info = ModelInfo(1, 1, generator={}, degradation={})
+    with pytest.raises(
+        InputError, match=r"1 MB of memory are too little.*take .*MB.* Allow more with --memory"
+    ):
+        SuperResolver(wide, info, memory=1_000_000)(np.eye(8, dtype="float32"))
+
+
+def test_networks_that_see_everything_go_untiled(wide):
+    inputs = keras.Input((None, None, 1))
+    squeeze = layers.GlobalAveragePooling2D(keepdims=True, name="squeeze")(inputs)
+    model = keras.Model(inputs, layers.Add()([inputs, squeeze]))
+    info = ModelInfo(1, 1, generator={}, degradation={})
+    image = np.random.default_rng(0).uniform(0, 1, (8, 9)).astype("float32")
+    np.testing.assert_allclose(SuperResolver(model, info)(image), image + image.mean(), rtol=1e-5)
+    with pytest.raises(InputError, match=r"cannot be cut into tiles: its layer 'squeeze'"):
+        SuperResolver(model, info, memory=10**12)(image)

@@ -123,6 +123,19 @@ def test_frozen_float32_and_untracked():
     assert all(v.path.startswith("features_vgg16/") for v in features.model.variables)
 
 
+def test_bfloat16_features_are_close_and_returned_in_float32():
+    options = {"network": "vgg16", "layers": "block2_conv2", "weights": None}
+    exact = build_features(**options)(images())[0]
+    network = build_features(**options, precision="mixed_bfloat16")
+    (found,) = network(images())
+    assert network.model.get_layer("block1_conv1").compute_dtype == "float32"
+    assert network.model.get_layer("block2_conv2").compute_dtype == "bfloat16"
+    assert network.model.get_layer("block2_conv2").variable_dtype == "float32"
+    assert found.dtype == "float32" and network.get_config()["precision"] == "mixed_bfloat16"
+    error = np.sqrt(np.mean((np.asarray(found) - np.asarray(exact)) ** 2)) / np.std(np.asarray(exact))
+    assert 0 < error < 0.02
+
+
 def test_random_weights_warn_and_repeat(caplog):
     with caplog.at_level(logging.WARNING):
         one, two = build_features(**SHALLOW), build_features(**SHALLOW)
@@ -137,6 +150,7 @@ def test_config_makes_it_again(weight_file):
         "weights": str(weight_file),
         "before_activation": True,
         "channel_mapping": "mean",
+        "precision": "mixed_bfloat16",
     }
     features = build_features(**options)
     assert features.get_config() == options
@@ -236,6 +250,7 @@ def test_failed_download_shows_the_way_out(monkeypatch):
         ({"layers": {"block1_conv1": -1}}, "weight of the layer 'block1_conv1' must be 0 or more"),
         ({"layers": ()}, "At least one layer"),
         ({"channel_mapping": "rgb"}, "channel_mapping must be one of auto, mean, each"),
+        ({"precision": "mixed_float16"}, "precision must be one of float32, mixed_bfloat16"),
     ],
 )
 def test_bad_options(options, message):

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_mrisr.data.neighbours import stack_around
 from keras_mrisr.degrade import upscale_image
 from keras_mrisr.errors import InputError
 from keras_mrisr.models import GENERATORS, ICNR, build_generator, edsr, srresnet
+from keras_mrisr.models.registry import GENERATORS_3D
 
 TINY = {"blocks": 1, "filters": 4}
 SCALES = (2, 3, 4, 8)
@@ -20,12 +22,14 @@ VARIANTS = [
     ("edsr", {"global_skip": False, "residual_scaling": 0.1}),
     ("edsr", {"direct_upsampling": True}),
     ("edsr", {"direct_upsampling": True, "global_skip": False}),
+    ("srresnet", {"neighbours": 1}),
+    ("edsr", {"neighbours": 2, "direct_upsampling": True}),
 ]
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)
 
 
 def test_every_generator_is_tested():
-    assert {name for name, _ in VARIANTS} == set(GENERATORS)
+    assert {name for name, _ in VARIANTS} == set(GENERATORS) - set(GENERATORS_3D)
 
 
 def batch(height, width, channels, seed=0):
@@ -44,9 +48,10 @@ def check_generator(tmp_path, name, scale, channels, **options):
     """The contract of a generator; each model test is a call of this."""
     model = randomize(build_generator(name, scale, channels, **TINY, **options))
     assert model.name == name
-    assert model.input_shape == (None, None, None, channels)
+    inputs = channels * (2 * options.get("neighbours", 0) + 1)
+    assert model.input_shape == (None, None, None, inputs)
     for height, width in ((8, 8), (5, 7), (1, 3)):
-        y = model(batch(height, width, channels))
+        y = model(batch(height, width, inputs))
         assert tuple(y.shape) == (2, height * scale, width * scale, channels)
         assert y.dtype == "float32"
 
@@ -60,7 +65,7 @@ def check_generator(tmp_path, name, scale, channels, **options):
         counted = layer.name.replace("_", "").rstrip("0123456789")  # conv2d_3, p_re_lu
         assert counted != type(layer).__name__.lower(), f"{layer.name} was not named"
 
-    x = batch(6, 5, channels)
+    x = batch(6, 5, inputs)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     np.testing.assert_array_equal(loaded(x), model(x))
@@ -81,7 +86,7 @@ def test_float32_output_in_half_precision(tmp_path, name, options):
     finally:
         keras.config.set_dtype_policy(policy)
     assert model.get_layer("input_conv").compute_dtype == "bfloat16"
-    y = model(batch(6, 6, 1))
+    y = model(batch(6, 6, model.input_shape[-1]))
     assert y.dtype == "float32"
     # More levels than half precision has: the last convolution really ran in float32.
     assert np.any(np.asarray(y) != np.asarray(tf.cast(tf.cast(y, "bfloat16"), "float32")))
@@ -92,7 +97,7 @@ def test_float32_output_in_half_precision(tmp_path, name, options):
 def test_every_variable_learns(name, options):
     model = randomize(build_generator(name, 4, 2, **TINY, **options))
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.square(model(batch(6, 6, 2), training=True) - 0.5))
+        loss = tf.reduce_mean(tf.square(model(batch(6, 6, model.input_shape[-1]), training=True) - 0.5))
     gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         assert gradient is not None, variable.path
@@ -104,7 +109,8 @@ def test_every_variable_learns(name, options):
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize(
-    ("name", "options"), [v for v in VARIANTS if v[1].get("global_skip", v[0] == "edsr")]
+    ("name", "options"),
+    [v for v in VARIANTS if v[1].get("global_skip", v[0] == "edsr") and not v[1].get("neighbours")],
 )
 def test_untrained_global_skip_is_bicubic(name, options, scale, smooth_image):
     image = smooth_image(12, 10, 2, "float32")
@@ -114,6 +120,24 @@ def test_untrained_global_skip_is_bicubic(name, options, scale, smooth_image):
     inside = slice(2 * scale, -2 * scale)
     np.testing.assert_allclose(y[inside, inside], bicubic[inside, inside], atol=2e-6)
     assert np.abs(y - bicubic).max() < 0.2
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_untrained_global_skip_is_that_of_the_middle_slice(direct):
+    slices = batch(6, 7, 3)[[0, 1, 0]]
+    model = edsr(2, 3, **TINY, neighbours=1, direct_upsampling=direct)
+    alone = edsr(2, 3, **TINY, direct_upsampling=direct)
+    y = model(stack_around(slices, 1, neighbours=1)[np.newaxis])
+    np.testing.assert_array_equal(y, alone(slices[1:2]))
+
+
+def test_the_neighbours_are_seen():
+    model = randomize(edsr(2, 1, **TINY, neighbours=1))
+    x = batch(6, 6, 3)[:1]
+    for channel in range(3):
+        changed = x.copy()
+        changed[..., channel] += 0.1
+        assert np.abs(model(changed) - model(x)).max() > 1e-4
 
 
 @pytest.mark.parametrize("direct", [True, False])
@@ -139,7 +163,7 @@ def test_defaults_are_full_size():
     assert edsr().input_shape == srresnet().input_shape == (None, None, None, 3)
 
 
-@pytest.mark.parametrize("builder", GENERATORS.values(), ids=GENERATORS)
+@pytest.mark.parametrize("builder", [edsr, srresnet], ids=["edsr", "srresnet"])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -150,6 +174,8 @@ def test_defaults_are_full_size():
         {"channels": 0},
         {"blocks": 0},
         {"filters": 1.5},
+        {"neighbours": -1},
+        {"neighbours": 1.5},
     ],
     ids=str,
 )
@@ -164,3 +190,9 @@ def test_registry_rejects():
         build_generator("unet", 2, 1)
     with pytest.raises(InputError, match=r"Unknown option 'depth' of 'edsr'\. Allowed: blocks, filters"):
         build_generator("edsr", 2, 1, depth=3)
+    with pytest.raises(InputError, match=r"'edsr' takes a scale of one number, .* scale=\(1, 1, 2\)"):
+        build_generator("edsr", (1, 1, 2), 1)
+    with pytest.raises(InputError, match=r"'srresnet3d' takes a scale of three factors, .* scale=2"):
+        build_generator("srresnet3d", 2, 1)
+    with pytest.raises(InputError, match=r"'srresnet3d' takes no neighbouring slices\. Received: 1"):
+        build_generator("srresnet3d", (1, 1, 2), 1, neighbours=1)

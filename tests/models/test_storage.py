@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -81,9 +82,37 @@ def test_broken_weights(saved):
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [({"channels": 3}, r"takes 1 channel.* model\.json says 3"), ({"scale": 4}, r"model\.json says scale 4")],
+    [
+        ({"channels": 3}, r"takes 1 channel.* model\.json says 3"),
+        ({"scale": 4}, r"model\.json says scale 4"),
+        ({"neighbours": 1}, r"takes 1 channel.* model\.json says 3 of 3 slices"),
+        ({"factors": [1, 1, 2]}, r"model\.json says scale 1x1x2"),
+    ],
 )
 def test_weights_of_another_model(saved, changed, message):
     (saved / "model.json").write_text(json.dumps({**INFO.to_dict(), **changed}))
     with pytest.raises(InputError, match=message):
         load_trained(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "fields", "sizes"),
+    [
+        ("edsr", 2, {"neighbours": 1, "channels": 2}, (6, 5)),
+        ("srresnet3d", (1, 1, 3), {"scale": 3, "factors": (1, 1, 3)}, (6, 5, 4)),
+    ],
+)
+def test_stacks_and_volumes(tmp_path, name, scale, fields, sizes):
+    options = {"name": name, "blocks": 1, "filters": 4}
+    info = dataclasses.replace(INFO, generator=options, **fields)
+    model = build_generator(scale=scale, channels=info.channels, neighbours=info.neighbours, **options)
+    save_trained(tmp_path / "model", model, info, "# card")
+    loaded, again = load_trained(tmp_path / "model")
+    assert again == info
+    x = np.random.default_rng(0).random((1, *sizes, info.input_channels), dtype="float32")
+    np.testing.assert_array_equal(loaded(x), model(x))
+    assert info.scale_text == ("2" if name == "edsr" else "1x1x3")
+    # The network of the one with the description of the other.
+    (tmp_path / "model" / "model.json").write_text(json.dumps(INFO.to_dict()))
+    with pytest.raises(InputError, match="the files are of two models"):
+        load_trained(tmp_path / "model")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.config import RunConfig
+from keras_mrisr.data.neighbours import stack_around
 from keras_mrisr.errors import InputError
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.models.storage import ModelInfo, save_trained
@@ -22,8 +23,9 @@ def trained(tmp_path, request):
     return tmp_path / "trained", generator
 
 
-def config_with(trained, blocks):
-    return RunConfig.from_dict({"generator": {"name": trained[1].name, "blocks": blocks, "filters": 4}})
+def config_with(trained, blocks, neighbours=0):
+    generator = {"name": trained[1].name, "blocks": blocks, "filters": 4}
+    return RunConfig.from_dict({"generator": generator, "data": {"neighbours": neighbours}})
 
 
 @pytest.mark.parametrize("trained", ["edsr", "srresnet"], indirect=True)
@@ -51,3 +53,47 @@ def test_a_shallower_generator_cannot_start_from_a_deeper_one(trained):
     config = config_with(trained, blocks=1)
     with pytest.raises(InputError, match=r"training\.init: .* only blocks may be more"):
         start_from(config, trained[0], build_generator(scale=2, channels=1, **config.generator))
+
+
+@pytest.mark.parametrize("trained", ["edsr", "srresnet"], indirect=True)
+def test_a_generator_with_neighbours_starts_as_the_same_function(trained, tmp_path):
+    directory, generator = trained
+    slices = np.random.default_rng(1).random((3, 9, 7, 1), dtype="float32")
+    for neighbours in (1, 2):
+        config = config_with(trained, 1, neighbours)
+        wider = build_generator(scale=2, channels=1, neighbours=neighbours, **config.generator)
+        start_from(config, directory, wider)
+        stack = stack_around(slices, 1, neighbours)[np.newaxis]
+        np.testing.assert_allclose(wider(stack), generator(slices[1:2]), rtol=1e-5, atol=1e-5)
+        # From one neighbour to two on the second round.
+        info = ModelInfo(2, 1, config.generator, {"name": "bicubic", "scale": 2}, neighbours=neighbours)
+        directory = tmp_path / f"wider{neighbours}"
+        save_trained(directory, wider, info, "card")
+    with pytest.raises(InputError, match=r"takes 2 neighbour.* this run 1\. Set data\.neighbours to 2"):
+        start_from(config_with(trained, 1, 1), directory, build_generator(
+            scale=2, channels=1, neighbours=1, **config.generator
+        ))  # fmt: skip
+
+
+@pytest.mark.parametrize("trained", ["edsr"], indirect=True)
+def test_channels_are_not_taken_for_neighbours(trained):
+    config = config_with(trained, 1)
+    with pytest.raises(InputError, match=r"has 1 channels, the data 3"):
+        start_from(config, trained[0], build_generator(scale=2, channels=3, **config.generator))
+
+
+def test_a_volume_generator_starts_from_its_like(tmp_path):
+    options = {"name": "srresnet3d", "blocks": 1, "filters": 4}
+    data = {"scale": [1, 1, 2], "degradation": {"name": "slice-profile"}, "generator": options}
+    trained = build_generator(scale=(1, 1, 2), channels=1, **options)
+    info = ModelInfo(2, 1, options, {"name": "slice-profile", "scale": [1, 1, 2]}, factors=(1, 1, 2))
+    save_trained(tmp_path / "trained", trained, info, "card")
+    config = RunConfig.from_dict({**data, "generator": {**options, "blocks": 2}})
+    deeper = build_generator(scale=config.scale, channels=1, **config.generator)
+    start_from(config, tmp_path / "trained", deeper)
+    np.testing.assert_array_equal(
+        deeper.get_layer("input_conv").kernel, trained.get_layer("input_conv").kernel
+    )
+    other = RunConfig.from_dict({**data, "scale": [1, 1, 4], "training": {"patch_slices": 16}})
+    with pytest.raises(InputError, match=r"at scale \(1, 1, 2\), this run .* at scale \(1, 1, 4\)"):
+        start_from(other, tmp_path / "trained", build_generator(scale=(1, 1, 4), channels=1, **options))

@@ -13,6 +13,7 @@ import keras_mrisr
 from keras_mrisr.config import write_config
 from keras_mrisr.errors import InputError
 from keras_mrisr.training import Interrupted, train
+from keras_mrisr.training.epochs import run_epochs
 
 PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
 
@@ -185,9 +186,8 @@ def test_early_stopping_counts_over_restarts(tmp_path, tiny, monkeypatch):
 
     # Killed between the last backup and the end: nothing is left but to say so.
     late = tmp_path / "killed"
-    module = sys.modules[train.__module__]
     with monkeypatch.context() as patch:
-        patch.setattr(module, "save_backup", lambda *arguments: crash())
+        patch.setattr(run_epochs.__module__ + ".save_backup", lambda *arguments: crash())
         with pytest.raises(Crash):
             train(config, late)
     assert (state(late)["epoch"], state(late)["finished"]) == (3, False)

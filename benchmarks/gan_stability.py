@@ -1,0 +1,329 @@
+"""Does adversarial training converge every time? The presets `paper` and `stable`, several seeds each.
+
+    python benchmarks/gan_stability.py --data kaggle_3m --features vgg16:WEIGHTS.h5 --out runs/stability
+
+Trains each preset from several seeds (each `stable` run with a first stage of its own; `paper` has none, as
+in the paper), then scores all runs on the test patients, which no run has seen. Prints a table and
+writes it with the curves and the images into --out. Runs that are finished are not repeated, and a
+stopped one goes on, so that the work can be spread over several calls (--presets, --seeds) and --report
+only reads.
+
+A run counts as diverged if
+- a value became non-finite, or
+- its last PSNR lies more than 3 dB below the generator that it started from (`paper`, which starts from
+  random weights: below bicubic), or
+- D(HR) and D(SR) were within 0.02 of 0 or 1 for the last fifth of its epochs.
+"""
+
+import argparse
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import matplotlib
+import numpy as np
+
+from keras_mrisr.config import parse_override
+from keras_mrisr.data import read_dataset
+from keras_mrisr.data.pipeline import load_pairs
+from keras_mrisr.degrade import get_degradation, upscale_image
+from keras_mrisr.errors import InputError
+from keras_mrisr.files import write_json, write_text
+from keras_mrisr.metrics import psnr
+from keras_mrisr.models.features import build_features
+from keras_mrisr.presets import adversarial_config, preset_config
+from keras_mrisr.training.train import PRETRAINED, train
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+LAYERS = {"vgg16": ("block3_conv3", "block4_conv3", "block5_conv3"),
+          "vgg19": ("block3_conv4", "block4_conv4", "block5_conv4")}  # fmt: skip
+COLOURS = {"paper": "tab:red", "stable": "tab:blue"}
+MARGIN = 0.02
+MODELS = {"start": f"{PRETRAINED}/generator.keras", "kept": "generator.keras", "last": "last.keras"}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", required=True, help="folder of the LGG slices")
+    parser.add_argument("--out", required=True, type=pathlib.Path)
+    parser.add_argument("--features", default="vgg19:imagenet", help="NETWORK:WEIGHTS")
+    parser.add_argument("--presets", nargs="+", default=["paper", "stable"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--degradation", default="paper")
+    parser.add_argument("--blocks", type=int, default=8)
+    parser.add_argument("--filters", type=int, default=32)
+    parser.add_argument("--patch-size", type=int, default=64)
+    parser.add_argument("--precision", default="mixed_bfloat16")
+    parser.add_argument("--first-stage", type=int, default=1500, help="steps of batch 16 before `stable`")
+    parser.add_argument("--steps", type=int, default=600, help="adversarial steps of `stable`")
+    parser.add_argument("--paper-steps", type=int, default=3000, help="steps of `paper`, of batch 1")
+    parser.add_argument("--set", nargs="*", default=[], help="KEY=VALUE over the preset `stable`")
+    parser.add_argument("--slices", type=int, default=48, help="test slices that are scored")
+    parser.add_argument("--report", action="store_true", help="train nothing")
+    options = parser.parse_args()
+
+    dataset = read_dataset(options.data)
+    for seed in options.seeds:
+        for preset in options.presets:
+            run = options.out / f"{preset}-{seed}"
+            if not options.report and not (run / "seconds.json").exists():
+                _train(_config(preset, seed, options), run, dataset)
+    report(options, dataset)
+
+
+def _config(preset, seed, options):
+    """The `RunConfig` of a run: the preset, but for the size of the network and the length."""
+    network, weights = options.features.split(":", 1)
+    features = {"network": network, "weights": weights}
+    if options.precision == "mixed_bfloat16":
+        features["precision"] = options.precision
+    shared = {
+        "scale": options.scale,
+        "degradation.name": options.degradation,
+        "data.root": options.data,
+        "training.patch_size": options.patch_size,
+        "training.precision": options.precision,
+        "training.validation_slices": 12,
+        "training.seed": seed,
+    }
+    if preset == "paper":
+        config = adversarial_config(preset_config("paper"), "paper").replace(shared)
+        return config.replace(
+            {
+                "generator": {"name": "srresnet", "blocks": options.blocks, "filters": options.filters},
+                "adversarial.features": features,
+                **_length(options.paper_steps),
+            }
+        )
+    config = adversarial_config(preset_config("compact"), "stable").replace(shared)
+    features = {**config.adversarial.features, **features}
+    if network == "vgg16":  # The preset names the layers of VGG19.
+        names = dict(zip(LAYERS["vgg19"], LAYERS["vgg16"], strict=True))
+        features["layers"] = {names[name]: weight for name, weight in features["layers"].items()}
+    return config.replace(
+        {
+            "generator.blocks": options.blocks,
+            "generator.filters": options.filters,
+            "adversarial.features": features,
+            "adversarial.pretraining": {
+                **config.adversarial.pretraining,
+                "epochs": max(1, options.first_stage // 150),
+                "steps_per_epoch": min(150, options.first_stage),
+            },
+            **_length(options.steps),
+            **dict(parse_override(text) for text in options.set),
+        }
+    )
+
+
+def _length(steps, epochs=15):
+    epochs = min(epochs, steps)
+    return {"training.epochs": epochs, "training.steps_per_epoch": steps // epochs}
+
+
+def _train(config, run, dataset):
+    print(f"Training {run.name}", flush=True)
+    started, cpu = time.time(), time.process_time()
+    failure = None
+    try:
+        train(config, run, dataset=dataset, report=_line)
+    except InputError as error:
+        failure = str(error)
+        print(f"{run.name}: {error}", flush=True)
+    spent = {"wall": time.time() - started, "cpu": time.process_time() - cpu, "failure": failure}
+    write_json(run / "seconds.json", spent)
+    keras.backend.clear_session()
+
+
+def _line(epoch, step, logs):
+    if step is None:
+        shown = {key: round(float(value), 4) for key, value in logs.items() if key.startswith(("val_", "d_"))}
+        print(f"  epoch {epoch}: {shown}", flush=True)
+
+
+def report(options, dataset):
+    """Scores every finished run, prints the table, and writes table, curves and images."""
+    network, weights = options.features.split(":", 1)
+    features = build_features(network, LAYERS[network], weights)
+    runs = sorted(path.parent for path in options.out.glob("*-*/seconds.json"))
+    if not runs:
+        raise SystemExit(f"No finished runs in {options.out}.")
+    degradation = get_degradation(options.degradation, options.scale)
+    pairs = load_pairs(_test_slices(runs, dataset, options.slices), degradation)
+    bicubic, bicubic_images = _score(
+        lambda pair: upscale_image(pair.lr, options.scale, "bicubic"), pairs, features, degradation
+    )
+    rows, images = [], {"bicubic": bicubic_images}
+    for run in runs:
+        row = {"run": run.name, "history": _history(run), **json.loads((run / "seconds.json").read_text())}
+        for name, file in MODELS.items():
+            if (run / file).exists():
+                predict = _predictor(keras.models.load_model(run / file, compile=False))
+                row[name], sr = _score(predict, pairs, features, degradation)
+                images[f"{run.name} {name}"] = sr
+                keras.backend.clear_session()
+        row["verdict"] = _verdict(row, bicubic)
+        rows.append(row)
+    text = _table(rows, bicubic, pairs, features)
+    print(text)
+    write_text(options.out / "stability.md", text)
+    write_json(options.out / "stability.json", {"bicubic": bicubic, "runs": rows})
+    _curves(rows, options.out / "curves.png")
+    _strips(pairs, images, options.out)
+
+
+def _test_slices(runs, dataset, count):
+    parts = [json.loads((run / "split.json").read_text())["test"] for run in runs]
+    if any(part != parts[0] for part in parts):
+        raise SystemExit("The runs have different test patients: use a new --out.")
+    test = dataset.select(parts[0])
+    chosen = np.linspace(0, len(test) - 1, min(count, len(test))).round().astype(int)
+    return dataclasses.replace(test, slices=tuple(test.slices[i] for i in chosen))
+
+
+def _history(run):
+    with open(run / "history.csv", newline="") as file:
+        return [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _predictor(generator):
+    def predict(pair):
+        sr = np.asarray(generator.predict_on_batch(pair.normalizer.normalize(pair.lr)[np.newaxis]))[0]
+        return pair.normalizer.restore(np.nan_to_num(sr), np.uint8)
+
+    return predict
+
+
+def _score(predict, pairs, features, degradation):
+    """({score: mean over slices}, images): PSNR of RGB in dB, the feature distance of each layer, and
+    "consistency", the RMS of degrade(SR) - LR in grey levels of 255.
+    """
+    rows, images = [], []
+    for pair in pairs:
+        sr = predict(pair)
+        one, two = (image[np.newaxis].astype("float32") / 255 for image in (pair.hr, sr))
+        row = {"psnr": float(psnr(one, two, 1.0)[0])}
+        for layer, hr_map, sr_map in zip(features.layers, features(one), features(two), strict=True):
+            row[layer] = float(keras.ops.mean(keras.ops.square(hr_map - sr_map)))
+        again = degradation.degrade_image(sr).astype("float64")
+        row["consistency"] = float(np.sqrt(np.mean((again - pair.lr) ** 2)))
+        rows.append(row)
+        images.append(sr)
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}, images
+
+
+def _verdict(row, bicubic):
+    """Why the run counts as diverged, or "no"."""
+    if "last" not in row or not all(np.isfinite(line["loss"]) for line in row["history"]):
+        return "non-finite"
+    if row["failure"]:
+        return "gave up"
+    psnr_last = row["last"]["psnr"]
+    if "start" in row and psnr_last < row["start"]["psnr"] - 3:
+        return f"{row['start']['psnr'] - psnr_last:.1f} dB below its start"
+    if "start" not in row and psnr_last < bicubic["psnr"]:
+        return f"{bicubic['psnr'] - psnr_last:.1f} dB below bicubic"
+    tail = row["history"][-max(1, len(row["history"]) // 5) :]
+    if all(min(p, 1 - p) < MARGIN for line in tail for p in (line["d_hr"], line["d_sr"])):
+        return "discriminator certain"
+    return "no"
+
+
+def _table(rows, bicubic, pairs, features):
+    patients = len({pair.record.patient for pair in pairs})
+    head = ["run", "PSNR start", "last", "kept"]
+    head += [cell for layer in features.layers for cell in (layer, "change")]
+    head += ["degrade(SR) - LR", "last D(HR)", "D(SR)", "CPU minutes", "diverged"]
+    lines = [
+        f"{len(pairs)} slices of {patients} test patients, which no run has seen. PSNR: RGB, whole slice, "
+        f"8 bits, mean per slice, in dB. {', '.join(features.layers)}: feature distance to HR of the kept "
+        f"model ({features.network}, mean squared, features / 12.75) and its change from the run's own "
+        "start, or from bicubic where there is none. degrade(SR) - LR: RMS in grey levels of 255.",
+        "",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+        _line_of("bicubic", ["", f"{bicubic['psnr']:.2f}", ""], bicubic, None, features, ["", "", "", ""]),
+    ]
+    for row in rows:
+        if "last" not in row:
+            lines.append(f"| {row['run']} |" + " |" * (len(head) - 2) + f" {row['verdict']} |")
+            continue
+        start, kept, last = row.get("start"), row.get("kept", row["last"]), row["history"][-1]
+        psnrs = [f"{part['psnr']:.2f}" if part else "" for part in (start, row["last"], kept)]
+        rest = [f"{last['d_hr']:.2f}", f"{last['d_sr']:.2f}", f"{row['cpu'] / 60:.1f}", row["verdict"]]
+        lines.append(_line_of(row["run"], psnrs, kept, start or bicubic, features, rest))
+    return "\n".join(lines) + "\n"
+
+
+def _line_of(name, psnrs, scores, against, features, rest):
+    cells = [name, *psnrs]
+    for layer in features.layers:
+        cells.append(f"{scores[layer]:.3g}")
+        cells.append(f"{100 * (scores[layer] / against[layer] - 1):+.0f} %" if against else "")
+    cells.append(f"{scores['consistency']:.2f}")
+    return "| " + " | ".join([*cells, *rest]) + " |"
+
+
+def _curves(rows, path):
+    """Validation PSNR and feature distance, and D's probabilities, over the share of the training."""
+    figure, axes = plt.subplots(2, 2, figsize=(11, 7), sharex=True)
+    panels = {
+        "val_psnr": "validation PSNR (dB)",
+        "val_features": "validation feature distance",
+        "d_hr": "D(HR)",
+        "d_sr": "D(SR)",
+    }
+    for axis, (key, title) in zip(axes.flat, panels.items(), strict=True):
+        for row in rows:
+            preset, seed = row["run"].rsplit("-", 1)
+            lines = [line for line in row["history"] if key in line]
+            x = [line["epoch"] / len(lines) for line in lines]
+            label = preset if seed == "0" else None
+            axis.plot(x, [line[key] for line in lines], color=COLOURS.get(preset), alpha=0.8, label=label)
+        axis.set_title(title)
+        axis.grid(alpha=0.3)
+        if key == "val_features":
+            axis.set_yscale("log")
+        elif key.startswith("d_"):
+            axis.set_ylim(-0.02, 1.02)
+            axis.set_xlabel("share of the adversarial training")
+    axes[0, 0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _strips(pairs, images, out, size=96):
+    """A crop of the fullest slice: LR, HR, bicubic, and every run's start, kept and last model."""
+    best = max(range(len(pairs)), key=lambda i: pairs[i].hr.std())
+    pair = pairs[best]
+    top, left = (edge // 2 - size // 2 for edge in pair.hr.shape[:2])
+    scale = pair.hr.shape[0] // pair.lr.shape[0]
+    shown = {"HR": pair.hr, "LR": upscale_image(pair.lr, scale, "nearest")}
+    shown.update({name: found[best] for name, found in images.items()})
+    columns = 6
+    lines = -(-len(shown) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(2.4 * columns, 2.6 * lines), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (name, image) in zip(axes.flat, shown.items(), strict=False):
+        axis.imshow(image[top : top + size, left : left + size], interpolation="nearest")
+        axis.set_title(name, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(out / "images.png", dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

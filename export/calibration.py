@@ -1,0 +1,89 @@
+"""Real slices of a folder: some to calibrate and compare on, others to measure what it cost."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_mrisr.data import read_dataset
+from keras_mrisr.errors import InputError
+
+COUNT = 16  # Slices of each kind.
+
+
+@dataclasses.dataclass(frozen=True)
+class RealSlices:
+    """LR and HR in [0, 1].
+
+    Attributes:
+        calibration: LR slices (H, W, C) to calibrate on.
+        lr: Other LR slices, of other patients where there are several.
+        hr: The HR slices of these.
+    """
+
+    calibration: list
+    lr: list
+    hr: list
+
+
+def real_slices(root, info, count=COUNT):
+    """Reads evenly spaced slices of a folder and degrades them as the model was trained for.
+
+    Args:
+        root: Folder of HR slices: the LGG tree or images.
+        info: `ModelInfo` of the model. Of its own data, patients that it was trained on calibrate and
+            those that it never saw measure.
+        count: Slices of each kind, at most.
+
+    Raises:
+        InputError: No such folder, no slices of so many channels in it, or a model of volumes.
+    """
+    from keras_mrisr.data.pipeline import load_pairs
+    from keras_mrisr.degrade import get_degradation
+
+    if info.factors:
+        raise InputError("A folder of slices is no calibration for a model of volumes: leave it out.")
+    dataset = read_dataset(root, "auto", info.data.get("patient_pattern"))
+    degradation = get_degradation(**info.degradation)
+    halves = []
+    for part in _halves(dataset, info):
+        places = np.unique(np.linspace(0, len(part.slices) - 1, count).astype(int))
+        chosen = dataclasses.replace(part, slices=tuple(part.slices[place] for place in places))
+        options = {"neighbours": info.neighbours, "stacks": dataset}
+        halves.append(load_pairs(chosen, degradation, info.channels, **options))
+    calibration, measured = halves
+    return RealSlices(
+        [pair.normalizer.normalize(pair.lr) for pair in calibration],
+        [pair.normalizer.normalize(pair.lr) for pair in measured],
+        [pair.normalizer.normalize(pair.hr) for pair in measured],
+    )
+
+
+def psnr(run, slices):
+    """Mean PSNR in dB of a network over slices, SR clipped to [0, 1], data range 1.
+
+    Args:
+        run: Function from (1, H, W, C) to the SR array.
+        slices: `RealSlices`; `lr` and `hr` count.
+    """
+    values = []
+    for lr, hr in zip(slices.lr, slices.hr, strict=True):
+        sr = np.clip(np.asarray(run(lr[np.newaxis]))[0], 0, 1)
+        # A slice without any error would have no finite PSNR.
+        values.append(-10 * np.log10(max(np.mean((sr.astype("float64") - hr) ** 2), 1e-10)))
+    return float(np.mean(values))
+
+
+def _halves(dataset, info):
+    """(calibration, measurement): seen and unseen patients, or else the first and second half."""
+    split = info.data.get("split") or {}
+    known = set(dataset.patients)
+    seen, unseen = known & set(split.get("train", ())), known & set(split.get("test", ()))
+    if not seen or not unseen:
+        patients = dataset.patients
+        seen, unseen = patients[: len(patients) // 2], patients[len(patients) // 2 :]
+    if seen:
+        return dataset.select(seen), dataset.select(unseen)
+    # One patient: every other slice.
+    if len(dataset.slices) < 2:
+        raise InputError(f"{dataset.root} holds one slice; calibration needs several. Give more.")
+    return (dataclasses.replace(dataset, slices=dataset.slices[first::2]) for first in range(2))

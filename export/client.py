@@ -1,0 +1,190 @@
+"""A network on TensorFlow Serving as if it were here."""
+
+import concurrent.futures
+import json
+import logging
+import math
+import random
+import time
+
+import numpy as np
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.export.exported_resolver import ExportedSuperResolver
+from keras_mrisr.export.transports import GrpcTransport, Refused, RestTransport, Transient
+from keras_mrisr.inference.tiles import run_tiles, smallest_tile
+
+TRANSPORTS = {"grpc": GrpcTransport, "rest": RestTransport}
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # Seconds between tries.
+_CONTACT = 10.0  # Seconds until a server that never answered is given up.
+_PIXELS = 512 * 512  # LR pixels of one request at most; larger slices are cut into tiles.
+log = logging.getLogger(__name__)
+
+
+class ServingClient:
+    """Sends slices to TensorFlow Serving: in batches of equal size, several at a time, and patiently.
+
+    The server merges only requests of equal shape, and slices must not be padded to one: the zeros would
+    change what the network makes of the border. So slices are sorted by shape here.
+
+    Args:
+        server: "host:port".
+        name: Name of the model on the server.
+        transport: "grpc" or "rest".
+        deadline: Seconds in which each request must be answered, all tries together.
+        at_once: Requests under way at a time.
+        batch: Slices of a request, at most.
+
+    Raises:
+        InputError: An argument that cannot be, or a package that is missing.
+    """
+
+    def __init__(self, server, name="mrisr", transport="grpc", deadline=60.0, at_once=4, batch=4):
+        if transport not in TRANSPORTS:
+            raise InputError(f"transport must be one of {', '.join(TRANSPORTS)}. Received: {transport!r}")
+        host, _, port = str(server).rpartition(":")
+        if not host or not port.isdigit():
+            raise InputError(f"The server must be HOST:PORT, such as localhost:8500. Received: {server!r}")
+        for key, value in (("deadline", deadline), ("at_once", at_once), ("batch", batch)):
+            if not value > 0:
+                raise InputError(f"{key} must be positive. Received: {value!r}")
+        self.server, self.name, self.deadline = server, name, deadline
+        self.at_once, self.batch = at_once, batch
+        self._transport = TRANSPORTS[transport](server, name)
+        self._pool = concurrent.futures.ThreadPoolExecutor(at_once)
+        self._answered = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        """Ends connections; requests under way are finished, those that wait are dropped."""
+        self._pool.shutdown(cancel_futures=True)
+        self._transport.close()
+
+    def describe(self):
+        """What the model says about itself: the metadata of its export.
+
+        Raises:
+            InputError: The server is down or too slow, or serves another model.
+        """
+        text = self._call(self._transport.describe)
+        try:
+            return json.loads(text)
+        except (TypeError, ValueError) as error:
+            raise self._foreign("it does not describe itself") from error
+
+    def upscale(self, slices, shape):
+        """Enlarges slices of any sizes.
+
+        Args:
+            slices: Arrays (..., C), float32 in [0, 1], as the network takes them.
+            shape: (channels of the result, factor of each axis...).
+
+        Returns:
+            List of the SR arrays, in the order of `slices`.
+
+        Raises:
+            InputError: The server is down or too slow, or refuses.
+        """
+        channels, *factors = shape
+        buckets = {}
+        for place, one in enumerate(slices):
+            buckets.setdefault(one.shape, []).append(place)
+        groups = []
+        for size, places in buckets.items():
+            fit = max(1, min(self.batch, _PIXELS // math.prod(size[:-1])))
+            groups += [places[first : first + fit] for first in range(0, len(places), fit)]
+
+        def send(group):
+            batch = np.stack([slices[place] for place in group]).astype("float32", copy=False)
+            sizes = [size * factor for size, factor in zip(batch.shape[1:-1], factors, strict=True)]
+            expected = (len(batch), *sizes, channels)
+            return self._call(lambda seconds: self._transport.upscale(batch, expected, seconds))
+
+        results = [None] * len(slices)
+        requests = [self._pool.submit(send, group) for group in groups]
+        try:
+            for group, request in zip(groups, requests, strict=True):
+                for place, sr in zip(group, request.result(), strict=True):
+                    results[place] = sr
+        finally:
+            for request in requests:  # Nobody waits for the others once one has failed.
+                request.cancel()
+        return results
+
+    def _call(self, send):
+        """Calls send(seconds left) until it succeeds, is refused, or the deadline has come."""
+        patience = self.deadline if self._answered else min(self.deadline, _CONTACT)
+        start, wait = time.monotonic(), _FIRST_WAIT
+        while True:
+            try:
+                answer = send(start + patience - time.monotonic())
+                self._answered = True
+                return answer
+            except Refused as error:
+                raise self._foreign(str(error)) from error
+            except Transient as error:
+                # Half of it at random: clients that failed together don't come back together.
+                pause = wait * random.uniform(0.5, 1.0)
+                spent = time.monotonic() - start
+                if spent + pause >= patience:
+                    raise InputError(
+                        f"{self.server} gave no answer within {spent:.0f} s ({error}). Is TensorFlow Serving "
+                        "up there? Check --server, or allow more with --deadline."
+                    ) from error
+                log.debug("%s: %s; trying again in %.1f s", self.server, error, pause)
+                time.sleep(pause)
+                wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _foreign(self, reason):
+        return InputError(
+            f"{self.server} refuses ({reason}): it must serve a model {self.name!r} that mrisr export wrote."
+        )
+
+
+class ServingSuperResolver(ExportedSuperResolver):
+    """`SuperResolver` whose network is on a server; normalisation, tiles and geometry stay here.
+
+    Args:
+        client: A `ServingClient`.
+
+    Raises:
+        InputError: The server is down, or serves another model.
+
+    Example:
+        >>> with ServingClient("localhost:8500") as client:
+        ...     sr = ServingSuperResolver(client)(lr)
+    """
+
+    pixels_together = 64 * 256 * 256  # Slices of a volume that are handed over at a time.
+
+    def __init__(self, client):
+        super().__init__(_Network(client), client.describe(), name=f"{client.name} on {client.server}")
+        self.generator.shape = (self.channels, *self.factors)
+        self.images_at_once = client.at_once
+
+    def most_pixels(self, sizes, memory=None):
+        """LR pixels of one request. It is the server's memory that counts, and not the one here."""
+        if math.prod(sizes) <= _PIXELS:
+            return _PIXELS
+        return max(_PIXELS, smallest_tile(sizes, self._field.radius, self._field.period))
+
+    def _run(self, lr, most_pixels, step):
+        # All slices at once: the client makes requests of them.
+        tiles = self._plan(lr.shape[1:-1], most_pixels)
+        return run_tiles(self._forward, lr, tiles, self.factors, len(lr), step)
+
+
+class _Network:
+    """The network on the server as `SuperResolver` takes one."""
+
+    def __init__(self, client):
+        self.client = client
+        self.shape = ()
+
+    def predict_on_batch(self, lr):
+        return np.stack(self.client.upscale(list(lr), self.shape))

@@ -1,0 +1,254 @@
+"""A trained model to the place where it runs: written, checked against Keras, and described."""
+
+import dataclasses
+import pathlib
+import re
+import shutil
+
+import numpy as np
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.export.describe import metadata
+from keras_mrisr.export.parity import TOLERANCE, check_parity, probes
+from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json
+
+FORMATS = ("saved_model", "onnx", "litert")
+PRECISIONS = ("float32", "float16", "int8")
+RECORD = "export.json"
+ONNX_FILE, LITERT_FILE, VERSION_FOLDER = "model.onnx", "model.tflite", "1"
+# Rounding to 11 bits in each of some forty layers; measured on trained networks: 2e-4.
+_HALF_TOLERANCE = 5e-3
+_OWN = {
+    RECORD, "card.md", ONNX_FILE, LITERT_FILE, VERSION_FOLDER, "models.config", "batching.config",
+    "monitoring.config", "docker-compose.yml", "tensorrt.md", "config.pbtxt",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        format: "saved_model", "onnx" or "litert".
+        precision: "float32", "float16" or "int8".
+        parity: Of `check_parity`, against the Keras model; None for int8, which is measured instead.
+        psnr: {"float32", "int8"}: mean PSNR in dB on real slices; None but for int8.
+        metadata: What the exported network says about itself.
+    """
+
+    folder: pathlib.Path
+    format: str
+    precision: str
+    parity: dict | None
+    psnr: dict | None
+    metadata: dict
+
+    def lines(self):
+        """What a person wants to know, as lines of text."""
+        if self.parity is not None:
+            worst, cases = self.parity["max_difference"], self.parity["cases"]
+            yield (
+                f"Equal to Keras: difference of {worst:.2g} at most on {len(cases)} inputs "
+                f"({self.parity['tolerance']:g} is allowed)"
+            )
+        if self.psnr is not None:
+            cost = self.psnr["float32"] - self.psnr["int8"]
+            yield (
+                f"INT8 costs {cost:.2f} dB: PSNR {self.psnr['int8']:.2f} dB, float32 "
+                f"{self.psnr['float32']:.2f} dB on {self.psnr['slices']} slices"
+            )
+        yield f"Wrote {self.folder} ({self.format}, {self.precision})"
+
+
+def export_model(
+    model,
+    target,
+    to="saved_model",
+    *,
+    size=None,
+    layout="nhwc",
+    precision="float32",
+    calibration=None,
+    symmetric=False,
+    name=None,
+    overwrite=False,
+):
+    """Exports a trained model: batch normalisation folded, float32, any batch, height and width.
+
+    Whatever is written is loaded again and compared with the Keras model, on noise, a phantom and real
+    slices, at two sizes and batches of 1 and 3. Where they differ by more than 1e-4 nothing is left.
+
+    Args:
+        model: Path of a model directory, or of a `.keras` file in one.
+        target: Folder to write.
+        to: "saved_model" (with what TensorFlow Serving needs), "onnx" or "litert".
+        size: (height, width) to fix; LiteRT needs it. Of a model for volumes three sizes.
+        layout: Of the ONNX network's input and output: "nhwc" or "nchw".
+        precision: Of the ONNX network: "float32", "float16", or "int8", which needs `calibration`.
+        calibration: Folder of HR slices, 8- or 16-bit images. They are degraded as the model was trained
+            for; parity is checked on some, and INT8 calibrated on these and measured on others.
+        symmetric: INT8 with zero point 0, as TensorRT demands; slower on CPUs.
+        name: Of the model on a server; by default that of the target folder.
+        overwrite: Replace an earlier export.
+
+    Returns:
+        `Export`; also written as `export.json`.
+
+    Raises:
+        InputError: No such model, an option that doesn't fit, a layer without equivalent in the format, or
+            a difference beyond the tolerance.
+    """
+    target = pathlib.Path(target)
+    _check_options(to, layout, precision, calibration)
+    check_new_directory(target, overwrite)
+    check_only_holds(target, _OWN)
+    from keras_mrisr.export.calibration import real_slices
+    from keras_mrisr.export.deployable import deployable
+    from keras_mrisr.models.storage import CARD, load_trained
+
+    generator, info = load_trained(model)
+    size = _checked_size(size, generator, to)
+    name = _checked_name(name or target.resolve().name)
+    slices = None if calibration is None else real_slices(calibration, info)
+    values = metadata(
+        generator, info, precision=precision, layout=layout, size=list(size) if size else None, name=name
+    )
+    lean = deployable(generator)
+    inputs = probes(generator.input_shape[1:], size, slices.lr if slices else ())
+    reference = _reference(generator)
+    with whole_directory(target, overwrite) as folder:
+        psnr = None
+        if to == "saved_model":
+            run = _write_saved_model(lean, folder, values, size, name)
+        elif to == "onnx":
+            run, psnr = _write_onnx(lean, folder, values, size, precision, slices, symmetric)
+        else:
+            run = _write_litert(lean, folder, size)
+        parity = None
+        if precision != "int8":
+            parity = check_parity(
+                reference, run, inputs, TOLERANCE if precision == "float32" else _HALF_TOLERANCE
+            )
+        export = Export(target, to, precision, parity, psnr, values)
+        record = {"format": to, "precision": precision, "parity": parity, "psnr": psnr, "model": values}
+        write_json(folder / RECORD, record)
+        card = pathlib.Path(model)
+        card = (card.parent if card.suffix == ".keras" else card) / CARD
+        if card.is_file():
+            shutil.copyfile(card, folder / CARD)
+    return export
+
+
+def parse_size(text):
+    """(256, 256) of "256x256".
+
+    Raises:
+        InputError: Anything else.
+    """
+    if not re.fullmatch(r"\d+(x\d+){1,2}", text) or "0" in text.split("x"):
+        raise InputError(f"--size must be HEIGHTxWIDTH, such as 256x256. Received: {text!r}")
+    return tuple(map(int, text.split("x")))
+
+
+def _check_options(to, layout, precision, calibration):
+    for key, value, allowed in (
+        ("to", to, FORMATS),
+        ("layout", layout, ("nhwc", "nchw")),
+        ("precision", precision, PRECISIONS),
+    ):
+        if value not in allowed:
+            raise InputError(f"{key} must be one of {', '.join(allowed)}. Received: {value!r}")
+    if to != "onnx" and (precision, layout) != ("float32", "nhwc"):
+        raise InputError(f"{to} is written as float32, nhwc. Other precisions and layouts are for onnx.")
+    if precision == "int8" and calibration is None:
+        raise InputError("INT8 is calibrated on real slices: give a folder of them with --calibration.")
+
+
+def _checked_size(size, generator, to):
+    rank = len(generator.input_shape) - 2
+    if size is None:
+        if to == "litert":
+            raise InputError("LiteRT networks have one size: give it with --size, such as 256x256.")
+        return None
+    if len(size) != rank or min(size) < 1:
+        raise InputError(f"The model takes sizes of {rank} axes. Received: {'x'.join(map(str, size))}")
+    return tuple(size)
+
+
+def _checked_name(name):
+    # It stands in paths and in TensorFlow Serving's and Triton's configuration.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise InputError(f"{name!r} is no name for a model on a server: use letters, digits, _ . and -")
+    return name
+
+
+def _reference(generator):
+    import tensorflow as tf
+
+    # A graph, so that what Keras computes is what is exported: eager layers take other kernels.
+    spec = tf.TensorSpec((None, *generator.input_shape[1:]), tf.float32)
+    return tf.function(lambda lr: generator(lr, training=False), input_signature=[spec])
+
+
+def _write_saved_model(generator, folder, values, size, name):
+    import tensorflow as tf
+
+    from keras_mrisr.export.saved_model import SERVING, write_saved_model, write_warmup
+    from keras_mrisr.export.serving import write_serving_files
+
+    version = folder / VERSION_FOLDER
+    write_saved_model(generator, version, values, size)
+    write_warmup(version, name, generator, size)
+    write_serving_files(folder, name)
+    serve = tf.saved_model.load(str(version)).signatures[SERVING]
+    return lambda batch: serve(lr=tf.constant(batch))["sr"]
+
+
+def _write_onnx(generator, folder, values, size, precision, slices, symmetric):
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"ONNX export needs {error.name}: pip install 'keras-mrisr[export]'") from error
+    from keras_mrisr.export import onnx_file, onnx_precision, tensorrt
+    from keras_mrisr.export.calibration import psnr
+
+    network = onnx_file.convert(generator, size, values["layout"])
+    quality = None
+    if precision == "float16":
+        network = onnx_precision.to_float16(network)
+    elif precision == "int8":
+        before = _onnx_runner(network.SerializeToString(), values["layout"])
+        network = onnx_precision.to_int8(network, slices.calibration, symmetric)
+        after = _onnx_runner(network.SerializeToString(), values["layout"])
+        quality = {"float32": psnr(before, slices), "int8": psnr(after, slices), "slices": len(slices.lr)}
+    onnx_file.add_metadata(network, values)
+    onnx.save(network, folder / ONNX_FILE)
+    tensorrt.write_recipes(network, folder, values)
+    return _onnx_runner(str(folder / ONNX_FILE), values["layout"]), quality
+
+
+def _onnx_runner(network, layout):
+    """A function from (N, ..., C) to the SR array, on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    feed, rank = session.get_inputs()[0].name, len(session.get_inputs()[0].shape)
+
+    def run(batch):
+        if layout == "nhwc":
+            return session.run(None, {feed: batch})[0]
+        sr = session.run(None, {feed: np.ascontiguousarray(np.moveaxis(batch, rank - 1, 1))})[0]
+        return np.moveaxis(sr, 1, rank - 1)
+
+    return run
+
+
+def _write_litert(generator, folder, size):
+    from keras_mrisr.export.litert import load_litert, write_litert
+
+    write_litert(generator, folder / LITERT_FILE, size)
+    return load_litert(folder / LITERT_FILE)

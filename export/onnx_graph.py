@@ -1,0 +1,288 @@
+"""Surgery on the graph that Keras and tf2onnx write: one ONNX node for what is one layer."""
+
+import numpy as np
+from onnx import helper
+
+from keras_mrisr.export.onnx_nodes import Nodes, attributes, set_attribute
+
+_FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # Between channels-last and channels-first slices.
+_ALL = 2**31 - 1  # The end of a slice that has none.
+
+
+def merge_prelu(nodes: Nodes):
+    """Relu(x) + Relu(-x) * -a, as Keras computes a PReLU, becomes PRelu(x, a)."""
+    for total in list(nodes.nodes):
+        if total.op_type != "Add":
+            continue
+        for positive, scaled in (total.input, reversed(total.input)):
+            relu, product = nodes.producer(positive, "Relu"), nodes.producer(scaled, "Mul")
+            found = relu and product and _negative_part(nodes, product)
+            if not found or found[0] != relu.input[0]:
+                continue
+            slope = nodes.constant(-nodes.constants[found[1]], f"{total.name}_slope")
+            nodes.replace(total, [helper.make_node("PRelu", [found[0], slope], total.output, total.name)])
+            break
+
+
+def _negative_part(nodes, product):
+    """(x, b) of Relu(-x) * b with a constant b, or None."""
+    for factor, constant in (product.input, reversed(product.input)):
+        relu = nodes.producer(factor, "Relu")
+        negative = relu and nodes.producer(relu.input[0], "Neg")
+        if negative and constant in nodes.constants:
+            return negative.input[0], constant
+    return None
+
+
+def restore_transposes(nodes: Nodes):
+    """Transpositions of one-channel slices, which tf2onnx writes as reshapes, become Transpose again.
+
+    So that they can be moved and cancelled like those of more channels.
+    """
+    for node in list(nodes.nodes):
+        if node.op_type == "Reshape":
+            source, order = _transposition(nodes, node)
+            if source is not None:
+                last = node
+                if order == _LAST and nodes.consumers(node.output[0]):
+                    (last,) = nodes.consumers(node.output[0])  # Squeeze of the 1 that was put in front.
+                turn = helper.make_node("Transpose", [source], last.output, node.name, perm=order)
+                nodes.replace(last, [turn])
+
+
+def _transposition(nodes, reshape):
+    """(input, order of axes) of a Reshape that stands for a transposition, or (None, None)."""
+    shape = nodes.constants.get(reshape.input[1])
+    shape = [] if shape is None else shape.tolist()
+    before = nodes.producer(reshape.input[0], "Unsqueeze")
+    if shape == [-1, 1, 0, 0] and before is not None:
+        return before.input[0], _FIRST
+    after = [node.op_type for node in nodes.consumers(reshape.output[0])]
+    if shape == [1, -1, 0, 0, 1] and after == ["Squeeze"]:
+        return reshape.input[0], _LAST
+    if len(shape) == 4 and shape[0] == -1 and min(shape[1:]) > 0:
+        # Sizes are fixed: it depends on what came in.
+        known = nodes.shape(reshape.input[0])
+        if known is not None and known[3] == 1 and known[1:3] == shape[2:]:
+            return reshape.input[0], _FIRST
+        if known is not None and known[1] == 1 and known[2:] == shape[1:3]:
+            return reshape.input[0], _LAST
+    return None, None
+
+
+def trim_slices(nodes: Nodes):
+    """Slice gets rid of the axes along which it takes everything."""
+    for node in nodes.nodes:
+        if node.op_type != "Slice":
+            continue
+        values = [nodes.constants.get(name) for name in node.input[1:]]
+        if len(values) < 3 or any(value is None for value in values):
+            continue
+        starts, ends, _, *steps = values
+        cut = (starts != 0) | (ends < _ALL) | (steps[0] != 1 if steps else False)
+        if not cut.all():
+            for place, value in enumerate(values, start=1):
+                node.input[place] = nodes.constant(value[cut], node.input[place])
+
+
+def merge_edge_pads(nodes: Nodes):
+    """A tensor with its first and last line repeated before and behind it becomes Pad in mode edge.
+
+    `BicubicUpsampling` is written so that TensorFlow makes Slice and Concat of it: first the rows, then
+    the columns, which become one Pad.
+    """
+    rank = len(nodes.graph.input[0].type.tensor_type.shape.dim)
+    for concat in list(nodes.nodes):
+        if concat.op_type != "Concat":
+            continue
+        middle = [name for name in concat.input if not _is_edge(nodes, name)]
+        if len(middle) != 1:
+            continue
+        source, place = middle[0], list(concat.input).index(middle[0])
+        axis = attributes(concat)["axis"]
+        before, after = list(concat.input)[:place], list(concat.input)[place + 1 :]
+        if not all(_is_edge(nodes, name, source, axis, 0) for name in before):
+            continue
+        if not all(_is_edge(nodes, name, source, axis, -1) for name in after):
+            continue
+        inner = nodes.producer(source, "Pad")
+        if inner and attributes(inner).get("mode") == b"edge":
+            pads, source = nodes.constants[inner.input[1]].copy(), inner.input[0]
+        else:
+            pads = np.zeros(2 * rank, "int64")
+        pads[axis] += len(before)
+        pads[len(pads) // 2 + axis] += len(after)
+        name = nodes.constant(pads, f"{concat.name}_pads")
+        pad = helper.make_node("Pad", [source, name], concat.output, concat.name, mode="edge")
+        nodes.replace(concat, [pad])
+
+
+def _is_edge(nodes, name, source=None, axis=None, start=None):
+    """Whether a tensor is one line at the edge of another: x[:1] or x[-1:] along an axis."""
+    node = nodes.producer(name, "Slice")
+    if node is None:
+        return False
+    starts, ends, axes = (nodes.constants.get(item) for item in node.input[1:4])
+    if starts is None or ends is None or axes is None or axes.size != 1:
+        return False
+    first = starts[0] == 0 and ends[0] == 1
+    last = starts[0] == -1 and ends[0] >= _ALL
+    if source is None:
+        return bool(first or last)
+    return node.input[0] == source and axes[0] == axis and bool(first if start == 0 else last)
+
+
+def explicit_pads(nodes: Nodes):
+    """auto_pad of convolutions with stride 1, which ONNX deprecates, becomes pads."""
+    for conv in nodes.nodes:
+        values = attributes(conv)
+        if conv.op_type != "Conv" or values.get("auto_pad", b"NOTSET") not in (b"SAME_UPPER", b"SAME_LOWER"):
+            continue
+        kernel, dilations = values["kernel_shape"], values.get("dilations", [1] * len(values["kernel_shape"]))
+        whole = [(size - 1) * dilation for size, dilation in zip(kernel, dilations, strict=True)]
+        if set(values.get("strides", [1])) != {1}:
+            continue
+        small = [total // 2 for total in whole]
+        large = [total - half for total, half in zip(whole, small, strict=True)]
+        upper = values["auto_pad"] == b"SAME_UPPER"
+        set_attribute(conv, "auto_pad", None)
+        set_attribute(conv, "pads", small + large if upper else large + small)
+
+
+def channels_first(nodes: Nodes):
+    """Makes input and output (N, C, ...), and with them all between that was kept channels-last.
+
+    ONNX convolutions and DepthToSpace are channels-first: what TensorFlow had channels-last has
+    transpositions around it, which go where the neighbour has the same order. What is left of the
+    channels-last world is transposed to.
+    """
+    source, target = nodes.graph.input[0], nodes.graph.output[0]
+    rank = len(source.type.tensor_type.shape.dim)
+    first = [0, rank - 1, *range(1, rank - 1)]  # NHWC -> NCHW
+    last = [0, *range(2, rank), 1]
+    where = {axis: first.index(axis) for axis in range(rank)}  # Axis of NHWC -> its place in NCHW.
+    inner = nodes.free(f"{source.name}_nchw")
+    turned = {source.name: inner}  # Channels-last tensor -> the same values channels-first.
+    for node in list(nodes.nodes):
+        data = [name for name in node.input if name in turned]
+        if not data:
+            continue
+        if node.op_type == "Transpose" and attributes(node)["perm"] == first:
+            nodes.reconnect(node.output[0], turned[data[0]])
+            nodes.replace(node, [])
+        elif len(data) == len(node.input) - _parameters(node) and _turn_axes(nodes, node, where, rank):
+            for place, name in enumerate(node.input):
+                node.input[place] = turned.get(name, name)
+            name = nodes.free(f"{node.output[0]}_nchw")
+            turned[node.output[0]], node.output[0] = name, name
+        else:
+            for name in data:
+                back = nodes.free(f"{name}_nhwc")
+                nodes.replace(
+                    node, [helper.make_node("Transpose", [turned[name]], [back], back, perm=last), node]
+                )
+                for place, other in enumerate(node.input):
+                    node.input[place] = back if other == name else other
+    nodes.reconnect(inner, source.name)
+    _channels_first_output(nodes, target, first, last)
+    _permute(source, first)
+    _permute(target, first)
+
+
+def _parameters(node):
+    """How many of the inputs that `_turn_axes` knows hold parameters, not data."""
+    return {"Slice": len(node.input) - 1, "Pad": len(node.input) - 1}.get(node.op_type, 0)
+
+
+def _turn_axes(nodes, node, where, rank):
+    """Changes a node of channels-last tensors to channels-first ones; False if it is not known how."""
+    if node.op_type == "Concat":
+        set_attribute(node, "axis", where[attributes(node)["axis"] % rank])
+    elif node.op_type == "Pad" and node.input[1] in nodes.constants:
+        pads = nodes.constants[node.input[1]].reshape(2, rank)
+        order = sorted(where, key=where.get)
+        node.input[1] = nodes.constant(pads[:, order].ravel(), node.input[1])
+    elif node.op_type == "Slice" and len(node.input) > 3 and node.input[3] in nodes.constants:
+        axes = [where[int(axis) % rank] for axis in nodes.constants[node.input[3]]]
+        node.input[3] = nodes.constant(np.array(axes, "int64"), node.input[3])
+    else:
+        return False
+    return True
+
+
+def _channels_first_output(nodes, target, first, last):
+    node = nodes.producer(target.name)
+    if node.op_type == "Transpose" and attributes(node)["perm"] == last:
+        maker = nodes.producer(node.input[0])
+        inner = node.input[0]
+        if maker is not None:
+            nodes.replace(node, [])
+            nodes.reconnect(inner, target.name)
+            maker.output[list(maker.output).index(inner)] = target.name
+            return
+    inner = nodes.free(f"{target.name}_nhwc")
+    node.output[list(node.output).index(target.name)] = inner
+    nodes.reconnect(target.name, inner)
+    nodes.nodes.append(helper.make_node("Transpose", [inner], [target.name], perm=first))
+
+
+def channels_last_interface(nodes: Nodes):
+    """Puts a transposition behind the input and one before the output of a channels-first graph."""
+    source, target = nodes.graph.input[0], nodes.graph.output[0]
+    rank = len(source.type.tensor_type.shape.dim)
+    inner = nodes.free("lr_nchw")
+    nodes.reconnect(source.name, inner)
+    order = [0, rank - 1, *range(1, rank - 1)]
+    nodes.nodes.insert(0, helper.make_node("Transpose", [source.name], [inner], "to_nchw", perm=order))
+    order = [0, *range(2, rank), 1]
+    outer, inner = target.name, nodes.free("sr_nchw")
+    maker = nodes.producer(outer)
+    maker.output[list(maker.output).index(outer)] = inner
+    nodes.reconnect(outer, inner)
+    nodes.nodes.append(helper.make_node("Transpose", [inner], [outer], "to_nhwc", perm=order))
+    _permute(source, order)
+    _permute(target, order)
+
+
+def _permute(value, order):
+    """Reorders the dimensions of a graph's input or output."""
+    shape = value.type.tensor_type.shape
+    dims = [type(dim).FromString(dim.SerializeToString()) for dim in shape.dim]
+    del shape.dim[:]
+    shape.dim.extend(dims[axis] for axis in order)
+
+
+def split_prelu(nodes: Nodes):
+    """PRelu(x, a) becomes a * x + (1 - a) * Relu(x), as two 1x1 convolutions of each channel.
+
+    onnxruntime's fast convolutions on CPUs work in blocks of channels. It has no PRelu in that order and
+    would reorder the tensor before and behind each, where convolutions and Relu stay in it.
+    """
+    for node in list(nodes.nodes):
+        if node.op_type != "PRelu" or node.input[1] not in nodes.constants:
+            continue
+        slope = nodes.constants[node.input[1]].ravel()
+        x, (y,) = node.input[0], node.output
+        shape = (slope.size, 1, 1, 1)
+        options = {"group": slope.size, "kernel_shape": [1, 1]}
+        linear = nodes.constant(slope.reshape(shape), f"{y}_linear")
+        if slope.min() >= 0 and slope.max() <= 1:
+            # Relu((1 - a) * x) in place of (1 - a) * Relu(x): the convolution takes the Relu in.
+            rest = nodes.constant((1 - slope).reshape(shape), f"{y}_rest")
+            first = [
+                helper.make_node("Conv", [x, rest], [f"{y}_scaled"], f"{node.name}_scaled", **options),
+                helper.make_node("Relu", [f"{y}_scaled"], [f"{y}_positive"], f"{node.name}_positive"),
+            ]
+        else:
+            rest = nodes.constant((1 - slope).reshape(shape), f"{y}_rest")
+            first = [
+                helper.make_node("Relu", [x], [f"{y}_scaled"], f"{node.name}_scaled"),
+                helper.make_node(
+                    "Conv", [f"{y}_scaled", rest], [f"{y}_positive"], f"{node.name}_positive", **options
+                ),
+            ]
+        rest = [
+            helper.make_node("Conv", [x, linear], [f"{y}_line"], f"{node.name}_line", **options),
+            helper.make_node("Add", [f"{y}_positive", f"{y}_line"], [y], node.name),
+        ]
+        nodes.replace(node, [*first, *rest])

@@ -1,0 +1,135 @@
+"""An exported ONNX network at work; needs onnxruntime, and neither Keras nor TensorFlow."""
+
+import json
+import logging
+import pathlib
+
+import numpy as np
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.export.exported_resolver import ExportedSuperResolver
+
+METADATA = "keras_mrisr"  # Key of the file's metadata that holds all of it as JSON.
+_INSTALL = "pip install 'keras-mrisr[onnx]'"
+_SUFFIX = "ExecutionProvider"
+log = logging.getLogger(__name__)
+
+
+class OnnxSuperResolver(ExportedSuperResolver):
+    """`SuperResolver` with an ONNX network of `mrisr export`: the same calls, tiles and volumes.
+
+    Example:
+        >>> sr = OnnxSuperResolver.load("exported/model.onnx")(lr)
+    """
+
+    @classmethod
+    def load(cls, path, memory=None, providers=None, threads=None):
+        """Loads an ONNX file.
+
+        Args:
+            path: A `model.onnx` that `mrisr export` wrote.
+            memory: Bytes that this process may come to occupy in all.
+            providers: Where onnxruntime runs it, in order of preference: "cpu", "cuda", "tensorrt" or
+                onnxruntime's own names; by default CUDA where it is installed, or else the CPU.
+            threads: Of the CPU; by default all cores.
+
+        Raises:
+            InputError: Nothing there, no ONNX network, not one of ours, or a provider that isn't installed.
+        """
+        path = pathlib.Path(path)
+        if not path.is_file():
+            raise InputError(f"{path} does not exist. Give a model.onnx that mrisr export wrote.")
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InputError(f"{path} needs onnxruntime: {_INSTALL}") from error
+        chosen = _providers(providers, onnxruntime.get_available_providers())
+        session = _session(onnxruntime, path, str(path), chosen, threads)
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA)
+        if text is None:
+            raise InputError(f"{path} is not a network of mrisr: export one with mrisr export --to onnx.")
+        metadata = json.loads(text)
+        if chosen[0] == f"CPU{_SUFFIX}":
+            faster = _blocked(path)
+            if faster is not None:
+                session = _session(onnxruntime, path, faster, chosen, threads)
+        network = _Network(session, metadata.get("layout") == "nchw")
+        return cls(network, metadata, memory, path.name)
+
+
+class _Network:
+    """An onnxruntime session as `SuperResolver` takes a network."""
+
+    def __init__(self, session, channels_first):
+        self.session = session
+        self.channels_first = channels_first
+        (source,) = session.get_inputs()
+        self.input, self.shape = source.name, source.shape
+
+    def predict_on_batch(self, lr):
+        """(N, ..., C) float32 -> the SR array."""
+        last = lr.ndim - 1
+        if self.channels_first:
+            lr = np.ascontiguousarray(np.moveaxis(lr, last, 1))
+        fixed = [size for size in self.shape if isinstance(size, int)]
+        pairs = zip(lr.shape, self.shape, strict=True)
+        if any(isinstance(wanted, int) and wanted != size for size, wanted in pairs):
+            place = slice(1, None) if self.channels_first else slice(None, -1)
+            raise InputError(
+                f"The network was exported for slices of {'x'.join(map(str, fixed[place]))} only. Received: "
+                f"shape {lr.shape}. Export it without --size."
+            )
+        (sr,) = self.session.run(None, {self.input: lr})
+        return np.moveaxis(sr, 1, last) if self.channels_first else sr
+
+
+def _session(onnxruntime, path, network, providers, threads):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(network, options, providers=providers)
+    except Exception as error:  # onnxruntime raises classes of its own, some of them plain RuntimeErrors.
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{path} cannot be loaded as an ONNX network ({reason}). Export it again."
+        ) from error
+
+
+def _providers(wanted, available):
+    """onnxruntime's names of providers; a CPU stands last for what the others don't have."""
+    if not wanted:
+        usual = (f"CUDA{_SUFFIX}", f"CPU{_SUFFIX}")
+        return [name for name in usual if name in available]
+    by_short = {name.removesuffix(_SUFFIX).lower(): name for name in available}
+    chosen = []
+    for name in wanted:
+        found = by_short.get(name.removesuffix(_SUFFIX).lower())
+        if found is None:
+            raise InputError(
+                f"onnxruntime has no provider {name!r} here. It has: {', '.join(sorted(by_short))}."
+            )
+        chosen.append(found)
+    return list(dict.fromkeys([*chosen, f"CPU{_SUFFIX}"]))
+
+
+def _blocked(path):
+    """The network with PReLU as CPUs are fast with, in bytes; None where there is nothing to change."""
+    try:
+        import onnx
+    except ImportError:
+        log.info("Without the package onnx networks with PReLU are slower on CPUs by about a sixth")
+        return None
+    from keras_mrisr.export.onnx_graph import split_prelu
+    from keras_mrisr.export.onnx_nodes import Nodes
+
+    model = onnx.load(path)
+    kinds = {node.op_type for node in model.graph.node}
+    # Half-precision and integer networks are not in that order of channels anyway.
+    if "PRelu" not in kinds or kinds & {"Cast", "QuantizeLinear"}:
+        return None
+    nodes = Nodes(model)
+    split_prelu(nodes)
+    nodes.save()
+    return model.SerializeToString()

@@ -1,0 +1,138 @@
+"""Whether TensorRT takes an exported network, and the commands and configuration to run it there.
+
+TensorRT itself was not run: it needs an NVIDIA GPU. The operators are checked against the documentation of
+its ONNX parser, https://github.com/onnx/onnx-tensorrt/blob/main/docs/operators.md as of TensorRT 10.15, and
+their attributes against onnxOpImporters.cpp and onnxOpCheckers.cpp of the same repository.
+"""
+
+import pathlib
+
+import onnx
+from onnx import numpy_helper
+
+from keras_mrisr.export.onnx_nodes import attributes
+
+RECIPES, TRITON = "tensorrt.md", "config.pbtxt"
+_ALWAYS = {
+    "Add", "Cast", "Concat", "Gather", "Mul", "PRelu", "Relu", "Reshape", "Shape", "Slice", "Squeeze",
+    "Transpose", "Unsqueeze",
+}  # fmt: skip
+_LARGEST_OPSET = 24
+_MIN, _OPT, _MAX = (1, 64, 64), (4, 128, 128), (8, 512, 512)  # Batch, height, width.
+
+
+def unsupported(model):
+    """What TensorRT's parser would refuse.
+
+    Args:
+        model: `onnx.ModelProto`.
+
+    Returns:
+        List of lines "node (operator): reason"; empty where all is supported.
+    """
+    constants = {item.name: item for item in model.graph.initializer}
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    problems = [] if opset <= _LARGEST_OPSET else [f"opset {opset} is beyond {_LARGEST_OPSET}"]
+    for node in model.graph.node:
+        reason = _reason(node, attributes(node), constants)
+        if reason:
+            problems.append(f"{node.name} ({node.op_type}): {reason}")
+    return problems
+
+
+def _reason(node, values, constants):
+    """Why a node is not supported, or None."""
+    kind = node.op_type
+    if node.domain not in ("", "ai.onnx"):
+        return f"it is of {node.domain}, not of ONNX"
+    if kind in _ALWAYS:
+        return None
+    if kind == "Conv":
+        return None if len(values["kernel_shape"]) in (2, 3) else "only 2-D and 3-D convolutions"
+    if kind == "DepthToSpace":
+        return None if values.get("mode", b"DCR") in (b"DCR", b"CRD") else "unknown mode"
+    if kind == "Pad":
+        mode = values.get("mode", b"constant").decode()
+        return None if mode in ("constant", "edge", "reflect", "wrap") else f"mode {mode}"
+    if kind in ("QuantizeLinear", "DequantizeLinear"):
+        point = constants.get(node.input[2]) if len(node.input) > 2 else None
+        if point is None:
+            return "its zero point is no constant"
+        if point.data_type == onnx.TensorProto.UINT8:
+            return "activations are unsigned: export with --symmetric"
+        if point.data_type == onnx.TensorProto.INT32:
+            return "biases are 32-bit integers: export with --symmetric"
+        return "its zero point is not 0" if numpy_helper.to_array(point).any() else None
+    return "not in the list of supported operators"
+
+
+def write_recipes(model, folder, values):
+    """Writes `tensorrt.md`, the commands for this network, and Triton's `config.pbtxt`.
+
+    Args:
+        model: `onnx.ModelProto` that was exported.
+        folder: Where.
+        values: Its metadata.
+    """
+    folder = pathlib.Path(folder)
+    (folder / RECIPES).write_text(_recipes(model, values), encoding="utf-8")
+    (folder / TRITON).write_text(_triton(model, values), encoding="utf-8")
+
+
+def _recipes(model, values):
+    problems = unsupported(model)
+    kinds = sorted({node.op_type for node in model.graph.node})
+    if problems:
+        verdict = "Its parser would refuse:\n\n" + "\n".join(f"- {line}" for line in problems)
+    else:
+        verdict = f"All {len(model.graph.node)} nodes are supported ({', '.join(kinds)})."
+    command = " \\\n        ".join(["trtexec --onnx=model.onnx", "--saveEngine=model.plan", *_profile(model)])
+    return f"""# {values["name"]} on TensorRT
+
+None of this was run: there was no NVIDIA GPU at hand. The nodes were checked one by one against the
+documentation of TensorRT's ONNX parser
+(https://github.com/onnx/onnx-tensorrt/blob/main/docs/operators.md, TensorRT 10.15).
+
+{verdict}
+
+Build the engine for the sizes that will come (a profile's min, opt and max; opt is what it is tuned for):
+
+    {command}
+
+- FP16: add `--fp16` to the float32 network; or, where TensorRT shall take the types as they stand in the
+  graph (`--stronglyTyped`), export with `--precision float16`: its last layers stay float32.
+- INT8: export with `--precision int8 --symmetric --calibration FOLDER` and add `--int8`, or again
+  `--stronglyTyped`. The scales stand in the graph (QuantizeLinear, DequantizeLinear): there is no calibration
+  cache.
+- Compare: `polygraphy run model.onnx --trt --onnxrt --atol 1e-3` (float32 is TF32 by default: `--noTF32`).
+"""
+
+
+def _profile(model):
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    if len(dims) != 4:
+        return ["--minShapes, --optShapes, --maxShapes as for your volumes"]
+    names = {"batch": 0, "height": 1, "width": 2}
+    return [
+        f"--{kind}Shapes=lr:" + "x".join(str(dim.dim_value or shape[names[dim.dim_param]]) for dim in dims)
+        for kind, shape in (("min", _MIN), ("opt", _OPT), ("max", _MAX))
+    ]
+
+
+def _triton(model, values):
+    def tensor(value):
+        dims = ", ".join(str(dim.dim_value or -1) for dim in value.type.tensor_type.shape.dim[1:])
+        return f'{{ name: "{value.name}" data_type: TYPE_FP32 dims: [ {dims} ] }}'
+
+    return f"""\
+# Triton: REPOSITORY/{values["name"]}/config.pbtxt, with model.onnx in REPOSITORY/{values["name"]}/1/.
+# For an engine of trtexec: platform "tensorrt_plan", and model.plan in place of model.onnx.
+name: "{values["name"]}"
+platform: "onnxruntime_onnx"
+max_batch_size: {_MAX[0]}
+input [ {tensor(model.graph.input[0])} ]
+output [ {tensor(model.graph.output[0])} ]
+# Requests of equal size are merged; wait at most 2 ms for another one.
+dynamic_batching {{ preferred_batch_size: [ 4, {_MAX[0]} ] max_queue_delay_microseconds: 2000 }}
+instance_group [ {{ count: 1 }} ]
+"""

@@ -1,0 +1,92 @@
+"""`mrisr features`: fine-tune the network of the perceptual loss."""
+
+import shlex
+
+from keras_mrisr.commands.common import Parser, add_data_kind, check_exists, stopped
+from keras_mrisr.errors import InputError
+
+
+def add(commands, common):
+    features = commands.add_parser("features", help="train the network of the perceptual loss on, on MRI")
+    features.set_defaults(parser=features)
+    actions = features.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    finetune = actions.add_parser(
+        "finetune",
+        parents=[common],
+        help="train VGG on, on the slices of the training patients; started again, a stopped run goes on",
+    )
+    finetune.add_argument("--data", metavar="ROOT", help="folder of the data, with NAME_mask files")
+    add_data_kind(finetune)
+    finetune.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+    finetune.add_argument("--network", help="vgg19 (the default) or vgg16")
+    finetune.add_argument(
+        "--weights", metavar="FILE", help="what it starts from: imagenet (the default), a weight file or none"
+    )
+    finetune.add_argument(
+        "--labels", help="what it learns: tumour, sequence or tumour,sequence (the default)"
+    )
+    finetune.add_argument("--trainable", metavar="BLOCKS", help="default: block4,block5")
+    finetune.add_argument("--config", metavar="YAML", help="config file")
+    finetune.add_argument("--epochs", type=int, help="rounds of training (default: 8)")
+    finetune.add_argument("--batch-size", type=int, help="slices a step")
+    finetune.add_argument("--image-size", type=int, help="edge of the images that the network is shown")
+    finetune.add_argument("--learning-rate", type=float, help="of Adam, at the start")
+    finetune.add_argument("--precision", help="float32 or mixed_bfloat16")
+    finetune.add_argument("--seed", type=int, help="of the images (the split has its own)")
+    finetune.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="any other config key, e.g. "
+        "training.steps_per_epoch=100 or data.split_seed=1",
+    )  # fmt: skip
+    finetune.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
+    finetune.set_defaults(run=_finetune)
+
+
+def finetune_config(options):
+    from keras_mrisr.config import parse_override, read_config
+    from keras_mrisr.finetune.config import FinetuneConfig
+
+    base = FinetuneConfig()
+    if options.config:
+        base = read_config(options.config, base)
+    keys = {"data": "data.root", "patient_pattern": "data.patient_pattern", "network": "network"}
+    names = ("epochs", "batch_size", "image_size", "learning_rate", "precision", "seed")
+    keys |= {name: f"training.{name}" for name in names}
+    overrides = {key: getattr(options, name) for name, key in keys.items()}
+    overrides = {key: value for key, value in overrides.items() if value is not None}
+    for name in ("labels", "trainable"):
+        if getattr(options, name) is not None:
+            overrides[name] = getattr(options, name).split(",")
+    if options.weights is not None:
+        overrides["weights"] = None if options.weights == "none" else options.weights
+    if options.kind != "auto":
+        overrides["data.kind"] = options.kind
+    overrides.update(parse_override(text) for text in options.set)
+    return base.replace(overrides)
+
+
+def _finetune(options):
+    from keras_mrisr.data import read_dataset
+    from keras_mrisr.terminal import load_tensorflow, print_rows, say, training_progress
+
+    if options.data is not None:
+        check_exists(options.data)
+    load_tensorflow()
+    config = finetune_config(options)
+    if not config.data.root:
+        raise InputError("No data: give --data ROOT, or data.root in the config.")
+    dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+    from keras_mrisr.finetune import finetune_features
+    from keras_mrisr.finetune.storage import WEIGHTS, score_rows
+    from keras_mrisr.training import Interrupted
+
+    try:
+        with training_progress(config.training.epochs, config.training.steps_per_epoch) as report:
+            info = finetune_features(
+                config, options.out, options.overwrite, dataset, report=report, progress=report.stage
+            )
+    except Interrupted:
+        return stopped()
+    print_rows(*score_rows(info.metrics), title="Start: the network as it was, with linear heads of its own")
+    setting = f"adversarial.features={{network: {config.network}, weights: {options.out}/{WEIGHTS}}}"
+    say(f"Weights in {options.out}. Next:\n  mrisr train --adversarial --set {shlex.quote(setting)}")
+    return 0

@@ -1,0 +1,68 @@
+"""What models, predictions and feature networks are called on the command line."""
+
+import os
+import pathlib
+import re
+
+from keras_mrisr.errors import InputError
+
+
+def named_paths(words):
+    """Reads "NAME=PATH" or "PATH" (named after its folder).
+
+    Returns:
+        Dict name -> path.
+
+    Raises:
+        InputError: An empty name or path, or two of one name.
+    """
+    found = {}
+    for word in map(str, words):
+        name, path = _name_and_path(word)
+        if name is None:
+            name = _own_name(pathlib.Path(path))
+        if not name or not path:
+            raise InputError(f"Expected NAME=PATH or PATH. Received: {word!r}")
+        if name in found:
+            raise InputError(f"Two are called {name!r}: {found[name]} and {path}. Name them: NAME=PATH.")
+        found[name] = path
+    return found
+
+
+def single_name(words, models, predictions=()):
+    """`models` as it is; but one that has no name of its own and no rival is called "SR"."""
+    if len(models) == 1 and not predictions and _name_and_path(str(words[0]))[0] is None:
+        return {"SR": next(iter(models.values()))}
+    return models
+
+
+def parse_features(text):
+    """Reads "vgg16:WEIGHTS" or "vgg16:WEIGHTS:LAYER" as arguments of `build_features`; None stays None.
+
+    Raises:
+        InputError: No colon.
+    """
+    if text is None:
+        return None
+    network, separator, weights = text.partition(":")
+    if not separator or not weights:
+        raise InputError(
+            f"Expected NETWORK:WEIGHTS, such as vgg19:imagenet or vgg16:FILE. Received: {text!r}"
+        )
+    layer = re.fullmatch(r"(.+):(block\d_conv\d)", weights)
+    if layer:
+        return {"network": network, "weights": layer[1], "layers": layer[2]}
+    return {"network": network, "weights": weights}
+
+
+def _name_and_path(word):
+    """(name or None, path); a path may have an equals sign in it."""
+    name, separator, path = word.partition("=")
+    return (None, word) if not separator or os.path.exists(word) else (name, path)
+
+
+def _own_name(path):
+    if path.suffix != ".keras":
+        return path.resolve().name
+    folder = path.resolve().parent.name
+    return folder if path.stem == "generator" else f"{folder}-{path.stem}"

@@ -1,0 +1,172 @@
+"""`mrisr segment`: train, predict and evaluate."""
+
+import shlex
+
+from keras_mrisr.commands.common import Parser, add_data_kind, check_exists, stopped
+from keras_mrisr.errors import InputError
+
+
+def add(commands, common):
+    segment = commands.add_parser("segment", help="find lesions with a U-Net; does super-resolution help it?")
+    segment.set_defaults(parser=segment)
+    actions = segment.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    _add_train(actions, common)
+    _add_predict(actions, common)
+    _add_evaluate(actions, common)
+
+
+def _add_train(actions, common):
+    train = actions.add_parser(
+        "train",
+        parents=[common],
+        help="train a U-Net on slices with masks; started again with the same words, a stopped run goes on",
+    )
+    train.add_argument("--data", metavar="ROOT", help="folder of the data, with NAME_mask files")
+    add_data_kind(train)
+    train.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+    train.add_argument("--preset", default="full", help="compact (CPU) or full (GPU, the default)")
+    train.add_argument("--config", metavar="YAML", help="config file, over the preset")
+    train.add_argument("--epochs", type=int, help="rounds of training (default: the preset's)")
+    train.add_argument("--batch-size", type=int, help="patches a step")
+    train.add_argument("--patch-size", type=int, help="edge of the patches")
+    train.add_argument("--learning-rate", type=float, help="of Adam, at the start")
+    train.add_argument("--precision", help="float32, mixed_bfloat16 or mixed_float16")
+    train.add_argument("--strategy", help="none, or mirrored for all visible GPUs")
+    train.add_argument("--seed", type=int, help="of weights and patches (the split has its own)")
+    train.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="any other config key, e.g. "
+        "unet.filters=24 or data.split_seed=1",
+    )  # fmt: skip
+    train.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
+    train.set_defaults(run=_train)
+
+
+def _add_predict(actions, common):
+    predict = actions.add_parser("predict", parents=[common], help="write masks of an image or a folder")
+    predict.add_argument("input", metavar="IN", help="image (PNG, TIFF, JPEG) or folder")
+    predict.add_argument("output", metavar="OUT", help="mask or folder to write")
+    predict.add_argument("--model", metavar="RUN", required=True, help="directory of a trained U-Net")
+    predict.add_argument(
+        "--patient-pattern", metavar="REGEX", help="finds the patient in a file's path (default: its folder)"
+    )
+    predict.add_argument("--largest", action="store_true", help="only the largest lesion of a patient")
+    predict.add_argument("--overwrite", action="store_true", help="replace what exists at OUT")
+    predict.set_defaults(run=_predict)
+
+
+def _add_evaluate(actions, common):
+    evaluate = actions.add_parser(
+        "evaluate", parents=[common], help="Dice and lesion recall on unseen patients: HR, bicubic and SR"
+    )
+    evaluate.add_argument("--model", metavar="UNET", required=True, help="directory of a trained U-Net")
+    evaluate.add_argument(
+        "--sr-model",
+        metavar="[NAME=]RUN",
+        action="append",
+        default=[],
+        help="a super-resolution model, as often as you like (all of one scale)",
+    )
+    evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of slices with masks")
+    add_data_kind(evaluate)
+    evaluate.add_argument("--part", default="test", help="test or all-unseen (default: test)")
+    evaluate.add_argument("--largest", action="store_true", help="only the largest lesion of a patient")
+    evaluate.add_argument("--out", help="folder for JSON, CSV and overlay (default: UNET/evaluation-PART)")
+    evaluate.add_argument("--overwrite", action="store_true", help="replace an existing --out")
+    evaluate.set_defaults(run=_evaluate)
+
+
+def segmentation_config(options):
+    from keras_mrisr.config import parse_override, read_config
+    from keras_mrisr.segmentation.config import segmentation_preset
+
+    base = segmentation_preset(options.preset)
+    if options.config:
+        base = read_config(options.config, base)
+    keys = {"data": "data.root", "patient_pattern": "data.patient_pattern"}
+    names = ("epochs", "batch_size", "patch_size", "learning_rate", "precision", "strategy", "seed")
+    keys |= {name: f"training.{name}" for name in names}
+    overrides = {key: getattr(options, name) for name, key in keys.items()}
+    overrides = {key: value for key, value in overrides.items() if value is not None}
+    if options.kind != "auto":
+        overrides["data.kind"] = options.kind
+    overrides.update(parse_override(text) for text in options.set)
+    return base.replace(overrides)
+
+
+def _train(options):
+    from keras_mrisr.data import read_dataset
+    from keras_mrisr.terminal import load_tensorflow, say, training_progress
+
+    if options.data is not None:
+        check_exists(options.data)
+    load_tensorflow()
+    config = segmentation_config(options)
+    if not config.data.root:
+        raise InputError("No data: give --data ROOT, or data.root in the config.")
+    dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+    from keras_mrisr.segmentation import train_segmenter
+    from keras_mrisr.training import Interrupted
+
+    try:
+        with training_progress(config.training.epochs, config.training.steps_per_epoch) as report:
+            run = train_segmenter(config, options.out, options.overwrite, dataset, report=report)
+    except Interrupted:
+        return stopped()
+    words = ["mrisr", "segment", "evaluate", "--model", str(run), "--data", config.data.root]
+    if config.data.kind != "auto":
+        words += ["--kind", config.data.kind]
+    say(f"Trained U-Net in {run}. Next:\n  {shlex.join(words)}")
+    return 0
+
+
+def _predict(options):
+    from keras_mrisr.terminal import load_tensorflow, progress_bar, say
+
+    check_exists(options.input, options.model)
+    load_tensorflow()
+    from keras_mrisr.segmentation import Segmenter, segment_path
+
+    segmenter = Segmenter.load(options.model)
+    with progress_bar("Segmenting") as progress:
+        written = segment_path(
+            options.input,
+            options.output,
+            segmenter,
+            largest=options.largest,
+            patient_pattern=options.patient_pattern,
+            overwrite=options.overwrite,
+            progress=progress,
+        )
+    where = written[0] if len(written) == 1 else f"{len(written)} masks to {options.output}"
+    say(f"Wrote {where}")
+
+
+def _evaluate(options):
+    import pathlib
+
+    from keras_mrisr.terminal import load_tensorflow, progress_bar, say, show
+
+    check_exists(options.model, options.data)
+    load_tensorflow()
+    from keras_mrisr.commands.naming import named_paths
+    from keras_mrisr.segmentation import evaluate_segmentation
+
+    out = options.out
+    if out is None:
+        folder = pathlib.Path(options.model)
+        out = (folder.parent if folder.suffix == ".keras" else folder) / f"evaluation-{options.part}"
+    with progress_bar("Segmenting patients") as progress:
+        evaluation = evaluate_segmentation(
+            options.model,
+            options.data,
+            named_paths(options.sr_model),
+            out,
+            part=options.part,
+            kind=options.kind,
+            patient_pattern=options.patient_pattern,
+            largest=options.largest,
+            overwrite=options.overwrite,
+            progress=progress,
+        )
+    show(evaluation.report())
+    say(f"Wrote {out}")

@@ -1,0 +1,42 @@
+"""`mrisr serve-client`."""
+
+from keras_mrisr.commands import upscale as upscaling
+from keras_mrisr.commands.common import Parser, check_exists
+
+
+def add(commands, common):
+    client = commands.add_parser("serve-client", help="use a model that TensorFlow Serving runs")
+    client.set_defaults(parser=client)
+    actions = client.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    upscale = actions.add_parser("upscale", parents=[common], help="as mrisr upscale, on a server")
+    upscaling.add_options(upscale)
+    upscale.add_argument("--server", metavar="HOST:PORT", required=True, help="TensorFlow Serving")
+    transport = upscale.add_mutually_exclusive_group()
+    transport.add_argument("--grpc", action="store_const", const="grpc", dest="transport", help="the default")
+    transport.add_argument("--rest", action="store_const", const="rest", dest="transport")
+    upscale.add_argument("--name", default="mrisr", help="of the model on the server (default: mrisr)")
+    upscale.add_argument(
+        "--deadline",
+        metavar="SECONDS",
+        type=float,
+        default=60.0,
+        help="for each request, all tries together (default: 60)",
+    )
+    upscale.add_argument("--at-once", type=int, default=4, help="requests under way at a time (default: 4)")
+    upscale.add_argument("--batch", type=int, default=4, help="slices of a request, at most (default: 4)")
+    upscale.set_defaults(run=_upscale, transport="grpc")
+
+
+def _upscale(options):
+    from keras_mrisr.terminal import load_tensorflow
+
+    check_exists(options.input)
+    if options.transport == "grpc":
+        load_tensorflow()  # tensorflow-serving-api needs it.
+    from keras_mrisr.export import ServingClient, ServingSuperResolver
+
+    client = ServingClient(
+        options.server, options.name, options.transport, options.deadline, options.at_once, options.batch
+    )
+    with client:
+        upscaling.run(ServingSuperResolver(client), options)

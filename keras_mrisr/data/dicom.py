@@ -1,0 +1,147 @@
+"""MR series in DICOM files -> volumes, through pydicom."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_mrisr.data.dicom_frames import Frame, frames_of, one_line, open_dicom, read_headers
+from keras_mrisr.data.dicom_series import DicomSeries, choose_series, sort_into_series
+from keras_mrisr.data.dicom_stack import stack_affine, stack_frames
+from keras_mrisr.data.volume import Volume
+from keras_mrisr.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class DicomSource:
+    """What writing needs of the series that a volume was read from.
+
+    Attributes:
+        frames: The frames of the volume, in its order.
+        turned: MONOCHROME1: the sum of the darkest and the brightest value, about which all were turned;
+            None for MONOCHROME2.
+    """
+
+    frames: Sequence[Frame]
+    turned: float | None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that the volume comes from."""
+        return tuple(dict.fromkeys(frame.path.absolute() for frame in self.frames))
+
+
+def read_dicom_series(path: Path) -> list[DicomSeries]:
+    """Finds the series in a folder (searched recursively) or file; reads no pixels.
+
+    Args:
+        path: A DICOM file, or a folder of them, possibly with other files among them.
+
+    Returns:
+        The series, in the order of their numbers; `read_series` makes a volume of one.
+
+    Raises:
+        InputError: A DICOM file is cut off, or pydicom is not installed.
+    """
+    path = Path(path)
+    with pydicom_at_work():
+        return sort_into_series(path, list(read_headers(path)))
+
+
+def read_series(series: DicomSeries, index: int | None = None) -> Volume:
+    """Reads a series as a volume; see `read_volume`.
+
+    Raises:
+        InputError: It cannot be one.
+    """
+    with pydicom_at_work():
+        if series.problem is not None:
+            raise InputError(f"{series.place}: series {series.label} is no MR volume: {series.problem}.")
+        name = str(series.place)
+        frames = [frame for path, header in series.files for frame in frames_of(path, header)]
+        frames = stack_frames(frames, name, index)
+        array = _read_values(frames, name)
+    turned = None
+    if _photometric(frames, name) == "MONOCHROME1":
+        # As Python numbers, which don't wrap around.
+        turned = array.min().item() + array.max().item()
+        array = (turned - array.astype(np.result_type(array.dtype, np.int32))).astype(array.dtype)
+    return Volume(array, stack_affine(frames), name=name, source=DicomSource(tuple(frames), turned))
+
+
+def read_dicom(path: Path, index: int | None = None, series: str | int | None = None) -> Volume:
+    """Reads one series as a volume; see `read_volume`."""
+    with pydicom_at_work():
+        return read_series(choose_series(read_dicom_series(path), path, series), index)
+
+
+@contextlib.contextmanager
+def pydicom_at_work() -> Iterator[None]:
+    """Asks for pydicom if it is missing, and keeps it quiet.
+
+    It warns of every header that others wrote badly, and logs the traceback of every decoder that fails,
+    both for each file. What matters of that becomes an `InputError`.
+    """
+    try:
+        import pydicom  # noqa: F401
+    except ImportError as error:
+        raise InputError("DICOM needs pydicom. Install it with: pip install 'keras-mrisr[dicom]'") from error
+    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _photometric(frames, name):
+    kinds = {frame.header.get("PhotometricInterpretation", "MONOCHROME2") for frame in frames}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{name} mixes MONOCHROME1 and MONOCHROME2 images. Export them as series of their own."
+        )
+    return kinds.pop()
+
+
+def _read_values(frames, name):
+    """The values of stacked frames with their rescale applied, (column, row, slice)."""
+    plain = all((frame.slope, frame.intercept) == (1.0, 0.0) for frame in frames)
+    stack, decoded, path = None, None, None
+    for place, frame in enumerate(frames):
+        if frame.path != path:
+            decoded, path = _decode(frame), frame.path
+        pixels = decoded if frame.number is None else decoded[frame.number]
+        values = pixels if plain else (pixels * frame.slope + frame.intercept).astype("float32")
+        if stack is None:
+            stack = np.empty((len(frames), *values.shape), values.dtype)
+        elif values.dtype != stack.dtype:
+            stack = stack.astype(np.result_type(stack, values))
+        stack[place] = values
+    return stack.transpose(2, 1, 0)
+
+
+def _decode(frame):
+    """The stored pixels of a file: (rows, columns), or (frames, rows, columns)."""
+    way_out = "Copy it again."
+    if frame.header.file_meta.TransferSyntaxUID.is_compressed:
+        way_out = "Copy it again, or install decoders with: pip install 'keras-mrisr[dicom]'"
+    with one_line(f"The pixels of {frame.path} cannot be read ({{}}). {way_out}"):
+        pixels = open_dicom(frame.path).pixel_array
+    if frame.number is not None and pixels.ndim == 2:
+        pixels = pixels[np.newaxis]
+    if (frame.number is None and pixels.ndim != 2) or pixels.dtype.kind not in "iu":
+        raise InputError(
+            f"{frame.path} holds {pixels.dtype} pixels of shape {pixels.shape}. Export it again."
+        )
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

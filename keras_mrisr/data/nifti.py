@@ -1,0 +1,154 @@
+"""NIfTI-1 and NIfTI-2 files, plain or gzipped, through nibabel."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+
+from keras_mrisr.data.stored_values import IntegerStorage
+from keras_mrisr.data.volume import Volume
+from keras_mrisr.errors import InputError
+from keras_mrisr.files import whole_file
+
+_BROKEN = (ImageFileError, HeaderDataError, EOFError, zlib.error, gzip.BadGzipFile, OSError, ValueError)
+_DESCRIPTION_BYTES = 79  # The field has 80, and readers in C want the last to be zero.
+
+
+@dataclass(frozen=True)
+class NiftiSource:
+    """What writing needs of the file that a volume was read from.
+
+    Attributes:
+        path: The file.
+        header: Its nibabel header.
+        affine: The affine that nibabel gave its voxels.
+        storage: Slope, intercept and type where the file scales integers to floats; or None.
+    """
+
+    path: Path
+    header: nibabel.Nifti1Header
+    affine: np.ndarray
+    storage: IntegerStorage | None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files that the volume comes from."""
+        return (self.path,)
+
+
+def read_nifti(path: Path, index: int | None = None) -> Volume:
+    """Reads one volume of a NIfTI file; see `read_volume`."""
+    try:
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is one, too.
+            raise InputError(f"{path} is {type(image).__name__}, not NIfTI. Convert it.")
+        dtype = image.get_data_dtype()
+        if dtype.kind not in "iuf" or dtype.itemsize > 8:
+            raise InputError(f"{path} holds {dtype} voxels. Only integers and real numbers can be read.")
+        array = np.array(image.dataobj[_place_in_file(path, image.shape, index)])
+        slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    except InputError:
+        raise
+    except _BROKEN as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} is broken or cut off ({reason}). Copy or download it again.") from error
+    storage = None
+    if (slope, intercept) != (1.0, 0.0) and dtype.kind in "iu" and dtype.itemsize <= 4:
+        storage = IntegerStorage(8 * dtype.itemsize, dtype.kind == "i", slope, intercept)
+    if array.dtype == np.float64 and dtype.kind in "iu" and dtype.itemsize <= 2:
+        array = array.astype("float32")  # Holds every 16-bit step; half the memory.
+    array = array.reshape((*array.shape, 1, 1)[:3]).astype(array.dtype.newbyteorder("="), copy=False)
+    source = NiftiSource(path.absolute(), image.header, image.affine, storage)
+    return Volume(array, image.affine, name=str(path), source=source)
+
+
+def write_nifti(volume: Volume, path: Path) -> list[Path]:
+    """Writes a volume as NIfTI; see `write_volume`."""
+    source = volume.source if isinstance(volume.source, NiftiSource) else None
+    array, storage = volume.array, None
+    if source and source.storage and volume.quantity is None:
+        storage = source.storage.fitted(float(array.min()), float(array.max()), source.storage.bits)
+        array = storage.encode(array)
+    header = _changed_header(source, volume) if source else _new_header(volume)
+    header.set_data_dtype(array.dtype)
+    image_class = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+    # No affine: nibabel would put one over the two that the header has.
+    image = image_class(array, None, header)
+    # With a slope nibabel stores numbers as they are. Only here: it takes none from another header.
+    image.header.set_slope_inter(*((storage.slope, storage.intercept) if storage else (1.0, 0.0)))
+    with whole_file(path) as temporary:
+        nibabel.save(image, temporary)
+    return [path]
+
+
+def _place_in_file(path, shape, index):
+    """The slices that take one volume out of a file, whose empty dimensions don't count."""
+    extra = [axis for axis in range(3, len(shape)) if shape[axis] > 1]
+    if len(extra) > 1:
+        raise InputError(f"{path} has {3 + len(extra)} dimensions {shape}. Save the volume that you want.")
+    count = shape[extra[0]] if extra else 1
+    if extra and index is None:
+        raise InputError(
+            f"{path} is 4-D: it holds {count} volumes. Choose one with --volume-index 0 to {count - 1}."
+        )
+    if index is not None and not 0 <= index < count:
+        raise InputError(f"{path} holds {count} volume(s), numbered from 0. Received: --volume-index {index}")
+    chosen = {axis: index for axis in extra}
+    return tuple(chosen.get(axis, slice(None) if axis < 3 else 0) for axis in range(len(shape)))
+
+
+def _changed_header(source, volume):
+    """The header of the source, with what the new grid and the new values change."""
+    header = source.header.copy()
+    old_shape = header.get_data_shape()
+    # Both forms follow the same step from new to old voxel indices, whichever of them gave the affine.
+    step = np.linalg.inv(source.affine) @ volume.affine
+    qform, qform_code = header.get_qform(coded=True)
+    sform, sform_code = header.get_sform(coded=True)
+    _set_grid(header, volume)
+    if qform_code:
+        header.set_qform(qform @ step, int(qform_code))
+    if sform_code:
+        header.set_sform(sform @ step, int(sform_code))
+    sliced = header.get_dim_info()[2]
+    if sliced is not None and volume.shape[sliced] != old_shape[sliced]:
+        for field in ("slice_start", "slice_end", "slice_duration", "slice_code"):
+            header[field] = 0
+    if volume.quantity is not None:
+        header["cal_min"] = header["cal_max"] = 0
+        header.set_intent("none")
+    header["descrip"] = _description(header["descrip"].item(), volume)
+    return header
+
+
+def _new_header(volume):
+    """A header for voxels that don't come from a NIfTI file."""
+    header = nibabel.Nifti1Header()
+    _set_grid(header, volume)
+    code = "scanner" if volume.source is not None else "aligned"
+    header.set_qform(volume.affine, code)
+    header.set_sform(volume.affine, code)
+    header.set_xyzt_units("mm", "sec")
+    header["descrip"] = _description(b"", volume)
+    return header
+
+
+def _set_grid(header, volume):
+    times = header["pixdim"][4:].copy()  # TR stands there also in a 3-D file; nibabel would reset it.
+    header.set_data_shape(volume.array.shape)
+    header["pixdim"][4:] = times
+    header.set_zooms([*volume.spacing, 1.0][: volume.array.ndim])
+
+
+def _description(old, volume):
+    """What the header said, and then what was done, as far as there is room for it."""
+    quantity = volume.quantity.encode("ascii", "replace") if volume.quantity else b""
+    texts = (old, quantity, volume.description.encode("ascii", "replace"))
+    return b"; ".join(text for text in texts if text)[:_DESCRIPTION_BYTES]

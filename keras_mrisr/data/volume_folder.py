@@ -1,0 +1,71 @@
+"""Folders of NIfTI volumes as data sets for 3-D generators."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+
+from keras_mrisr.data.patient_pattern import PatientPattern
+from keras_mrisr.data.slices import SliceDataset, SliceRecord, natural_key
+from keras_mrisr.data.volume import NIFTI_SUFFIXES, is_nifti
+from keras_mrisr.errors import InputError
+
+_log = logging.getLogger(__name__)
+
+_MASK = re.compile(r"_(mask|d?seg)\.nii(\.gz)?$", re.IGNORECASE)
+_BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[0-9A-Za-z]+)")
+
+
+def read_volume_folder(root: str | os.PathLike, patient_pattern: str | None = None) -> SliceDataset:
+    """Finds the NIfTI volumes in a folder and below; reads no voxels.
+
+    Hidden files are skipped, and so are masks and segmentations: `*_mask.*`, `*_seg.*`, `*_dseg.*`.
+
+    Args:
+        root: The folder.
+        patient_pattern: As for `read_image_folder`. Without one the patient is `sub-...` where the path says
+            so as in BIDS, else the first folder below the root, else the file: several scans of one patient
+            must not fall into different parts of a split.
+
+    Returns:
+        A data set of kind "volumes" with one record a file; `index` counts the volumes of a patient.
+
+    Raises:
+        InputError: No such folder, no volumes in it, a pattern that is not one, or a file that the pattern
+            does not match.
+    """
+    root = Path(root)
+    pattern = PatientPattern(patient_pattern) if patient_pattern is not None else None
+    volumes: dict[str, list[SliceRecord]] = {}
+    for name in sorted(volume_files(root), key=natural_key):
+        patient, site = pattern.find(root, name) if pattern else (_patient_of(name), None)
+        scans = volumes.setdefault(patient, [])
+        scans.append(SliceRecord(root / name, patient, len(scans), site))
+    if not volumes:
+        endings = " or ".join(NIFTI_SUFFIXES)
+        raise InputError(f"{root} holds no volumes. Expected {endings} files in it or below.")
+    ordered = tuple(record for patient in sorted(volumes, key=natural_key) for record in volumes[patient])
+    dataset = SliceDataset(root=root, kind="volumes", slices=ordered)
+    _log.info("%s: %s", root, dataset.extent)
+    return dataset
+
+
+def volume_files(root: Path) -> list[str]:
+    """Relative paths (with `/`) of the NIfTI files below `root` that are not hidden and no masks."""
+    names = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(folder, name) for name in files if not name.startswith("."))
+        images = (path for path in paths if is_nifti(path) and not _MASK.search(path.name))
+        names += [path.relative_to(root).as_posix() for path in images]
+    return names
+
+
+def _patient_of(name: str) -> str:
+    subject = _BIDS_SUBJECT.search(name)
+    if subject:
+        return subject.group(1)
+    first, *rest = name.split("/")
+    return first if rest else re.sub(r"\.nii(\.gz)?$", "", first, flags=re.IGNORECASE)

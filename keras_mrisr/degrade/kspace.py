@@ -1,0 +1,149 @@
+"""Central crop of k-space: what a scanner measures when it measures fewer frequencies."""
+
+import functools
+import math
+
+import numpy as np
+from keras import ops
+
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.errors import InputError
+
+WINDOWS = ("none", "hamming", "tukey")
+
+
+class KSpaceCrop(Degradation):
+    """Keeps the central 1 / scale of k-space along both axes, aligned with the centres of the pixels.
+
+    The slice is limited to the frequencies |k| <= n / 2 (n LR pixels along an axis), weighted by the
+    window, and sampled at the centres of the LR pixels. Cropping the spectrum alone would sample at the
+    first of each `scale` HR pixels instead; the ramp exp(2 pi i f (scale - 1) / 2), f in cycles per HR
+    pixel, moves that to the middle. For even n the two frequencies +-n / 2 fall on one LR frequency:
+    both are kept and add up, as in `scipy.signal.resample`, so that a real image stays real and the
+    operator commutes with flips. The mean intensity stays, and edges ring (Gibbs) unless a window damps it.
+    The slice counts as periodic, as a scanner's field of view does; of a patch, opposite borders that have
+    nothing to do with each other touch, so that whole slices should be degraded.
+
+    All this is one real matrix along each axis, and is computed so. Complex data can therefore be given
+    as real and imaginary parts in two channels with `magnitude=False`; `degrade_image` also takes
+    complex arrays, and gives complex ones.
+
+    Args:
+        scale: Integer factor, 1 or more.
+        window: "none", "hamming" (0.54 + 0.46 cos(pi u), with u = |k| / (n / 2) along each axis), or
+            "tukey" (1 up to u = 1 - alpha, then down to 0 as a cosine).
+        alpha: Share of the band that the Tukey window tapers, over 0 and up to 1; by default 0.5.
+        magnitude: Return absolute values, as magnitude images are; False for signed or complex data.
+        name: What the degradation is called in messages and in `model.json`.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
+
+    def __init__(self, scale, window="none", alpha=None, magnitude=True, name="kspace"):
+        if not isinstance(scale, int) or scale < 1:
+            raise InputError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
+        if window not in WINDOWS:
+            raise InputError(f"window must be one of {', '.join(WINDOWS)}. Received: window={window!r}")
+        if alpha is not None and (window != "tukey" or not 0 < alpha <= 1):
+            raise InputError(
+                "alpha must be over 0 and up to 1, and belongs to window='tukey'. "
+                f"Received: alpha={alpha!r}, window={window!r}"
+            )
+        self.name = name
+        self.scale = scale
+        self.window = window
+        self.alpha = alpha
+        self.magnitude = bool(magnitude)
+
+    def get_config(self):
+        return {"window": self.window, "alpha": self.alpha, "magnitude": self.magnitude}
+
+    def axis_matrix(self, size):
+        return _crop_matrix(size, self.scale, self.window, self.alpha)
+
+    def __call__(self, hr):
+        x = ops.convert_to_tensor(hr)
+        for axis, product in ((1, "ih,nhwc->niwc"), (2, "jw,nhwc->nhjc")):
+            size = ops.shape(x)[axis]
+            if isinstance(size, int):
+                matrix = self.axis_matrix(size)
+            else:  # A graph for any size.
+                matrix = _matrix(size // self.scale, self.scale, self.window, self.alpha, ops)
+            x = ops.einsum(product, ops.cast(matrix, x.dtype), x)
+        return ops.abs(x) if self.magnitude else x
+
+    def degrade_image(self, hr):
+        if not np.iscomplexobj(hr):
+            return super().degrade_image(hr)
+        self.check_size(hr.shape)
+        rows, columns = (self.axis_matrix(size) for size in hr.shape[:2])
+        return np.einsum("ih,hwc,jw->ijc", rows, hr, columns, optimize=True).astype(hr.dtype)
+
+
+def zero_fill_matrix(count, scale):
+    """Interpolation of `count` pixels by zeros around their spectrum, between the centres of the pixels.
+
+    The right inverse of the crop without a window, and the one of the least energy: A Z = 1, and Z A is
+    the projection onto the central k-space.
+
+    Returns:
+        Array (count * scale, count), float64; to be treated as read-only.
+    """
+    return _zero_fill_matrix(count, scale)
+
+
+@functools.lru_cache(maxsize=16)
+def _zero_fill_matrix(count, scale):
+    return scale * _matrix(count, scale, "none", None, np, nyquist=1).T
+
+
+@functools.lru_cache(maxsize=16)
+def _crop_matrix(size, scale, window, alpha):
+    return _matrix(size // scale, scale, window, alpha, np)
+
+
+def _matrix(count, scale, window, alpha, xp, nyquist=None):
+    """The crop along one axis, (count, count * scale).
+
+    Between pixels x_j, at j + 1/2, and a place t, both in HR pixels, the sum over the band is
+    1/N sum_k W_k exp(2 pi i k (t - j - 1/2) / N) = 1/N (W_0 + 2 sum_(k > 0) W_k cos(...)).
+
+    Args:
+        count: LR pixels; an integer, or a scalar tensor.
+        scale: HR pixels in one.
+        window: See `KSpaceCrop`.
+        alpha: See `KSpaceCrop`.
+        xp: `numpy` (float64), or `keras.ops` (float32).
+        nyquist: Weight of k = count / 2: 2 (both of +-k) by default; at scale 1 they are one.
+    """
+    if nyquist is None:
+        nyquist = 2 if scale > 1 else 1
+    size = count * scale
+    k = xp.arange(count // 2 + 1)
+    weight = xp.where(xp.equal(k, 0), 1.0, xp.where(xp.equal(2 * k, count), float(nyquist), 2.0))
+    weight = weight * _window(xp.divide(2 * k, count), window, alpha, xp)
+
+    def waves(places):
+        # Places in half HR pixels, so that angles are reduced to one turn in whole numbers: in float32
+        # the cosine of k t itself would lose digits.
+        turns = xp.divide(xp.mod(xp.expand_dims(places, 1) * k, 2 * size), 2 * size)
+        angle = 2 * math.pi * turns
+        return xp.cos(angle), xp.sin(angle)
+
+    lr_cos, lr_sin = waves(scale * (2 * xp.arange(count) + 1))
+    hr_cos, hr_sin = waves(2 * xp.arange(size) + 1)
+    weight = xp.divide(weight, size)
+    cosines = xp.matmul(lr_cos * weight, xp.transpose(hr_cos))
+    return cosines + xp.matmul(lr_sin * weight, xp.transpose(hr_sin))
+
+
+def _window(u, window, alpha, xp):
+    """Weights of the frequencies |k| = u n / 2."""
+    if window == "hamming":
+        return 0.54 + 0.46 * xp.cos(math.pi * u)
+    if window == "tukey":
+        alpha = 0.5 if alpha is None else alpha
+        taper = 0.5 + 0.5 * xp.cos(math.pi * (u - (1 - alpha)) / alpha)
+        return xp.where(u <= 1 - alpha, 1.0, taper)
+    return 1.0

@@ -1,0 +1,144 @@
+"""What is compared: models, plain interpolators, and images that other programs made."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from keras_mrisr.data import read_image
+from keras_mrisr.data.images import IMAGE_SUFFIXES
+from keras_mrisr.errors import InputError
+from keras_mrisr.evaluation.slices import to_8bit
+
+
+class Interpolator:
+    """Enlarges LR by a plain interpolation.
+
+    Args:
+        name: One of `degrade.interpolate.METHODS`.
+        scale: Integer factor.
+    """
+
+    def __init__(self, name, scale):
+        from keras_mrisr.degrade.interpolate import METHODS
+
+        if name not in METHODS:
+            raise InputError(f"Unknown interpolation {name!r}. Known: {', '.join(METHODS)}.")
+        self.name, self.scale = name, scale
+
+    def __call__(self, record, reader):
+        """The enlarged slice, uint8 (H, W, C)."""
+        from keras_mrisr.degrade import upscale_image
+
+        return upscale_image(reader.lr(record), self.scale, self.name)
+
+
+class Model:
+    """Enlarges LR by a trained generator.
+
+    Args:
+        name: What it is called in tables.
+        model: Path of a model directory, or an object with `scale`, `channels`, `info` (a `ModelInfo`)
+            that maps a uint8 batch (N, h, w, C) to a uint8 batch scaled by `scale`.
+        ensemble: Average over flips and quarter turns.
+    """
+
+    def __init__(self, name, model, ensemble=False):
+        is_path = isinstance(model, (str, os.PathLike))
+        self.name = name
+        self.source = str(model) if is_path else type(model).__name__
+        self.folder = _folder(pathlib.Path(model)) if is_path else None
+        if is_path:
+            from keras_mrisr.inference import SuperResolver
+
+            model = SuperResolver.load(model)
+        self.model, self.info, self.scale = model, model.info, model.scale
+        if self.info.factors:
+            raise InputError(
+                f"{self.source} is a model of volumes ({self.info.scale_text}): slices cannot be compared "
+                "with it. Upscale a volume with mrisr upscale."
+            )
+        self.options = {"ensemble": True} if ensemble else {}
+
+    def __call__(self, record, reader):
+        """The enlarged slice, uint8 (H, W, C)."""
+        lr = reader.lr(record, self.info.neighbours)[np.newaxis]
+        sr = np.asarray(self.model(lr, **self.options))
+        expected = (1, lr.shape[1] * self.scale, lr.shape[2] * self.scale, self.info.channels)
+        if sr.dtype != np.uint8 or sr.shape != expected:
+            raise ValueError(f"the model must give uint8 {expected}. Received: {sr.dtype} {sr.shape}")
+        return sr[0]
+
+
+class Predictions:
+    """Images that another program made, under the names of the HR slices.
+
+    Args:
+        name: What they are called in tables.
+        folder: Folder of the images: for each slice `ROOT/a/b.tif` an `a/b` of any image format. Masks
+            (`*_mask.*`) are ignored.
+        root: Folder of the data.
+
+    Raises:
+        InputError: No such folder, two files for one slice, or a file that belongs to no slice.
+    """
+
+    def __init__(self, name, folder, dataset):
+        self.name, self.source = name, f"predictions in {folder}"
+        self.root = dataset.root
+        self.folder = folder = pathlib.Path(folder)
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder. Give the folder of the predictions {name}.")
+        self.files = {}
+        for path in sorted(folder.rglob("*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if path.suffix.lower() not in IMAGE_SUFFIXES or hidden or path.stem.endswith("_mask"):
+                continue
+            key = path.relative_to(folder).with_suffix("").as_posix()
+            if key in self.files:
+                raise InputError(f"{self.files[key]} and {path} are of one slice. Remove one of them.")
+            self.files[key] = path
+        known = {self._key(record) for record in dataset.slices}
+        extra = sorted(set(self.files) - known)
+        if extra:
+            raise InputError(
+                f"{self.files[extra[0]]} belongs to no slice of {self.root} ({len(extra)} such "
+                f"file{'s' if len(extra) > 1 else ''}): predictions have the names of the HR slices "
+                "relative to it. Remove what is no prediction, or give the same root."
+            )
+
+    def check(self, records):
+        """Raises InputError unless every one of the records has a prediction."""
+        missing = [record for record in records if self._key(record) not in self.files]
+        if missing:
+            raise InputError(
+                f"{self.folder} lacks {len(missing)} of {len(records)} predictions, such as "
+                f"{self._key(missing[0])} (.png, .tif or .jpg). Make them, or leave {self.name} out."
+            )
+
+    def __call__(self, record, reader):
+        """The prediction, uint8 (H, W, C)."""
+        path = self.files[self._key(record)]
+        image, original, hr = read_image(path), reader.original(record), reader.hr(record)
+        if image.shape not in (hr.shape, original.shape):
+            raise InputError(
+                f"{path} is {_shape(image)}, its original {record.path} {_shape(original)} (height x width "
+                "x channels): predictions must have the size of the HR slices. Make it again."
+            )
+        if (image.dtype == np.uint8) != (original.dtype == np.uint8):
+            raise InputError(
+                f"{path} holds {image.dtype} pixels, its original {record.path} {original.dtype}: save the "
+                "predictions in the intensities and the depth of the HR slices."
+            )
+        return to_8bit(image, original)[: hr.shape[0], : hr.shape[1]]
+
+    def _key(self, record):
+        return record.path.relative_to(self.root).with_suffix("").as_posix()
+
+
+def _folder(path):
+    return path.parent if path.suffix == ".keras" else path
+
+
+def _shape(image):
+    return "x".join(map(str, image.shape))

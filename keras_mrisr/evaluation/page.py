@@ -1,0 +1,208 @@
+"""The report: one page of HTML that needs nothing else, with tables, plots and cases to look into."""
+
+import logging
+import math
+import pathlib
+
+import numpy as np
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.evaluation import plots
+from keras_mrisr.evaluation.page_cases import page_cases
+from keras_mrisr.evaluation.page_tables import comparison_rows, group_tables, patient_table, result_table
+from keras_mrisr.evaluation.pictures import Encoder, palette
+from keras_mrisr.files import write_text
+from keras_mrisr.version import __version__
+
+log = logging.getLogger(__name__)
+
+LIMIT = 14_000_000
+"""Characters of a page; above it pictures are reduced. People mail such files."""
+
+TEMPLATES = pathlib.Path(__file__).with_name("templates")
+_HISTORY = (("val_psnr", "validation PSNR dB"), ("val_ssim", "validation SSIM"), ("loss", "training loss"))
+_DOTS = 6  # Most metrics with a plot of their own.
+
+
+def write_page(evaluation, path, overwrite=False):
+    """Writes the report of an `Evaluation` as one HTML file without links to anything outside.
+
+    Args:
+        evaluation: The `Evaluation`; its `cases` are shown, its `histories` become training curves.
+        path: The file.
+        overwrite: Replace an existing file.
+
+    Raises:
+        InputError: The file exists, or cannot be written.
+    """
+    path = pathlib.Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists. Choose another name or pass --overwrite.")
+    text = render_page(evaluation)
+    if len(text) > LIMIT:
+        log.info("%s would take %.0f MB: its pictures are reduced", path, len(text) / 1e6)
+        text = render_page(evaluation, small=True)
+    write_text(path, text)
+
+
+def render_page(evaluation, small=False):
+    """The page as text.
+
+    Args:
+        evaluation: The `Evaluation`.
+        small: Reduce and compress the pictures; only zoomed regions stay exact.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    protocol = evaluation.protocol
+    cases, peak = page_cases(evaluation.cases, Encoder(small))
+    return environment.get_template("report.html").render(
+        css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        script=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
+        version=__version__,
+        protocol=protocol,
+        lead=_lead(evaluation),
+        sections=_sections(evaluation),
+        notes=evaluation.notes,
+        footnotes=evaluation.footnotes,
+        cases=cases,
+        peak=peak,
+        palette=palette(),
+        small=small,
+        distributions=_distributions(evaluation),
+        scatters=_scatters(evaluation),
+        patients=patient_table(evaluation),
+        groups=group_tables(evaluation),
+        curves=_curves(evaluation),
+    )
+
+
+def _lead(evaluation):
+    """The main result in words, one sentence for each model: what a reader would quote."""
+    first = _main(evaluation)
+    if first is None or not first.patients:
+        return []
+    measure, (channel, region) = first.measure, (first.channel, first.region)
+    sentences = []
+    for row in evaluation.summary:
+        wanted = (measure.name, channel, region) == (row.metric, row.channel, row.region)
+        if not wanted or row.method not in evaluation.protocol.models:
+            continue
+        form = f".{measure.digits}f"
+        text = f"{row.patient_mean:{form}} {measure.unit}".rstrip()
+        if math.isfinite(row.patient_low):
+            text += f" (95 % interval {row.patient_low:{form}} to {row.patient_high:{form}})"
+        if math.isfinite(row.patient_delta):
+            text += f", {row.patient_delta:+{form}} against bicubic"
+        sentences.append({"method": row.method, "text": f"{measure.title} {text}"})
+    return sentences
+
+
+def _main(evaluation):
+    """The `Samples` that the page leads with: the first metric of the first channel set, whole slices."""
+    return next(iter(evaluation.samples), None)
+
+
+def _styles(evaluation):
+    """Method -> number of its colour; models first, so that theirs differ most."""
+    protocol = evaluation.protocol
+    others = [samples.methods for samples in evaluation.samples]
+    names = (*protocol.models, *protocol.interpolations, *(name for methods in others for name in methods))
+    return {name: place for place, name in enumerate(dict.fromkeys(names))}
+
+
+def _sections(evaluation):
+    """A table of results and one of differences for each channel set and region."""
+    keys = dict.fromkeys((samples.channel, samples.region) for samples in evaluation.samples)
+    return [
+        {
+            "title": f"{channel}, {_region(region)}",
+            "table": result_table(evaluation, channel, region),
+            "comparisons": comparison_rows(evaluation, channel, region),
+        }
+        for channel, region in keys
+    ]
+
+
+def _region(name):
+    return {"whole": "whole slice"}.get(name, name)
+
+
+def _distributions(evaluation):
+    main = _main(evaluation)
+    if main is None:
+        return []
+    chosen = [
+        samples
+        for samples in evaluation.samples
+        if (samples.channel, samples.region) == (main.channel, main.region) and samples.patients
+    ][:_DOTS]
+    return [
+        plots.strip_plot(
+            f"{samples.measure.title}, {samples.channel}, {_region(samples.region)}",
+            [(method, samples.patient_values[method], samples.patients) for method in samples.methods],
+            _styles(evaluation),
+            f"{samples.measure.heading}, mean of each patient"
+            f" ({'more' if samples.measure.higher else 'less'} is better)",
+            samples.measure.digits,
+        )
+        for samples in chosen
+    ]
+
+
+def _scatters(evaluation):
+    main = _main(evaluation)
+    if main is None or not main.patients:
+        return []
+    models = [method for method in main.methods if method not in evaluation.protocol.interpolations]
+    plain = [method for method in main.methods if method in evaluation.protocol.interpolations]
+    where = f"{main.channel}, {_region(main.region)}"
+    heading, digits, values = main.measure.heading, main.measure.digits, main.patient_values
+    found, styles = [], _styles(evaluation)
+    if models and plain:
+        base = "bicubic" if "bicubic" in plain else plain[0]
+        series = [(model, values[base], values[model], main.patients) for model in models]
+        labels = (f"{heading} of {base}", f"{heading} of the method")
+        found.append(
+            plots.scatter_plot(f"Each patient against {base}, {where}", labels, series, styles, digits)
+        )
+        share = {patient.name: 100 * patient.sharpness for patient in evaluation.patients}
+        sharpness = np.array([share[name] for name in main.patients])
+        if np.isfinite(sharpness).all():
+            gains = [(model, sharpness, values[model] - values[base], main.patients) for model in models]
+            labels = ("detail of the original, % of its energy", f"{heading} gained over {base}")
+            found.append(
+                plots.scatter_plot(
+                    f"Gain and sharpness, {where}", labels, gains, styles, digits, diagonal=False
+                )
+            )
+    if len(models) > 1:
+        first, *others = models
+        series = [(model, values[first], values[model], main.patients) for model in others]
+        labels = (f"{heading} of {first}", f"{heading} of the other")
+        found.append(
+            plots.scatter_plot(f"Each patient against {first}, {where}", labels, series, styles, digits)
+        )
+    return found
+
+
+def _curves(evaluation):
+    found, styles = [], _styles(evaluation)
+    for key, label in _HISTORY:
+        series = [
+            (name, [row["epoch"] for row in known], [row[key] for row in known])
+            for name, rows in evaluation.histories.items()
+            if len(known := [row for row in rows if "epoch" in row and np.isfinite(row.get(key, np.nan))]) > 1
+        ]
+        if series:
+            found.append(
+                plots.line_plot(label, ("epoch", label), series, styles, 2 if key == "val_psnr" else 4)
+            )
+    return found

@@ -1,0 +1,166 @@
+"""The result of an evaluation: scores, what follows from them, and the files."""
+
+import dataclasses
+import functools
+import math
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.evaluation.comparisons import compare_methods, summarise_groups
+from keras_mrisr.evaluation.figure import comparison_figure
+from keras_mrisr.evaluation.measures import Measure
+from keras_mrisr.evaluation.protocol import SR, Protocol
+from keras_mrisr.evaluation.samples import collect
+from keras_mrisr.evaluation.scores import ImageScore
+from keras_mrisr.evaluation.sharpness import strata
+from keras_mrisr.evaluation.statistics import LEAST_PATIENTS
+from keras_mrisr.evaluation.summary import summarise
+from keras_mrisr.evaluation.tables import report, to_json, write_tables
+from keras_mrisr.evaluation.views import Case
+from keras_mrisr.files import check_only_holds, whole_directory
+
+FILES = ("metrics.json", "per_image.csv", "per_patient.csv", "figure.png")
+
+
+@dataclasses.dataclass(frozen=True)
+class Patient:
+    """One patient of an evaluation.
+
+    Attributes:
+        name: The patient.
+        site: Hospital or scanner, or None.
+        images: Number of slices that were scored.
+        tumour_images: How many of them have a mask that is not empty.
+        sharpness: Share of the spectral energy of these slices that is detail (see
+            `sharpness.spectral_energy`); nan where all are constant.
+    """
+
+    name: str
+    site: str | None
+    images: int
+    tumour_images: int
+    sharpness: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Scores of methods on the same patients, with how they were measured.
+
+    Attributes:
+        protocol: What was measured on what, and how.
+        scores: One `ImageScore` for each image, method, channel set and region.
+        measures: The `Measure`s that the scores have.
+        patients: A `Patient` each.
+        notes: Lines about patients that were left out or could not be checked.
+        cases: The images of the figure.
+        histories: Name of a model -> the rows of its training's history.csv, as dicts of numbers.
+    """
+
+    protocol: Protocol
+    scores: tuple[ImageScore, ...]
+    measures: tuple[Measure, ...]
+    patients: tuple[Patient, ...]
+    notes: tuple[str, ...] = ()
+    cases: tuple[Case, ...] = dataclasses.field(default=(), repr=False, compare=False)
+    histories: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    @functools.cached_property
+    def samples(self):
+        """The values of images and patients by channel set, region and metric: a list of `Samples`."""
+        return collect(self.scores, self.measures)
+
+    @functools.cached_property
+    def summary(self):
+        """Means over images and patients: a list of `Summary`."""
+        return summarise(self.scores, self.measures)
+
+    @functools.cached_property
+    def comparisons(self):
+        """Every two methods on the same patients, but for two interpolators: a list of `Comparison`."""
+        return compare_methods(self.samples, self.protocol.interpolations)
+
+    @functools.cached_property
+    def by_site(self):
+        """Site -> list of `Summary`; empty where the data names no sites."""
+        return summarise_groups(self.scores, self.measures, {p.name: p.site for p in self.patients})
+
+    @functools.cached_property
+    def strata(self):
+        """Patient -> "soft", "middle" or "sharp"; empty for fewer than three patients."""
+        return strata({patient.name: patient.sharpness for patient in self.patients})
+
+    @functools.cached_property
+    def by_sharpness(self):
+        """Third of the patients by the sharpness of their originals -> list of `Summary`."""
+        return summarise_groups(self.scores, self.measures, self.strata)
+
+    @functools.cached_property
+    def footnotes(self):
+        """What a reader of the tables must know about their gaps: a list of lines."""
+        lines = []
+        excluded = sorted({row.excluded for row in self.summary if row.excluded})
+        if excluded:
+            number = f"{excluded[0]} to {excluded[-1]}" if len(excluded) > 1 else excluded[0]
+            number = "1 image per row has" if excluded == [1] else f"{number} images per row have"
+            lines.append(
+                f"{number} no finite value (equal to the original, constant, or no "
+                "tissue): left out of its means, for all methods alike."
+            )
+        count = len(self.patients)
+        if count < LEAST_PATIENTS:
+            whom = "One patient" if count == 1 else f"{count} patients"
+            lines.append(f"{whom} only: no interval and no test between methods can be given.")
+        elif count < 6:
+            lines.append(f"With {count} patients no two-sided Wilcoxon test can reach p < 0.05.")
+        if any(not math.isfinite(row.patient_mean) for row in self.summary):
+            lines.append("A dash stands where no image has a finite value.")
+        return lines
+
+    def mean(self, method=SR, metric="psnr", channel=None, region="whole", delta=False):
+        """One number: the mean per image, or its difference to bicubic.
+
+        Args:
+            method: "SR", "nearest", "bicubic", "lanczos", or the name that a model was given.
+            metric: "psnr", "ssim" or another that was scored.
+            channel: The first set scored ("RGB" or "grey") by default.
+            region: "whole", "tissue" or "tumour".
+            delta: Return the difference to bicubic.
+
+        Raises:
+            InputError: Nothing of that name was scored.
+        """
+        wanted = (method, metric, channel or self.protocol.channels[0], region)
+        for row in self.summary:
+            if (row.method, row.metric, row.channel, row.region) == wanted:
+                return row.image_delta if delta else row.image_mean
+        raise InputError(f"Nothing was scored as {' / '.join(wanted)}. See the rows of .summary.")
+
+    def report(self):
+        """Tables, notes and protocol as a rich renderable: `rich.print(evaluation.report())`."""
+        return report(self)
+
+    def to_dict(self):
+        """Protocol, notes, summary, comparisons, groups and means per patient as plain values."""
+        return to_json(self)
+
+    def save(self, out, overwrite=False):
+        """Writes metrics.json, per_image.csv, per_patient.csv and figure.png to the folder `out`.
+
+        Raises:
+            InputError: `out` exists (and `overwrite` is false), holds something else, or cannot be written.
+        """
+        if overwrite:
+            check_only_holds(out, FILES)
+        with whole_directory(out, overwrite) as folder:
+            self.write(folder)
+
+    def save_html(self, path, overwrite=False):
+        """Writes one self-contained page: see `evaluation.page.write_page`."""
+        from keras_mrisr.evaluation.page import write_page
+
+        write_page(self, path, overwrite)
+
+    def write(self, folder):
+        """Writes the files into an existing folder."""
+        write_tables(self, folder)
+        if self.cases:
+            comparison_figure(self.cases, folder / "figure.png", title=self.protocol.task)

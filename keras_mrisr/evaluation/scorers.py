@@ -1,0 +1,234 @@
+"""From the images of a slice to numbers.
+
+A scorer has `measures`, the `Measure`s that it gives, and maps a `SliceImages` to
+{(method, channel set, region): {name of a measure: value}}. Others than these can be handed to
+`evaluate_models(scorers=...)`: their values become columns of the same tables, and their methods and
+channel sets need not be those here.
+"""
+
+import collections
+import dataclasses
+
+import numpy as np
+
+from keras_mrisr.evaluation.measures import MEASURES
+
+
+class ImageScorer:
+    """PSNR, SSIM, MS-SSIM, NRMSE, HFEN and GMSD, by channel set and region.
+
+    Args:
+        measures: The `Measure`s to take; those of other scorers are ignored.
+    """
+
+    def __init__(self, measures):
+        self.measures = tuple(measure for measure in measures if measure.name in _MAPS)
+
+    def __call__(self, images):
+        """Scores all methods at once."""
+        methods = list(images.images)
+        sr = np.stack([images.images[method] for method in methods]) / np.float32(255)
+        hr = np.broadcast_to(images.hr / np.float32(255), sr.shape)
+        masks = {region: _repeated(mask, len(methods)) for region, mask in images.masks.items()}
+        found = collections.defaultdict(dict)
+        for measure in self.measures:
+            # The maps are the costly part, and serve every channel set and region.
+            reduce = _MAPS[measure.name](hr, sr)
+            for channel, part in images.groups.items():
+                for region, mask in masks.items():
+                    for method, value in zip(methods, np.asarray(reduce(part, mask)), strict=True):
+                        found[method, channel, region][measure.name] = float(value)
+        return found
+
+
+class ConsistencyScorer:
+    """Root mean square of degrade(SR) - LR in grey levels, by channel set and region.
+
+    Args:
+        degradation: The `Degradation` that made LR.
+    """
+
+    measures = (MEASURES["consistency"],)
+
+    def __init__(self, degradation):
+        self.degradation = degradation
+
+    def __call__(self, images):
+        """Scores all methods at once."""
+        from keras_mrisr.metrics.consistency import rms_difference
+
+        methods, scale = list(images.images), self.degradation.scale
+        again = np.stack([self.degradation.degrade_image(images.images[method]) for method in methods])
+        lr = np.broadcast_to(images.lr, again.shape)
+        found = {}
+        for region, mask in images.masks.items():
+            if mask is not None:  # Each LR pixel counts by its share inside.
+                blocks = mask.reshape(mask.shape[0] // scale, scale, mask.shape[1] // scale, scale)
+                mask = _repeated(blocks.mean(axis=(1, 3)), len(methods))
+            for channel, part in images.groups.items():
+                values = np.asarray(rms_difference(lr[..., part], again[..., part], 255, mask))
+                for method, value in zip(methods, values, strict=True):
+                    found[method, channel, region] = {"consistency": float(value)}
+        return found
+
+
+class FeatureScorer:
+    """Distance of VGG features.
+
+    Args:
+        network: A `FeatureNetwork`.
+    """
+
+    def __init__(self, network):
+        self.network = network
+        layers = ", ".join(network.layers)
+        title = f"{network.network.upper()} distance"
+        definition = f"mean squared difference of features / 12.75 of {network.network} {layers}"
+        weights = f", weights {network.weights or 'random'}"
+        self.measures = (
+            dataclasses.replace(MEASURES["features"], title=title, definition=definition + weights),
+        )
+
+    def __call__(self, images):
+        """Scores all methods at once."""
+        from keras_mrisr.metrics.features import feature_distance_of_maps
+
+        def compare(batch):
+            # All in one batch: the original goes through the network once.
+            features = [np.asarray(f) for f in self.network(batch / np.float32(255))]
+            maps = [np.square(f[1:] - f[:1]) for f in features]
+            return lambda mask: feature_distance_of_maps(maps, self.network, mask)
+
+        return _by_group(images, "features", compare)
+
+
+class LpipsScorer:
+    """LPIPS through the package `lpips`.
+
+    Args:
+        network: Name for `metrics.lpips_network`.
+    """
+
+    measures = (MEASURES["lpips"],)
+
+    def __init__(self, network="alex"):
+        from keras_mrisr.metrics import lpips_network
+
+        self.network = lpips_network(network)
+
+    def __call__(self, images):
+        """Scores all methods at once."""
+        from keras_mrisr.metrics.lpips import lpips_map, lpips_of_map
+
+        def compare(batch):
+            sr = batch[1:].astype("float32")
+            maps = lpips_map(np.broadcast_to(batch[:1].astype("float32"), sr.shape), sr, 255, self.network)
+            return lambda mask: lpips_of_map(maps, mask)
+
+        return _by_group(images, "lpips", compare)
+
+
+def _by_group(images, name, compare):
+    """Scores of a metric that takes each channel set by itself: `compare(batch)` gives `reduce(mask)`."""
+    methods = list(images.images)
+    batch = np.stack([images.hr, *images.images.values()])
+    found = {}
+    for channel, part in images.groups.items():
+        reduce = compare(batch[..., part])
+        for region, mask in images.masks.items():
+            values = np.asarray(reduce(_repeated(mask, len(methods))))
+            for method, value in zip(methods, values, strict=True):
+                found[method, channel, region] = {name: float(value)}
+    return found
+
+
+def _repeated(mask, count):
+    if mask is None:
+        return None
+    return np.broadcast_to(mask.astype("float32"), (count, *mask.shape))
+
+
+def _psnr(hr, sr):
+    from keras_mrisr.metrics import psnr
+
+    return lambda part, mask: psnr(hr[..., part], sr[..., part], 1.0, mask=mask)
+
+
+def _ssim(hr, sr):
+    from keras_mrisr.metrics import ssim_map
+    from keras_mrisr.metrics.image_pairs import masked_mean
+    from keras_mrisr.metrics.ssim import BORDER
+
+    values = ssim_map(hr, sr, 1.0)
+
+    def reduce(part, mask):
+        inner = None if mask is None else mask[:, BORDER:-BORDER, BORDER:-BORDER]
+        return masked_mean(values[..., part], inner)
+
+    return reduce
+
+
+def _ms_ssim(hr, sr):
+    from keras_mrisr.metrics.ms_ssim import ms_ssim_maps, ms_ssim_of_maps
+
+    whole, padded = (ms_ssim_maps(hr, sr, 1.0, padded) for padded in (False, True))
+
+    def reduce(part, mask):
+        maps = whole if mask is None else padded
+        return ms_ssim_of_maps([(weight, values[..., part]) for weight, values in maps], mask)
+
+    return reduce
+
+
+def _nrmse(hr, sr):
+    from keras_mrisr.metrics import nrmse
+
+    return lambda part, mask: nrmse(hr[..., part], sr[..., part], mask=mask)
+
+
+def _hfen(hr, sr):
+    from keras_mrisr.metrics.hfen import hfen_of_maps, laplacian_of_gaussian
+
+    filtered = laplacian_of_gaussian(np.concatenate([sr - hr, hr[:1]]))
+    error, original = filtered[:-1], np.broadcast_to(filtered[-1:], hr.shape)
+    return lambda part, mask: hfen_of_maps(error[..., part], original[..., part], mask)
+
+
+def _gmsd(hr, sr):
+    from keras_mrisr.metrics.filters import halve
+    from keras_mrisr.metrics.gmsd import gms_map, gmsd_of_map
+
+    values = gms_map(hr, sr, 1.0)
+    return lambda part, mask: gmsd_of_map(values[..., part], None if mask is None else halve(mask))
+
+
+_MAPS = {
+    "psnr": _psnr,
+    "ssim": _ssim,
+    "ms_ssim": _ms_ssim,
+    "nrmse": _nrmse,
+    "hfen": _hfen,
+    "gmsd": _gmsd,
+}
+
+
+def make_scorers(measures, degradation, features=None):
+    """The scorers that give some `Measure`s.
+
+    Args:
+        measures: The `Measure`s.
+        degradation: The `Degradation` that made LR.
+        features: A `FeatureNetwork`, needed for "features".
+
+    Returns:
+        List of scorers.
+    """
+    names = {measure.name for measure in measures}
+    scorers = [ImageScorer(measures)]
+    if "consistency" in names:
+        scorers.append(ConsistencyScorer(degradation))
+    if "features" in names:
+        scorers.append(FeatureScorer(features))
+    if "lpips" in names:
+        scorers.append(LpipsScorer())
+    return scorers

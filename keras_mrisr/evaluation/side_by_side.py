@@ -1,0 +1,193 @@
+"""The figure of a paper: one slice enlarged by several methods, side by side, with a part of it magnified."""
+
+import pathlib
+
+import numpy as np
+
+from keras_mrisr.data import read_image
+from keras_mrisr.errors import InputError
+from keras_mrisr.evaluation.agreement import check_names, choose_degradation
+from keras_mrisr.evaluation.contenders import Interpolator, Model
+from keras_mrisr.evaluation.slices import to_8bit
+from keras_mrisr.evaluation.views import detail_box, quality
+from keras_mrisr.files import whole_file
+
+FORMATS = (".png", ".pdf", ".svg", ".tif", ".tiff")
+_PANEL = 1.75  # Width of an image, in inches: six fill the two columns of a page.
+_GAP, _HEAD, _FOOT = 0.06, 0.24, 0.34
+_FRAME = "#d9480f"
+_FORMS = ("{:.2f} dB", "SSIM {:.4f}")
+
+
+def compare_image(
+    path,
+    models,
+    out,
+    *,
+    true_lr=False,
+    degradation=None,
+    methods=("bicubic",),
+    region=None,
+    channel=None,
+    ensemble=False,
+    dpi=300,
+    overwrite=False,
+):
+    """Writes a figure of one slice: a row of images with a box, and below it what is in the box.
+
+    The columns are LR (its pixels enlarged), the interpolators, the models and, unless `true_lr`, the
+    original. Numbers are PSNR and SSIM of the whole slice, data range 255, for what is shown.
+
+    Args:
+        path: The image: HR, which is degraded by what the models were trained to undo, or LR.
+        models: Dict name -> path of a model directory, or an object as for `evaluate_models`.
+        out: File to write; its ending says the format: .png, .pdf, .svg or .tif.
+        true_lr: The image is LR itself: nothing is degraded and there is no original to compare with.
+        degradation: A `Degradation`, or the name of one, to use instead of the models'.
+        methods: Interpolators to show.
+        region: (x, y, width, height) of the part that is magnified, in pixels of the large images; by
+            default the square inside the tissue that has the most detail.
+        channel: Show only this channel as grey; by default three channels are shown as colours.
+        ensemble: Average the models over flips and quarter turns.
+        dpi: Dots per inch of an image file.
+        overwrite: Replace an existing file.
+
+    Returns:
+        Dict method -> (PSNR in dB, SSIM); empty with `true_lr`.
+
+    Raises:
+        InputError: A model or the image is not usable, the models do different tasks, the region lies
+            outside, or the file exists or cannot be written.
+    """
+    out = pathlib.Path(out)
+    if out.suffix.lower() not in FORMATS:
+        raise InputError(f"{out} is no figure. Give a name that ends in {', '.join(FORMATS)}.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists. Choose another name or pass --overwrite.")
+    if not 20 <= dpi <= 1200:
+        raise InputError(f"dpi must be between 20 and 1200. Received: dpi={dpi}")
+    if not models:
+        raise InputError("Nothing to compare: give at least one model.")
+    models = [Model(name, model, ensemble) for name, model in models.items()]
+    degradation, _ = choose_degradation(models, degradation)
+    contenders = [*(Interpolator(name, degradation.scale) for name in dict.fromkeys(methods)), *models]
+    check_names(contenders)
+    source = _Image(path, degradation, true_lr, models[0])
+    images = {one.name: one(source, source) for one in contenders}
+    channels = source.shape[-1]
+    if channel is not None and not 0 <= channel < channels:
+        raise InputError(f"{path} has {channels} channel(s), counted from 0. Received: channel={channel}")
+    part = slice(None) if channel is None and channels in (1, 3) else slice(channel or 0, (channel or 0) + 1)
+    hr = None if true_lr else source.hr(source)[..., part]
+    images = {name: image[..., part] for name, image in images.items()}
+    numbers = {} if hr is None else _numbers(hr, images)
+    lr = source.lr(source)[..., part].repeat(degradation.scale, axis=0).repeat(degradation.scale, axis=1)
+    columns = {f"LR (x{degradation.scale} smaller)": lr, **images}
+    if hr is not None:
+        columns["original"] = hr
+    box = _box(region, next(iter(images.values())) if hr is None else hr)
+    with whole_file(out) as temporary:
+        _draw(columns, numbers, box, temporary, dpi)
+    return numbers
+
+
+class _Image:
+    """One image in the place of a record and of a `SliceReader`."""
+
+    def __init__(self, path, degradation, true_lr, model):
+        self.path = pathlib.Path(path)
+        image = read_image(self.path)
+        if image.shape[-1] != model.info.channels:
+            raise InputError(
+                f"{path} has {image.shape[-1]} channels, but {model.source} takes {model.info.channels}. "
+                "Convert the image, or use a model for it."
+            )
+        image = to_8bit(image, image)
+        self.shape = image.shape
+        if true_lr:
+            self._hr, self._lr = None, image
+            return
+        height, width = (size - size % degradation.scale for size in image.shape[:2])
+        self._hr = image[:height, :width]
+        try:
+            self._lr = degradation.degrade_image(self._hr)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def hr(self, record):
+        return self._hr
+
+    def lr(self, record, neighbours=0):
+        # Alone, a slice stands in for those beside it, as at the end of a stack.
+        return np.concatenate([self._lr] * (2 * neighbours + 1), axis=-1)
+
+
+def _numbers(hr, images):
+    """Method -> (PSNR, SSIM)."""
+    values = quality(hr.astype("float32"), [image.astype("float32") for image in images.values()])
+    return dict(zip(images, values, strict=True))
+
+
+def _box(region, image):
+    """(x, y, width, height) of the part to magnify."""
+    if region is None:
+        top, left, size = detail_box(image)
+        return left, top, size, size
+    x, y, width, height = region
+    inside = 0 <= x < x + width <= image.shape[1] and 0 <= y < y + height <= image.shape[0]
+    if not inside or min(width, height) < 2:
+        raise InputError(
+            f"The region {x},{y},{width},{height} (x,y,width,height) must lie inside the "
+            f"{image.shape[1]} x {image.shape[0]} pixels and be 2 pixels or more."
+        )
+    return x, y, width, height
+
+
+def _draw(columns, numbers, box, path, dpi):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    reference = list(columns.values())[-1]
+    x, y, width, height = box
+    heights = _PANEL * reference.shape[0] / reference.shape[1], _PANEL * height / width
+    size = len(columns) * (_PANEL + _GAP) + _GAP, _HEAD + sum(heights) + _GAP + (_FOOT if numbers else _GAP)
+    figure = Figure(figsize=size, dpi=dpi, facecolor="white")
+    FigureCanvasAgg(figure)
+    # One window for all, opened to the slice's own brightness.
+    white = max(1.0, float(np.percentile(reference, 99.7)))
+    best = [max((n[i] for n in numbers.values()), default=None) for i in range(2)]
+    text = {"ha": "center", "va": "center", "color": "black"}
+    for column, (name, image) in enumerate(columns.items()):
+        left, middle = _GAP + column * (_PANEL + _GAP), _GAP + _PANEL / 2 + column * (_PANEL + _GAP)
+        shown = np.clip(image / white, 0, 1)
+        shown = shown[..., 0] if shown.shape[-1] == 1 else shown
+        figure.text(middle / size[0], 1 - _HEAD / 2 / size[1], name, fontsize=8, **text)
+        axes = _show(figure, shown, left, _HEAD, heights[0])
+        _outline(axes, (x - 0.5, y - 0.5, width, height))
+        cut = shown[y : y + height, x : x + width]
+        zoom = _show(figure, cut, left, _HEAD + heights[0] + _GAP, heights[1])
+        _outline(zoom, (-0.5, -0.5, width, height), 1.6)
+        for line, value in enumerate(numbers.get(name, ())):
+            below = _HEAD + sum(heights) + _GAP + 0.1 + 0.13 * line
+            weight = "bold" if value == best[line] and len(numbers) > 1 else "normal"
+            words = _FORMS[line].format(value) if np.isfinite(value) else "equal"
+            figure.text(middle / size[0], 1 - below / size[1], words, fontsize=7, weight=weight, **text)
+    figure.savefig(path, facecolor="white", dpi=dpi)
+
+
+def _show(figure, image, left, top, height):
+    """Axes with an image at a place in inches from the figure's top left."""
+    total = figure.get_size_inches()
+    axes = figure.add_axes(
+        (left / total[0], 1 - (top + height) / total[1], _PANEL / total[0], height / total[1])
+    )
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    axes.axis("off")
+    return axes
+
+
+def _outline(axes, place, width=1.0):
+    from matplotlib.patches import Rectangle
+
+    x, y, wide, high = place
+    axes.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor=_FRAME, linewidth=width))

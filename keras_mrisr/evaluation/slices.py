@@ -1,0 +1,166 @@
+"""The slices of an evaluation: originals, what they are degraded to, and masks."""
+
+import dataclasses
+import functools
+import zlib
+
+import numpy as np
+
+from keras_mrisr.data import normalizer_for, read_image
+from keras_mrisr.data.neighbours import window
+from keras_mrisr.errors import InputError
+from keras_mrisr.evaluation.regions import tissue_mask
+from keras_mrisr.evaluation.scores import TISSUE, TUMOUR, WHOLE
+
+SMALLEST = 11
+"""The window of SSIM."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SliceImages:
+    """One slice with what every method made of it.
+
+    Attributes:
+        record: The `SliceRecord`.
+        hr: The original, uint8 (H, W, C).
+        lr: What it was degraded to, uint8 (h, w, C).
+        images: Method -> its image, uint8 (H, W, C).
+        masks: Region -> bool (H, W), or None for the whole slice. Without a tumour there is no such region.
+        groups: Name of a channel set -> slice of the channel axis.
+    """
+
+    record: object
+    hr: np.ndarray
+    lr: np.ndarray
+    images: dict
+    masks: dict
+    groups: dict
+
+
+class SliceReader:
+    """Reads slices as 8-bit images and degrades them.
+
+    Args:
+        dataset: The `SliceDataset`; neighbours of a slice are looked up in it.
+        degradation: A `Degradation`.
+        channels: Number of channels that every slice must have; None for whatever the first one has.
+        taker: Who asks for them, for the message.
+        noise_snr: Signal-to-noise ratio of Rician noise on LR (see `degrade.noise`), the same for a slice
+            in every evaluation; None for none.
+
+    Attributes:
+        cropped: Paths of slices that were cut to a multiple of the scale.
+        converted: Paths of slices that were not 8 bit.
+    """
+
+    def __init__(self, dataset, degradation, channels=None, taker="the first slice", noise_snr=None):
+        self.degradation = degradation
+        self._channels, self._taker = channels, taker
+        self._noise_snr = noise_snr
+        self.cropped, self.converted = set(), set()
+        stacks = dataset.by_patient().items()
+        self._stacks = {patient: sorted(stack, key=lambda one: one.index) for patient, stack in stacks}
+        self._places = {r.path: place for stack in self._stacks.values() for place, r in enumerate(stack)}
+        # A slice is asked for by its score, by its neighbours, and by every method.
+        self._read = functools.lru_cache(maxsize=16)(self._read_all)
+
+    def original(self, record):
+        """The slice as it is in the file."""
+        return self._read(record)[0]
+
+    def hr(self, record):
+        """The original, uint8 (H, W, C), cut to a multiple of the scale."""
+        return self._read(record)[1]
+
+    def lr(self, record, neighbours=0):
+        """What it was degraded to, uint8 (h, w, C), or with neighbours (h, w, (2 * neighbours + 1) * C)."""
+        if not neighbours:
+            return self._read(record)[2]
+        stack = self._stacks[record.patient]
+        around = [stack[i] for i in window(self._places[record.path], len(stack), neighbours)]
+        slices = [self._read(one)[2] for one in around]
+        for one, lr in zip(around, slices, strict=True):
+            if lr.shape != slices[neighbours].shape:
+                raise InputError(
+                    f"{one.path} and its neighbour {record.path.name} differ in size: a model that takes "
+                    f"{neighbours} neighbours on each side needs stacks of one size."
+                )
+        return np.concatenate(slices, axis=-1)
+
+    def masks(self, record):
+        """Region -> bool (H, W), or None for the whole slice."""
+        hr = self.hr(record)
+        masks = {WHOLE: None, TISSUE: tissue_mask(hr / np.float32(255))}
+        tumour = self.tumour(record)
+        if tumour is not None and tumour.any():
+            masks[TUMOUR] = tumour
+        return masks
+
+    def tumour(self, record):
+        """The slice's own mask, bool (H, W), or None without a mask file."""
+        if record.mask is None:
+            return None
+        mask = read_image(record.mask)[..., 0]
+        whole = self.original(record)
+        if mask.shape != whole.shape[:2]:
+            raise InputError(
+                f"{record.mask} is {_size(mask)} pixels, its slice {_size(whole)}: "
+                "a mask must have the size of its slice. Export it again or remove it."
+            )
+        height, width = self.hr(record).shape[:2]
+        return mask[:height, :width] > 0
+
+    def _read_all(self, record):
+        original = read_image(record.path)
+        if self._channels is None:
+            self._channels = original.shape[-1]
+        if original.shape[-1] != self._channels:
+            raise InputError(
+                f"{record.path} has {original.shape[-1]} channels, but {self._taker} takes {self._channels}. "
+                "Convert the images, or use a model for them."
+            )
+        if original.dtype != np.uint8:
+            self.converted.add(record.path)
+        height, width = (size - size % self.degradation.scale for size in original.shape[:2])
+        hr = to_8bit(original, original)[:height, :width]
+        if hr.shape != original.shape:
+            self.cropped.add(record.path)
+        if min(hr.shape[:2]) < SMALLEST:
+            raise InputError(
+                f"{record.path} is too small for SSIM ({_size(original)} pixels): "
+                f"at least {SMALLEST}x{SMALLEST} are needed. Remove it."
+            )
+        try:
+            return original, hr, self._degrade(hr, record)
+        except InputError as error:
+            raise InputError(f"{record.path}: {error}") from error
+
+    def _degrade(self, hr, record):
+        lr = self.degradation.degrade_image(hr)
+        if self._noise_snr is None:
+            return lr
+        from keras_mrisr.degrade.noise import rician_noise
+
+        # By the slice's name, so that it has this noise whichever slices are evaluated besides.
+        seed = zlib.crc32(f"{record.patient}/{record.path.name}".encode())
+        return rician_noise(lr, self._noise_snr, np.random.default_rng(seed))
+
+
+def to_8bit(image, like):
+    """Brings an image to 8 bits by the range of the original `like`, both in the file's units."""
+    if image.dtype == np.uint8:
+        return image
+    return np.rint(np.clip(normalizer_for(like).normalize(image), 0, 1) * 255).astype(np.uint8)
+
+
+def spread(records, limit):
+    """At most `limit` of the records, evenly spread, in order."""
+    if limit is None or limit >= len(records):
+        return list(records)
+    # Middles of equal stretches: the first and last slices of a volume are nearly empty.
+    places = ((np.arange(limit) + 0.5) * len(records) / limit).astype(int)
+    return [records[place] for place in places]
+
+
+def _size(image):
+    return f"{image.shape[0]}x{image.shape[1]}"

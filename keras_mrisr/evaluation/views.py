@@ -1,0 +1,138 @@
+"""What a picture of a case shows: planes for display, errors, numbers, and where the detail is."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_mrisr.evaluation.regions import tissue_mask
+
+INSET = 0.38
+"""Side of an inset, as a share of the image's shorter side."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """One row of the figure; all arrays uint8 (H, W, C), `lr` smaller by the scale.
+
+    Attributes:
+        label: Whose slice it is.
+        hr: The original.
+        lr: What it was degraded to.
+        images: Method -> `lr` enlarged by it; the first one is the baseline, an interpolation.
+        mask: Region to outline, bool (H, W), or None.
+        channel: The channel that is shown as grey.
+        channel_name: Its name, for the numbers.
+    """
+
+    label: str
+    hr: np.ndarray
+    lr: np.ndarray
+    images: dict
+    mask: np.ndarray | None = None
+    channel: int = 0
+    channel_name: str = "grey"
+
+
+class CaseView:
+    """A `Case` made ready to be shown.
+
+    Args:
+        case: The `Case`.
+        rgb: Show three channels as colours instead of one as grey.
+
+    Attributes:
+        scale: Between LR and HR.
+        lr: LR for display, float in [0, 1], on its own grid.
+        images: For display, float in [0, 1]: LR enlarged by repeating pixels, every method, the original.
+        errors: Absolute error of every method in grey levels, (H, W).
+        numbers: (PSNR in dB, SSIM) of every method in the channel that is shown.
+        captions: A line for each of `images` and of `errors`.
+        box: (top, left, size) of the part with the most detail.
+        corner: (bottom, right): where an inset hides the least tissue.
+    """
+
+    def __init__(self, case, rgb):
+        self.case = case
+        self.hr = case.hr
+        self.scale = case.hr.shape[0] // case.lr.shape[0]
+        colours = rgb and case.hr.shape[-1] == 3
+        part = slice(0, 3) if colours else slice(case.channel, case.channel + 1)
+        lr = case.lr.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+        images = [image[..., part].astype("float32") for image in (lr, *case.images.values(), case.hr)]
+        # One window for the row, opened to the slice's own brightness: LGG slices are dim.
+        white = max(1.0, float(np.percentile(images[-1], 99.7)))
+        shown = [np.clip(image / white, 0, 1) for image in images]
+        self.images = shown if colours else [image[..., 0] for image in shown]
+        self.lr = self.images[0][:: self.scale, :: self.scale]
+        self.errors = [np.abs(image - images[-1]).mean(axis=-1) for image in images[1:-1]]
+        channel = "RGB" if colours else case.channel_name
+        self.numbers = quality(images[-1], images[1:-1])
+        self.captions = [
+            f"{lr.shape[1] // self.scale} x {lr.shape[0] // self.scale} pixels",
+            *(_caption(*numbers) for numbers in self.numbers),
+            f"{channel}, {lr.shape[1]} x {lr.shape[0]} pixels",
+            *(f"mean {error.mean():.2f}" for error in self.errors),
+        ]
+        self.box = detail_box(case.hr[..., part])
+        self.corner = free_corner(case.hr[..., part], self.box)
+
+
+def detail_box(hr):
+    """Finds the square with the most detail, inside the tissue where there is some.
+
+    Args:
+        hr: Array (H, W, C), uint8.
+
+    Returns:
+        (top, left, size) in pixels; the size is a fifth of the shorter side.
+    """
+    from scipy import ndimage
+
+    plane = hr.astype("float32").mean(axis=-1)
+    size = max(4, min(plane.shape) // 5)
+    # Well inside: scalp fat is the sharpest edge of a slice, and nobody's question.
+    depth = ndimage.distance_transform_edt(np.pad(tissue_mask(hr / np.float32(255)), 1))[1:-1, 1:-1]
+    inside = depth > 0.75 * size
+    energy = ndimage.gaussian_gradient_magnitude(plane, 1.0)
+    energy = ndimage.uniform_filter(energy, size, mode="constant")
+    half = size // 2
+    valid = np.zeros(plane.shape, bool)
+    valid[half : plane.shape[0] - (size - half) + 1, half : plane.shape[1] - (size - half) + 1] = True
+    allowed = valid & inside if (valid & inside).any() else valid
+    top, left = np.unravel_index(np.argmax(np.where(allowed, energy, -1)), plane.shape)
+    return int(top) - half, int(left) - half, size
+
+
+def free_corner(hr, box):
+    """(bottom, right): the corner where an inset hides the least tissue, and nothing of the box."""
+    mask = tissue_mask(hr / np.float32(255)).astype(int)
+    top, left, size = box
+    mask[top : top + size, left : left + size] = 100
+    side = int(INSET * min(mask.shape)) + 2
+    corners = [(bottom, right) for bottom in (True, False) for right in (True, False)]
+    cut = {True: slice(-side, None), False: slice(0, side)}
+    return min(corners, key=lambda corner: mask[cut[corner[0]], cut[corner[1]]].sum())
+
+
+def quality(hr, images):
+    """(PSNR in dB, SSIM) of images against one original, all (H, W, C) in grey levels."""
+    from keras import ops
+
+    from keras_mrisr.metrics import psnr, ssim
+
+    hr, images = np.stack([hr] * len(images)), np.stack(images)
+    values = (ops.convert_to_numpy(metric(hr, images, 255.0)).tolist() for metric in (psnr, ssim))
+    return list(zip(*values, strict=True))
+
+
+def _caption(psnr, ssim):
+    equal = psnr == float("inf")
+    return "equal to the original" if equal else f"{psnr:.2f} dB · SSIM {ssim:.4f}"
+
+
+def peak_error(views):
+    """Upper end of one error scale for several views: the 99.5th percentile of the first method's errors.
+
+    Not the maximum, so that single pixels don't set it.
+    """
+    return max(1.0, float(np.percentile(np.concatenate([view.errors[0].ravel() for view in views]), 99.5)))

@@ -1,0 +1,149 @@
+"""Slices with the labels that the data has: is there a tumour, and which sequence is each channel."""
+
+import dataclasses
+import itertools
+import logging
+
+import numpy as np
+
+from keras_mrisr.data.images import read_image
+from keras_mrisr.data.lgg import SEQUENCES
+from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
+from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.errors import InputError
+from keras_mrisr.segmentation.masked import read_mask
+
+log = logging.getLogger(__name__)
+
+UNKNOWN = -1
+"""The class of an image whose label is not known."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelledSlice:
+    """A slice in memory.
+
+    Attributes:
+        image: Array (H, W, C) in the file's own type.
+        normalizer: Brings it to [0, 1], as for super-resolution.
+        mask: Array (H, W), bool: where the tumour is; None if that is not asked.
+        sequences: For each channel its number, or UNKNOWN where another channel of the patient equals it
+            (a missing sequence was filled with another) or nothing is in it.
+        record: Where it comes from.
+    """
+
+    image: np.ndarray
+    normalizer: RangeNormalizer
+    mask: np.ndarray | None
+    sequences: tuple
+    record: SliceRecord
+
+    @property
+    def tumour(self):
+        """1 with, 0 without a tumour, UNKNOWN without a mask."""
+        return UNKNOWN if self.mask is None else int(self.mask.any())
+
+
+def load_labelled(dataset, labels, channels=None, progress=None):
+    """Reads all slices and masks into memory: about 10 MB a patient of the LGG set.
+
+    Args:
+        dataset: A `SliceDataset`. For the label "tumour", slices without a mask are left out, with a
+            warning.
+        labels: Of "tumour" and "sequence".
+        channels: Required number of channels; by default that of the first slice.
+        progress: Called with the number of slices done and the number in all.
+
+    Returns:
+        List of `LabelledSlice`.
+
+    Raises:
+        InputError: A label that the data does not have, or a slice or mask that cannot be read, differs in
+            size from the other, or has another number of channels.
+    """
+    masks = "tumour" in labels
+    records = [record for record in dataset.slices if record.mask is not None or not masks]
+    if not records:
+        raise InputError(
+            f"{dataset.root} has no masks to learn the label 'tumour' from: a slice NAME.tif needs its mask "
+            "NAME_mask.tif beside it. Or learn the label 'sequence' alone."
+        )
+    if len(records) < len(dataset.slices):
+        log.warning("%d slices without a mask are left out", len(dataset.slices) - len(records))
+    slices, done = [], 0
+    for _, stack in itertools.groupby(records, key=lambda record: record.patient):
+        stack = list(stack)
+        images = []
+        for record in stack:
+            image = read_image(record.path)
+            channels = image.shape[-1] if channels is None else channels
+            if image.shape[-1] != channels:
+                raise InputError(
+                    f"{record.path} has {image.shape[-1]} channels where {channels} were expected: use "
+                    "slices of one kind."
+                )
+            images.append(image)
+            done += 1
+            if progress is not None:
+                progress(done, len(records))
+        clear = distinct_channels(images)
+        for record, image in zip(stack, images, strict=True):
+            flat = image.reshape(-1, channels)
+            shown = clear & (flat.min(axis=0) < flat.max(axis=0))
+            slices.append(
+                LabelledSlice(
+                    image,
+                    normalizer_for(image),
+                    read_mask(record, image.shape[:2]) if masks else None,
+                    tuple(c if shown[c] else UNKNOWN for c in range(channels)),
+                    record,
+                )
+            )
+    return slices
+
+
+def distinct_channels(images):
+    """Which channels of a patient's slices (H, W, C) are unlike all others: array (C,), bool.
+
+    Two are taken for the same sequence where they are equal in at least half of the slices that show
+    anything.
+    """
+    channels = images[0].shape[-1]
+    shown = [image for image in images if image.min() < image.max()]
+    distinct = np.ones(channels, bool)
+    for one, two in itertools.combinations(range(channels), 2):
+        equal = sum(np.array_equal(image[..., one], image[..., two]) for image in shown)
+        if 2 * equal >= max(len(shown), 1):
+            distinct[[one, two]] = False
+    return distinct
+
+
+def sequence_names(kind, channels):
+    """What the channels of a data set of this kind are called, in order."""
+    return list(SEQUENCES) if kind == "lgg" else [f"channel {number}" for number in range(channels)]
+
+
+def check_labels(slices, labels, part):
+    """Checks that each label has something to tell apart.
+
+    Args:
+        slices: List of `LabelledSlice`.
+        labels: Of "tumour" and "sequence".
+        part: What to call them in a message: "training" or "validation".
+
+    Raises:
+        InputError: Only one class of a label is there.
+    """
+    if "tumour" in labels and len({each.tumour for each in slices}) < 2:
+        what = "a tumour" if slices[0].tumour else "no tumour"
+        raise InputError(
+            f"All {len(slices)} {part} slices show {what}: there is nothing to tell apart. Check the masks, "
+            "choose another data.split_seed, or learn the label 'sequence' alone."
+        )
+    known = {number for each in slices for number in each.sequences} - {UNKNOWN}
+    if "sequence" in labels and len(known) < 2:
+        channels = slices[0].image.shape[-1]
+        why = "have one channel" if channels == 1 else "do not have two channels that differ"
+        raise InputError(
+            f"The {part} slices {why}: there is no label 'sequence' to learn. Learn 'tumour' alone."
+        )

@@ -1,0 +1,144 @@
+"""What a fine-tuning leaves: `features.h5` for the perceptual loss, the heads, `model.json`, `card.md`."""
+
+import dataclasses
+
+from keras_mrisr.files import whole_file, write_json, write_text
+from keras_mrisr.model_info import Description
+from keras_mrisr.models.storage import CARD, INFO
+from keras_mrisr.models.vgg import read_weights, write_weights
+
+WEIGHTS = "features.h5"
+HEADS = "heads.weights.h5"
+HEADS_START = "heads-start.weights.h5"
+
+
+@dataclasses.dataclass(frozen=True)
+class FeaturesInfo(Description):
+    """What fine-tuned weights are and where they come from: the contents of `model.json`.
+
+    Attributes:
+        network: "vgg19" or "vgg16".
+        init: Weights that it started from: "imagenet", "random", or a file name.
+        trainable: Blocks that were trained.
+        labels: What it learned to tell.
+        sequences: Names of the channels, the classes of the label "sequence".
+        data: Root, kind and patient pattern of the data, and the split by patient.
+        training: Configuration of the run, and what it took.
+        metrics: "val" and, once the run is finished, "test": each "tuned", the `score_slices` of
+            the weights, and "start", that of the weights which it started from under heads of their own;
+            "epoch", "val_score".
+        version: Version of keras-mrisr that wrote it.
+    """
+
+    network: str
+    init: str
+    trainable: list
+    labels: list
+    sequences: list
+    data: dict
+    training: dict
+    metrics: dict = dataclasses.field(default_factory=dict)
+    version: str = ""
+
+
+def save_features(directory, classifier, info):
+    """Writes the network of a `Classifier`, its heads and what they are; each file whole or not at all."""
+    write_weights(classifier.whole, directory / WEIGHTS)
+    save_heads(classifier, directory / HEADS)
+    save_info(directory, info)
+
+
+def save_info(directory, info):
+    """Writes `card.md` and `model.json` of a `FeaturesInfo`."""
+    write_text(directory / CARD, features_card(info))
+    write_json(directory / INFO, info.to_dict())
+
+
+def save_heads(classifier, path):
+    """Writes the heads of a `Classifier`, whole or not at all."""
+    with whole_file(path) as temporary:
+        classifier.heads.save_weights(temporary)
+
+
+def load_features(classifier, network, weights, heads):
+    """Puts weights of the network and of the heads into a `Classifier`.
+
+    Args:
+        classifier: The `Classifier`.
+        network: "vgg19" or "vgg16".
+        weights: See `vgg.read_weights`.
+        heads: File that `save_heads` wrote.
+    """
+    for name, values in read_weights(network, weights).items():
+        classifier.whole.get_layer(name).set_weights(values)
+    classifier.heads.load_weights(heads)
+
+
+def features_card(info):
+    """Markdown that says what fine-tuned weights are and how well they tell images apart."""
+    split, training, metrics = info.data["split"], info.training, info.metrics
+    rows = {
+        "network": f"{info.network}, from {info.init}; trained: {', '.join(info.trainable)}",
+        "labels": ", ".join(info.labels)
+        + (f" ({', '.join(info.sequences)})" if "sequence" in info.labels else ""),
+        "data": f"{info.data['root_name']} ({info.data['kind']}), {training['train_slices']} slices of "
+        f"{len(split['train'])} patients",
+        "held out": f"{len(split['val'])} validation and {len(split['test'])} test patients "
+        f"(names in `{INFO}`)",
+        "training": f"Adam {training['learning_rate']:g} {training['schedule']}, batch "
+        f"{training['batch_size']} slices, {training['image_size']} px, {training['precision']}, seed {training['seed']}",
+        "taken": f"epoch {metrics['epoch']} of {training['epochs']} ({training['steps_per_epoch']} steps "
+        f"each), {training['seconds'] / 60:.0f} minutes so far on {training['hardware']}",
+    }
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
+    columns, lines = score_rows(metrics)
+    scores = "\n".join("| " + " | ".join(line) + " |" for line in [columns, ["---"] * len(columns), *lines])
+    return f"""# {info.network} fine-tuned on MRI
+
+Weights for the perceptual loss of keras-mrisr {info.version} (`{WEIGHTS}`). For research; not a medical
+device.
+
+| | |
+|---|---|
+{table}
+
+{scores}
+
+Whole slices of patients that were not trained on; the validation patients chose the epoch, the test patients
+were looked at once, at the end. "Start" is the network as it was, with linear heads of its own. Majority:
+accuracy of one answer for all. The weights carry the terms of the data that they were trained on and of the
+weights that they started from.
+"""
+
+
+_VIEWS = {
+    "tumour": "tumour, all channels",
+    "tumour_grey": "tumour, one channel",
+    "sequence": "sequence, one channel",
+}
+
+
+def score_rows(metrics):
+    """The scores as a table.
+
+    Args:
+        metrics: Those of a `FeaturesInfo`.
+
+    Returns:
+        (columns, rows), lists of texts.
+    """
+    kinds = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auc": "AUC"}
+    columns = ["part, question", "images", "majority"]
+    columns += [f"{name}, {when}" for name in kinds.values() for when in ("start", "tuned")]
+    rows = []
+    for part in ("val", "test"):
+        for view, tuned in metrics.get(part, {}).get("tuned", {}).items():
+            start = metrics[part]["start"][view]
+            row = [f"{part}: {_VIEWS[view]}", str(tuned["images"]), _number(tuned["majority"])]
+            row += [_number(scores[kind]) for kind in kinds for scores in (start, tuned)]
+            rows.append(row)
+    return columns, rows
+
+
+def _number(value):
+    return "" if value is None else f"{value:.3f}"

@@ -1,0 +1,67 @@
+"""How much memory there is, and how much this process has."""
+
+import os
+import pathlib
+import re
+
+from keras_mrisr.errors import InputError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_UNKNOWN = 4 * 10**9
+
+
+def parse_memory(text):
+    """A number of bytes from what a person writes: "2GB", "1.5G", "800 MB", "2GiB".
+
+    Raises:
+        InputError: It is no size, or none over zero.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(I?)B?\s*", str(text).upper())
+    units = _BINARY_UNITS if match and match[3] else _UNITS
+    if match is None or match[2] not in units or not float(match[1]):
+        raise InputError(f"A size of memory is a number with a unit, such as 2GB. Received: {text!r}")
+    return int(float(match[1]) * units[match[2]])
+
+
+def memory_text(size):
+    """Bytes for a person: "2.1 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
+def available_memory():
+    """Bytes that this process can still take without swapping, within the limit of its container."""
+    try:
+        lines = pathlib.Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        try:  # Other Unix systems; what of it is in use is not known there.
+            free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        except (AttributeError, ValueError, OSError):
+            free = _UNKNOWN
+    return min([free, *_container_room()])
+
+
+def resident_memory():
+    """Bytes of physical memory that this process occupies; 0 where the system does not say."""
+    try:
+        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _container_room():
+    """What the limits of the control groups (versions 2 and 1) leave; empty without one."""
+    for folder, limit, usage, cache in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current", "file"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache"),
+    ):
+        try:
+            limit, usage = (int(pathlib.Path(folder, name).read_text()) for name in (limit, usage))
+            stat = pathlib.Path(folder, "memory.stat").read_text()
+            # Files that the system keeps in memory count as used, but give way.
+            cached = next(int(line.split()[1]) for line in stat.splitlines() if line.split()[0] == cache)
+        except (OSError, ValueError, StopIteration):  # No such group, or its limit is "max".
+            continue
+        yield max(limit - usage + cached, 0)

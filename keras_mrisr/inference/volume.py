@@ -1,0 +1,171 @@
+"""Super-resolution of volumes: the geometry follows, intensities and background stay the scanner's."""
+
+import logging
+import math
+import pathlib
+
+import numpy as np
+
+from keras_mrisr.data.geometry import plane_axis, plane_of, slice_axis
+from keras_mrisr.data.neighbours import stack_around
+from keras_mrisr.data.volume import check_volume
+from keras_mrisr.errors import InputError
+from keras_mrisr.inference.ensemble import COUNT
+from keras_mrisr.inference.super_resolver import SuperResolver
+from keras_mrisr.inference.volume_result import GrowingResult, stacked
+
+log = logging.getLogger(__name__)
+
+
+def upscale_volume(
+    volume,
+    model,
+    plane=None,
+    *,
+    ensemble=False,
+    uncertainty=False,
+    consistency=False,
+    memory=None,
+    progress=None,
+):
+    """Enlarges a volume, slice by slice or, with a model for volumes, as a whole.
+
+    Intensities are normalised over the volume by robust percentiles (see `data.normalize`) and put back,
+    with nothing clipped at the bright end; a volume without negative values gets none. Background stays
+    exactly zero wherever a voxel and all its neighbours (in the slice, or in 3-D) are zero; at the edge of
+    it the network decides, as with any other edge. Slices of one value stay as they are. With
+    `consistency` both rules give way, because they would change what was measured.
+
+    Args:
+        volume: `Volume` of shape (X, Y, Z), for a model of 1 channel, or (X, Y, Z, C) for one of C.
+        model: A `SuperResolver`, or the path of a model directory.
+        plane: "axial", "coronal" or "sagittal": in which plane the slices lie; by default across the
+            axis of the largest spacing (see `data.geometry.slice_axis`). A model for slices enlarges
+            these in their plane; the last axis of a model for volumes lies across them.
+        ensemble: Average the results for the 8 flips and quarter turns of the slices.
+        uncertainty: Also give the standard deviation of these; implies `ensemble`.
+        consistency: Change the result as little as possible so that the model's degradation takes it back
+            to `volume`.
+        memory: Bytes that this process may come to occupy in all; by default the resolver's.
+        progress: Called with the number of tiles (of all slices) done so far and the number in all.
+
+    Returns:
+        `UpscaledVolume`. Its volumes cover the same extent in the world.
+
+    Raises:
+        InputError: Nothing to enlarge, NaN, a sheared affine (see `data.volume.check_volume`), a model of
+            another number of channels, or too little memory.
+    """
+    resolver = SuperResolver.load(model) if isinstance(model, str | pathlib.Path) else model
+    check_model(volume, resolver)
+    check_volume(volume)
+    axis = _stacking_axis(volume, plane)
+    lr = stacked(volume.array, axis)
+    if consistency:  # Refused now, if at all, and not after the work.
+        resolver.degradation.axis_matrix(lr.shape[0] * resolver.scale)
+    memory = resolver.memory if memory is None else memory
+    result = GrowingResult(volume, resolver, axis, uncertainty, consistency)
+    result.allocate(memory)
+    sizes = lr.shape[:3] if resolver.info.factors else lr.shape[:2]
+    most_pixels = resolver.most_pixels(sizes, memory)
+    steps = _Steps(progress, resolver.count_tiles(sizes, most_pixels), ensemble or uncertainty)
+    options = {
+        "ensemble": ensemble,
+        "uncertainty": uncertainty,
+        "consistency": consistency,
+        "most_pixels": most_pixels,
+        "step": steps.step,
+    }
+    enlarge = _enlarge_whole if resolver.info.factors else _enlarge_slices
+    enlarge(lr, resolver, result, steps, options)
+    return result.finish()
+
+
+def check_model(volume, resolver):
+    """Raises InputError unless the model is for volumes of so many channels."""
+    channels = volume.array.shape[3] if volume.array.ndim == 4 else 1
+    if channels != resolver.channels:
+        raise InputError(
+            f"{volume.name} has {channels} channel(s), but {resolver.name} is for images of "
+            f'{resolver.channels}: use a model with "channels": {channels} in its model.json.'
+        )
+
+
+def _stacking_axis(volume, plane):
+    if plane is not None:
+        return plane_axis(volume.affine, plane)
+    axis = slice_axis(volume)
+    spacing = " x ".join(f"{each:.3g}" for each in volume.spacing)
+    log.info("%s: voxels of %s mm; slices are %s", volume.name, spacing, plane_of(volume.affine, axis))
+    return axis
+
+
+def _enlarge_slices(lr, resolver, result, steps, options):
+    slices = np.moveaxis(lr, 2, 0)
+    blank = [one.min() == one.max() for one in slices]
+    for place in np.flatnonzero(blank):
+        result.put_blank(place, slices[place].flat[0])
+    places = np.flatnonzero(np.logical_not(blank))
+    consistency = options["consistency"]  # Gives one residual for all slices that go together.
+    together = 1 if consistency else max(1, resolver.pixels_together // math.prod(lr.shape[:2]))
+    steps.start(len(places))
+    for first in range(0, len(places), together):
+        group = places[first : first + together]
+        stacks = [stack_around(slices, place, resolver.info.neighbours) for place in group]
+        one = resolver.predict(result.normalizer.normalize(np.stack(stacks)), **options)
+        for i, place in enumerate(group):
+            background = enlarged(surely_background(slices[place]), resolver.factors)
+            deviation = None if one.deviation is None else one.deviation[i]
+            written = result.put(place, one.sr[i], deviation, background)
+            if consistency:
+                result.note_residual(slices[place], written, one.residual)
+
+
+def _enlarge_whole(lr, resolver, result, steps, options):
+    steps.start(1)
+    one = resolver.predict(result.normalizer.normalize(lr)[np.newaxis], **options)
+    background = surely_background(lr)
+    *in_plane, across = resolver.factors
+    for place in range(one.sr.shape[3]):
+        deviation = None if one.deviation is None else one.deviation[0, :, :, place]
+        plane = enlarged(background[:, :, place // across], in_plane)
+        result.put(place, one.sr[0, :, :, place], deviation, plane)
+
+
+def surely_background(lr):
+    """Where a voxel and all that touch it are zero in all channels: (..., C) to (...), of any rank.
+
+    What lies beyond the border counts as background.
+    """
+    zero = np.pad((lr == 0).all(axis=-1), 1, constant_values=True)
+    for axis in range(zero.ndim):
+        count = zero.shape[axis] - 2
+        before, here, after = (
+            zero[(slice(None),) * axis + (slice(shift, shift + count),)] for shift in range(3)
+        )
+        zero = before & here & after
+    return zero
+
+
+def enlarged(mask, factors):
+    """Repeats each element of a mask along its axes."""
+    for axis, factor in enumerate(factors):
+        mask = mask.repeat(factor, axis=axis)
+    return mask
+
+
+class _Steps:
+    """Counts the tiles of all slices and passes for a progress callback."""
+
+    def __init__(self, progress, tiles, ensemble):
+        self.progress = progress
+        self.each = tiles * (COUNT if ensemble else 1)
+        self.done = self.total = 0
+
+    def start(self, slices):
+        self.total = self.each * slices
+
+    def step(self, tiles):
+        self.done += tiles
+        if self.progress is not None:
+            self.progress(self.done, self.total)

@@ -1,0 +1,155 @@
+"""What becomes of a volume in super-resolution."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from keras_mrisr.data.normalize import volume_normalizer
+from keras_mrisr.data.stored_values import like_type
+from keras_mrisr.data.volume import Volume
+from keras_mrisr.errors import InputError
+from keras_mrisr.inference.consistency import consistency_residual
+from keras_mrisr.inference.memory import available_memory, memory_text, resident_memory
+from keras_mrisr.version import __version__
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual:
+    """How far the result, degraded again, is from what was measured: root mean squares over the volume.
+
+    Attributes:
+        before: Of the network's own result, in the units of the volume.
+        after: Of the consistent one.
+        written: Of what the volume holds: the consistent one, rounded where its type is an integer.
+        level: Root mean square of the measured volume itself, to compare with.
+    """
+
+    before: float
+    after: float
+    written: float
+    level: float
+
+    def to_dict(self):
+        """All values, and those of the residuals as a share of the level."""
+        residuals = {name: getattr(self, name) for name in ("before", "after", "written")}
+        relative = {f"relative_{name}": value / self.level for name, value in residuals.items()}
+        return {**residuals, "level": self.level, **relative}
+
+
+@dataclasses.dataclass(frozen=True)
+class UpscaledVolume:
+    """The result of `upscale_volume`.
+
+    Attributes:
+        volume: The super-resolved volume.
+        uncertainty: Standard deviation over flips and turns in the volume's units, on the same grid; or None.
+        residual: `Residual` if the result was made consistent, or None.
+    """
+
+    volume: Volume
+    uncertainty: Volume | None = None
+    residual: Residual | None = None
+
+
+def stacked(array, axis):
+    """A view (A, B, S, C) of a volume's array, with the slices along S."""
+    return np.moveaxis(array if array.ndim == 4 else array[..., np.newaxis], axis, 2)
+
+
+class GrowingResult:
+    """The arrays of a result that fill up slice by slice, in the volume's own units and orientation.
+
+    Args:
+        volume: The LR `Volume`.
+        resolver: The `SuperResolver`.
+        axis: Along which axis of the volume its slices are stacked.
+        uncertainty: Whether there are standard deviations, too.
+        consistency: Whether it is made consistent. Otherwise exact zeros stay zeros, and a volume without
+            negative values gets none.
+    """
+
+    def __init__(self, volume, resolver, axis, uncertainty, consistency):
+        self.volume = volume
+        self.resolver = resolver
+        self.axis = axis
+        self.uncertainty = uncertainty
+        self.consistency = consistency
+        self.normalizer = volume_normalizer(volume.array)
+        self._magnitude = volume.array.min() >= 0
+        # The factor across the slices stands last in a model, at `axis` in the array.
+        self.factors = [*resolver.factors, 1][:3]
+        self.factors.insert(axis, self.factors.pop())
+        self.array = self.deviation = None
+        self._residuals = []
+
+    def allocate(self, memory=None):
+        """Takes the memory of the arrays, so that tiles are planned for what is left of `memory`.
+
+        Raises:
+            InputError: It is too little.
+        """
+        sizes = [size * factor for size, factor in zip(self.volume.shape, self.factors, strict=True)]
+        shape = (*sizes, *self.volume.array.shape[3:])
+        needed = math.prod(shape) * (self.volume.array.itemsize + 4 * self.uncertainty)
+        room = available_memory() if memory is None else memory - resident_memory()
+        if needed > room:
+            raise InputError(
+                f"The result of {self.volume.name} takes {memory_text(needed)}, but only "
+                f"{memory_text(max(room, 0))} of memory are left. Allow more with --memory."
+            )
+        self.array = np.empty(shape, self.volume.array.dtype)
+        self.array.fill(0)  # Unlike numpy.zeros, this takes the memory now.
+        if self.uncertainty:
+            self.deviation = np.empty(shape, "float32")
+            self.deviation.fill(0)
+
+    def put(self, place, sr, deviation=None, background=None):
+        """Takes an SR slice.
+
+        Args:
+            place: Its place in the stack.
+            sr: Array (H, W, C), normalised.
+            deviation: Its standard deviation, or None.
+            background: Mask (H, W) of what stays zero.
+
+        Returns:
+            The slice as it is kept, in the units and type of the volume.
+        """
+        values = self.normalizer.restore(sr, "float64")
+        if not self.consistency:
+            values[background] = 0
+            if self._magnitude:
+                values = np.maximum(values, 0)
+        if deviation is not None:
+            unit = np.float32(self.normalizer.high - self.normalizer.low)
+            stacked(self.deviation, self.axis)[:, :, place] = deviation * unit
+        kept = like_type(values, self.array.dtype)
+        if kept.dtype != self.array.dtype:  # The bright end needs a wider integer.
+            self.array = self.array.astype(kept.dtype)
+        stacked(self.array, self.axis)[:, :, place] = kept
+        return kept
+
+    def put_blank(self, place, value):
+        """Fills a slice that has one value, and so has nothing to enlarge."""
+        stacked(self.array, self.axis)[:, :, place] = value
+        self._residuals.append((0.0, 0.0, 0.0, abs(float(self.normalizer.normalize(value)))))
+
+    def note_residual(self, lr, written, residual):
+        """Adds the residual of a slice, (before, after); see `Residual`."""
+        lr, written = self.normalizer.normalize(lr), self.normalizer.normalize(written)
+        kept = consistency_residual(written, lr, self.resolver.degradation)
+        self._residuals.append((*residual, kept, float(np.sqrt(np.mean(np.square(lr))))))
+
+    def finish(self):
+        """The `UpscaledVolume`."""
+        info, name = self.resolver.info, self.resolver.name
+        text = f"keras-mrisr {__version__}: x{info.scale_text} super-resolution by {name}"
+        volume = self.volume.upscaled(self.array, self.factors, text)
+        uncertainty = residual = None
+        if self.uncertainty:
+            uncertainty = self.volume.upscaled(self.deviation, self.factors, text, "standard deviation")
+        if self.consistency:
+            unit = self.normalizer.high - self.normalizer.low
+            residual = Residual(*(np.sqrt(np.mean(np.square(self._residuals), axis=0)) * unit).tolist())
+        return UpscaledVolume(volume, uncertainty, residual)

@@ -1,0 +1,79 @@
+"""What a trained network is: the contents of `model.json`. Needs neither Keras nor TensorFlow."""
+
+import dataclasses
+
+from keras_mrisr.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """Base of what a `model.json` holds: frozen fields and their JSON round trip."""
+
+    def to_dict(self):
+        """All fields as plain values."""
+        # JSON has no tuples.
+        values = dataclasses.asdict(self).items()
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values}
+
+    @classmethod
+    def from_dict(cls, values):
+        """Makes it from `to_dict()`; keys of later versions are ignored.
+
+        Raises:
+            InputError: A key is missing or has a value of another type.
+        """
+        if not isinstance(values, dict):
+            raise InputError(f"it holds no keys and values but {type(values).__name__}")
+        arguments = {}
+        for field in dataclasses.fields(cls):
+            if field.name in values:
+                value = values[field.name]
+                arguments[field.name] = tuple(value) if field.type is tuple and type(value) is list else value
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise InputError(f"{field.name} is missing")
+            if type(arguments.get(field.name, field.type())) is not field.type:
+                raise InputError(f"{field.name} must be {field.type.__name__}, not {values[field.name]!r}")
+        return cls(**arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo(Description):
+    """What a trained generator is and where it comes from: the contents of `model.json`.
+
+    Attributes:
+        scale: Factor of the super-resolution; for a 3-D generator the largest of its `factors`.
+        channels: Channels of a slice or volume, and of the output.
+        generator: Name and options of the builder.
+        degradation: What the generator was trained to undo: `get_degradation(**degradation)`.
+        data: Root, kind and patient pattern of the data, and the split by patient.
+        training: Configuration of the run, and what it took.
+        metrics: Scores on the validation patients, with their protocol.
+        normalization: How pixel values become the network's [0, 1]: see `data.normalize`.
+        version: Version of keras-mrisr that wrote it.
+        neighbours: Adjacent slices on each side that the generator also takes: its input has
+            (2 * neighbours + 1) * channels channels, in the order of `data.neighbours`.
+        factors: Of a 3-D generator, which maps (N, X, Y, Z, C): the factor of each axis, such as (1, 1, 2);
+            the third axis is the one across the slices. Empty for a generator of slices.
+    """
+
+    scale: int
+    channels: int
+    generator: dict
+    degradation: dict
+    data: dict = dataclasses.field(default_factory=dict)
+    training: dict = dataclasses.field(default_factory=dict)
+    metrics: dict = dataclasses.field(default_factory=dict)
+    normalization: str = "range"
+    version: str = ""
+    neighbours: int = 0
+    factors: tuple = ()
+
+    @property
+    def input_channels(self):
+        """Channels of the generator's input."""
+        return (2 * self.neighbours + 1) * self.channels
+
+    @property
+    def scale_text(self):
+        """The scale for a person: "2", or "1x1x2" of a 3-D generator."""
+        return "x".join(map(str, self.factors or (self.scale,)))

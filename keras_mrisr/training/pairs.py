@@ -1,0 +1,111 @@
+"""The slices or volumes that a run trains and is scored on."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_mrisr.data.pipeline import PatchDataset, load_pairs
+from keras_mrisr.data.volume_pairs import VolumePatches, load_volume_pairs
+from keras_mrisr.degrade.noise import RicianNoise
+from keras_mrisr.errors import InputError
+from keras_mrisr.metrics.ssim import WINDOW
+from keras_mrisr.models.registry import check_generator
+
+# Enough to choose a checkpoint by, and small enough to go through a 3-D generator in one piece.
+VALIDATION_BLOCK = (128, 128, 64)
+
+
+def check_data(config, dataset):
+    """Raises InputError for data that the generator is not made for, before they are read."""
+    check_generator(config.generator["name"], config.scale, config.data.neighbours)
+    if dataset.kind == "volumes" and not config.is_3d:
+        raise InputError(
+            f"{dataset.root} holds volumes, which are for 3-D generators: train with --generator srresnet3d "
+            "--scale 1,1,2 --degradation slice-profile, or save slices as images."
+        )
+
+
+def training_pairs(config, dataset, degradation):
+    """All pairs of the training patients.
+
+    Args:
+        config: The `RunConfig`.
+        dataset: `SliceDataset` of these patients.
+        degradation: The `Degradation`.
+
+    Returns:
+        List of `SlicePair`, or of `VolumePair` for a 3-D generator.
+    """
+    if config.is_3d:
+        return load_volume_pairs(dataset, degradation)
+    return load_pairs(dataset, degradation, neighbours=config.data.neighbours)
+
+
+def validation_pairs(config, dataset, degradation, channels):
+    """The pairs that are scored after each epoch: at most `validation_slices`, evenly spaced.
+
+    Of volumes the blocks of at most `VALIDATION_BLOCK` HR voxels in their middle.
+
+    Raises:
+        InputError: They cannot be scored; said before the first epoch rather than after it.
+    """
+    count = config.training.validation_slices
+    if config.is_3d:
+        pairs = load_volume_pairs(dataset, degradation, channels)
+        pairs = [pair.central_block(VALIDATION_BLOCK) for pair in _evenly(pairs, count)]
+    else:
+        chosen = dataclasses.replace(dataset, slices=tuple(_evenly(dataset.slices, count)))
+        pairs = load_pairs(chosen, degradation, channels, neighbours=config.data.neighbours, stacks=dataset)
+    _check_sizes(pairs)
+    return pairs
+
+
+def training_patches(config, pairs):
+    """The dataset of patches for `fit`: `PatchDataset`, or `VolumePatches` for a 3-D generator."""
+    training = config.training
+    if training.noise_snr is not None:
+        _check_magnitudes(pairs)
+    patches, patch_size = PatchDataset, training.patch_size or None
+    if config.is_3d:
+        patches, patch_size = VolumePatches, (training.patch_size, training.patch_size, training.patch_slices)
+    return patches(
+        pairs,
+        config.scale,
+        patch_size=patch_size,
+        batch_size=training.batch_size,
+        steps=training.steps_per_epoch,
+        augment=training.augment,
+        candidates=training.candidates,
+        seed=training.seed,
+        corrupt=None if training.noise_snr is None else RicianNoise(training.noise_snr),
+    )
+
+
+def _evenly(items, count):
+    """At most `count` of the items, evenly spaced over patients and positions."""
+    if len(items) <= count:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+
+
+def _check_magnitudes(pairs):
+    for pair in pairs:
+        if pair.middle_lr.min() < 0:
+            raise InputError(
+                f"{pair.record.path} has negative values, so it is no magnitude image, which Rician noise is "
+                "for: leave out training.noise_snr."
+            )
+
+
+def _check_sizes(pairs):
+    for pair in pairs:
+        if min(pair.hr.shape[:2]) < WINDOW:
+            raise InputError(
+                f"{pair.record.path} is {pair.hr.shape[0]}x{pair.hr.shape[1]}, too small to score: SSIM "
+                f"needs at least {WINDOW}x{WINDOW} pixels. Leave such slices out."
+            )
+    if all(pair.hr.min() == pair.hr.max() for pair in pairs):
+        raise InputError(
+            f"The validation slices are all empty ({pairs[0].record.path} and {len(pairs) - 1} more): "
+            "choose another data.split_seed or leave such patients out."
+        )

@@ -1,0 +1,148 @@
+"""`mrisr segment`, from data to an evaluation, and everything that it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_mrisr.data import read_image, write_image
+
+TINY = [
+    "--epochs", 1, "--batch-size", 2, "--patch-size", 16, "--set", "unet.filters=2", "--set", "unet.depth=1",
+    "--set", "training.steps_per_epoch=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, lgg_root):
+    """A U-Net that one step of training made."""
+    from keras_mrisr.cli import main
+
+    run = tmp_path_factory.mktemp("segment") / "unet"
+    words = ["segment", "train", "--data", lgg_root, "--out", run, "--preset", "compact", *TINY]
+    assert main([str(word) for word in words]) == 0
+    return run
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, lgg_root, trained):
+    """The folder to stand in: `data` with 7 patients of 3 RGB slices and masks, and `unet`."""
+    shutil.copytree(lgg_root, tmp_path / "data")
+    shutil.copytree(trained, tmp_path / "unet")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def refused(mrisr, listing, place):
+    """A function (words, part of the message) that runs a command which must be refused properly."""
+
+    def check(words, part):
+        before = listing(place)
+        code, _, err = mrisr("segment", *words)
+        assert err.count("\n") == 1, err
+        assert err.startswith("mrisr"), err
+        assert part in err
+        assert code == 2
+        assert listing(place) == before
+
+    return check
+
+
+def test_train_predict_evaluate(mrisr, place, save_model):
+    from keras_mrisr.data import Split
+
+    split = Split.from_dict(json.loads((place / "unet/split.json").read_text()))
+    for name in ("sr", "other"):
+        save_model(place / name, channels=3, split=split)
+    patient = split.test[0]
+    code, out, err = mrisr("segment", "predict", f"data/{patient}", "masks", "--model", "unet")
+    assert (code, err) == (0, "")
+    assert "Wrote 3 masks to masks" in out
+    assert read_image(place / "masks" / f"{patient}_2_mask.tif").shape == (32, 32, 1)
+    code, out, err = mrisr(
+        "segment", "evaluate", "--model", "unet", "--data", "data", "--sr-model", "sr", "--sr-model",
+        "named=other",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    for word in ("HR", "bicubic", "sr", "named", f"of {len(split.test)} patients"):
+        assert word in out
+    assert sorted(path.name for path in (place / "unet/evaluation-test").iterdir()) == [
+        "overlay.png", "per_patient.csv", "segmentation.json",
+    ]  # fmt: skip
+    again = ["segment", "evaluate", "--model", "unet", "--data", "data", "--part", "test"]
+    assert mrisr(*again)[0] == 2
+    assert mrisr(*again, "--overwrite")[0] == 0
+
+
+def test_help_and_no_action(mrisr):
+    code, out, _ = mrisr("segment")
+    assert code == 0
+    for action in ("train", "predict", "evaluate"):
+        assert action in out
+
+
+def test_bad_training(refused, place):
+    train = ["train", "--out", "run", *TINY]
+    refused(train, "No data: give --data ROOT")
+    refused([*train, "--data", "nowhere"], "nowhere does not exist")
+    refused([*train, "--data", "data", "--preset", "paper"], "Unknown preset 'paper'")
+    refused([*train, "--data", "data", "--set", "unet.width=2"], "Unknown config key 'unet.width'")
+    refused([*train, "--data", "data", "--precision", "half"], "training.precision must be one of")
+    refused(["train", "--data", "data", "--out", "unet", *TINY], "holds a run with another config")
+    refused(["train", "--data", "data", "--out", "data", *TINY], "data exists and is not empty")
+
+
+def test_data_that_cannot_be_segmented(refused, place):
+    train = ["train", "--data", "data", "--out", "run", *TINY]
+    masks = sorted(place.glob("data/*/*_mask.tif"))
+    one = masks[0]
+    whole = one.read_bytes()
+    write_image(one, np.zeros((16, 16), "uint8"))
+    refused(train, "is 16x16 pixels, its image 32x32")
+    one.write_bytes(whole)
+    image = one.with_name(one.name.replace("_mask", ""))
+    content = image.read_bytes()
+    write_image(image, np.zeros((32, 32), "uint8"))
+    refused(train, "channels where")
+    image.write_bytes(content)
+    for mask in masks:
+        write_image(mask, np.zeros((32, 32), "uint8"))
+    refused(train, "are empty: there is nothing to segment")
+    for mask in masks:
+        mask.unlink()
+    refused(train, "data has no masks")
+
+
+def test_bad_predictions(refused, place, models):
+    slice_file = next(place.glob("data/*/*_1.tif"))
+    refused(["predict", "nowhere", "out", "--model", "unet"], "nowhere does not exist")
+    refused(["predict", "data", "out", "--model", "nowhere"], "nowhere does not exist")
+    refused(["predict", "data", "out", "--model", models["rgb"]], "is a super-resolution model")
+    refused(["predict", "data", "data", "--model", "unet"], "must not lie in each other")
+    refused(["predict", slice_file, "mask.jpg", "--model", "unet"], "no PNG or TIFF name")
+    refused(["predict", slice_file, slice_file, "--model", "unet"], "is the source itself")
+    write_image(place / "grey.png", np.zeros((32, 32), "uint8"))
+    refused(["predict", "grey.png", "mask.png", "--model", "unet"], "grey.png: The U-Net takes 3 channel(s)")
+
+
+def test_bad_evaluations(refused, place, save_model):
+    from keras_mrisr.data import Split
+
+    split = Split.from_dict(json.loads((place / "unet/split.json").read_text()))
+    save_model(place / "two", channels=3, split=split)
+    save_model(place / "four", scale=4, channels=3, split=split)
+    save_model(place / "grey", split=split)
+    moved = Split(train=(*split.test, *split.val), val=split.train[:1], test=split.train[1:])
+    save_model(place / "seen", channels=3, split=moved)
+    evaluate = ["evaluate", "--model", "unet", "--data", "data", "--out", "out"]
+    refused([*evaluate, "--sr-model", "two", "--sr-model", "four"], "differ in scale (x2 and x4)")
+    refused([*evaluate, "--sr-model", "grey"], "makes 1 channel(s), the U-Net takes 3")
+    refused([*evaluate, "--sr-model", "seen"], "No patient is in the part 'test' of every model")
+    refused([*evaluate, "--sr-model", "two", "--sr-model", "two"], "Two are called 'two'")
+    refused([*evaluate, "--part", "val"], "Unknown part 'val'")
+    refused(["evaluate", "--model", "two", "--data", "data", "--out", "out"], "is a super-resolution model")
+    for mask in place.glob(f"data/{split.test[0]}/*_mask.tif"):
+        mask.unlink()
+    refused(evaluate, "has no mask (3 of")

@@ -1,0 +1,92 @@
+"""The folder of a search: what is in it, and whether it can be gone on with."""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.files import check_new_directory, write_json
+from keras_mrisr.tuning.study import read_study, write_study
+
+STUDY = "study.yaml"
+SEARCH = "search.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """How a study is searched: the contents of `search.json`.
+
+    Attributes:
+        tuner: "random", "bayesian" or "hyperband".
+        seed: Of what is random in the choice of trials.
+        budget: What limits the networks, see `Budget.to_dict`.
+    """
+
+    tuner: str = "hyperband"
+    seed: int = 0
+    budget: dict = dataclasses.field(default_factory=dict)
+
+
+def check_folder(study, strategy, out, overwrite):
+    """Raises InputError for an `out` that cannot hold this search."""
+    if not (out / STUDY).is_file():
+        if overwrite and out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} is not a search; it is not overwritten. Choose another folder.")
+        check_new_directory(out)
+    elif not overwrite:
+        check_same(study, strategy, out)
+
+
+def check_same(study, strategy, out):
+    """Raises InputError unless `out` holds a search of the same study, by the same strategy."""
+    try:
+        old = {
+            **dataclasses.asdict(read_strategy(out)),
+            **read_study(out / STUDY).to_dict(),
+        }
+    except InputError as error:
+        raise InputError(
+            f"{out} holds a search that cannot be gone on with ({error}) Choose another --out, or pass "
+            "--overwrite to start anew."
+        ) from error
+    new = {**dataclasses.asdict(strategy), **study.to_dict()}
+    for name in new:
+        if old[name] != new[name]:
+            raise InputError(
+                f"{out} holds another search ({_difference(name, old[name], new[name])}). Choose another "
+                "--out, or pass --overwrite to start anew."
+            )
+
+
+def _difference(name, old, new):
+    if isinstance(old, dict) and isinstance(new, dict):
+        key = next(key for key in [*new, *old] if old.get(key) != new.get(key))
+        return f"{name}: {key}: {old.get(key)!r} there, {new.get(key)!r} now"
+    return f"{name}: {old!r} there, {new!r} now"
+
+
+def read_strategy(out):
+    """The `Strategy` of the search in a folder.
+
+    Raises:
+        InputError: There is none.
+    """
+    file = pathlib.Path(out) / SEARCH
+    try:
+        return Strategy(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{file} cannot be read: {error}.") from error
+
+
+def claim_folder(study, strategy, out, overwrite, alone):
+    if overwrite and out.is_dir():
+        # The study goes last: a folder without it is not taken for a search.
+        for path in sorted(out.iterdir(), key=lambda path: path.name == STUDY):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    # Of a search that was killed while it wrote; with workers they may be of one that writes just now.
+    for leftover in out.glob("**/.writing-*") if alone else ():
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    if not (out / STUDY).exists():
+        write_json(out / SEARCH, dataclasses.asdict(strategy))
+        write_study(study, out / STUDY)

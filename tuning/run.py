@@ -1,0 +1,190 @@
+"""A whole search: from a study to a folder of trained trials."""
+
+import pathlib
+import time
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.tuning.budget import Budget
+from keras_mrisr.tuning.cluster import await_chief, check_port, environment, serve
+from keras_mrisr.tuning.data import checked_data
+from keras_mrisr.tuning.folder import STUDY, Strategy, check_folder, check_same, claim_folder
+from keras_mrisr.tuning.results import read_results
+from keras_mrisr.tuning.study import check_options, check_study
+
+LEASE = 120.0  # Seconds.
+
+
+def search(
+    study,
+    out,
+    tuner="hyperband",
+    max_trials=None,
+    budget=None,
+    seed=0,
+    dataset=None,
+    overwrite=False,
+    place=None,
+    lease=LEASE,
+    wait=120.0,
+    progress=None,
+):
+    """Searches a study, or goes on with a search that was stopped or is to have more trials.
+
+    `out` then holds `study.yaml`, `search.json`, KerasTuner's `oracle.json`, and for each trial a folder
+    `trial_<number>`: `trial.json` (KerasTuner's), `result.json` (ours), `run` (a trained model directory with
+    config, curves and images) and `hparams` for TensorBoard.
+
+    Args:
+        study: A `Study`.
+        out: Folder of the search, shared by all machines of it.
+        tuner: "random", "bayesian" or "hyperband": few epochs for many trials, more for the best.
+        max_trials: Trials in all; by default 10, or one sweep of Hyperband.
+        budget: A `Budget`.
+        seed: Of the choice of trials. The trainings' own is `training.seed`.
+        dataset: A `SliceDataset`; by default it is read from the study's `data`.
+        overwrite: Delete the search that is in `out`.
+        place: A `cluster.Place` in a search by several processes: the chief chooses, workers train. All are
+            given the same arguments.
+        lease: Seconds of silence after which a worker is taken for dead, and its trial goes to another.
+        wait: Seconds that a worker waits for the chief to answer.
+        progress: `progress(done, total)` in epochs.
+
+    Returns:
+        The `pathlib.Path` of the search.
+
+    Raises:
+        InputError: A study or data of no use, an `out` of another search, no chief or no port, trials that
+            fail one after the other, or nothing within the budget.
+        Interrupted: Ctrl-C or SIGTERM; all is kept, and the same call goes on.
+    """
+    from keras_mrisr.training import Interrupted
+    from keras_mrisr.tuning.oracles import HyperbandOracle
+    from keras_mrisr.tuning.tuner import StudyTuner
+
+    out = pathlib.Path(out)
+    budget = budget or Budget()
+    check_study(study)
+    strategy = Strategy(tuner, seed, budget.to_dict())
+    is_worker = place is not None and place.role == "worker"
+    if not is_worker:
+        check_folder(study, strategy, out, overwrite)
+    dataset, channels = checked_data(study, dataset)
+    oracle = _make_oracle(study, strategy, budget, max_trials, channels, place, lease)
+    if isinstance(oracle, HyperbandOracle) and "training.epochs" in study.space.keys:
+        raise InputError(
+            "Hyperband decides on the epochs itself: --fix training.epochs=N, or --tuner random."
+        )
+    if is_worker:
+        _await(study, strategy, out, place, wait)
+    else:
+        if place is not None:
+            check_port(place)
+        claim_folder(study, strategy, out, overwrite, alone=place is None)
+    try:
+        with environment(place):
+            runner = StudyTuner(study, oracle, out, dataset, lease, progress)
+            _run(runner, place)
+    except KeyboardInterrupt as error:
+        raise Interrupted from error
+    if not is_worker:
+        _check_outcome(oracle, out)
+    return out
+
+
+def _run(runner, place):
+    if place is None:
+        runner.search()
+        return
+    if place.role == "chief":
+        runner.save()
+        serve(runner.oracle, place)
+        return
+    import grpc
+
+    try:
+        runner.search()
+    except grpc.RpcError as error:
+        raise InputError(
+            f"The chief at {place.address} does not answer any more ({error.code().name}). Start it again "
+            "with the same words: the search goes on."
+        ) from error
+
+
+def _make_oracle(study, strategy, budget, max_trials, channels, place, lease):
+    from keras_mrisr.tuning.oracles import Rules, make_oracle
+    from keras_mrisr.tuning.progress import Reporter
+
+    if max_trials is not None and max_trials < 1:
+        raise InputError(f"--max-trials must be 1 or more. Received: {max_trials}")
+    rules = Rules(
+        space=study.space,
+        epochs=study.config.training.epochs,
+        allows=_gate(study, budget, channels),
+        first=_present(study),
+        lease=None if place is None else lease,
+        deadline=None if budget.hours is None else time.monotonic() + 3600 * budget.hours,
+        report=Reporter(),
+    )
+    return make_oracle(strategy.tuner, rules, max_trials, strategy.seed)
+
+
+def _gate(study, budget, channels):
+    """A function of values: whether they make a config, and one within the budget."""
+
+    def allows(values):
+        try:
+            config = study.run_config(values)
+            check_options(config)
+            return not budget.limits_networks or budget.allows(_cost(config, channels))
+        except InputError:
+            return False
+
+    return allows
+
+
+def _cost(config, channels):
+    from keras_mrisr.models.registry import build_generator
+    from keras_mrisr.tuning.budget import inference_cost
+
+    return inference_cost(
+        build_generator(
+            scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
+        )
+    )
+
+
+def _present(study):
+    """The values that the config has now, of those that the space varies."""
+    found = {}
+    for key in study.space.keys:
+        place = study.config.to_dict()
+        for part in key.split("."):
+            place = place.get(part) if isinstance(place, dict) else None
+        if place is not None:
+            found[key] = place
+    return found
+
+
+def _await(study, strategy, out, place, wait):
+    """Waits for the chief, which writes the study before it listens, and checks that it is the same."""
+    await_chief(place, wait)
+    if not (out / STUDY).is_file():
+        raise InputError(
+            f"The chief at {place.address} does not search in {out}: all must share this folder."
+        )
+    check_same(study, strategy, out)
+
+
+def _check_outcome(oracle, out):
+    """Raises InputError for a search that found nothing."""
+    if not oracle.trials:
+        raise InputError(
+            f"No trial of {out}: nothing in the space is within the budget. Raise it, or widen the space."
+        )
+    results = read_results(out)
+    if oracle.given_up:
+        reason = results.find(oracle.given_up).reason
+        raise InputError(
+            f"Three trials in a row failed, the last with: {reason} Mend that; the same command goes on."
+        )
+    results.best()

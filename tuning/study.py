@@ -1,0 +1,250 @@
+"""A study: what is searched, around which recipe, for which score. Needs no Keras before it is checked."""
+
+import dataclasses
+import inspect
+import pathlib
+
+import yaml
+
+from keras_mrisr.config import RunConfig
+from keras_mrisr.errors import InputError
+from keras_mrisr.fields import one_of, unknown_key
+from keras_mrisr.files import write_text
+from keras_mrisr.presets import DEFAULT_PRESET, adversarial_config, preset_config
+from keras_mrisr.tuning.space import SearchSpace
+
+STUDIES = pathlib.Path(__file__).parent / "studies"
+STAGES = ("generator", "adversarial")
+OBJECTIVES = ("psnr", "perceptual", "weighted")
+# Of both networks' block that many layers deep, as good in VGG16 as in VGG19.
+JUDGE_LAYERS = ("block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3")
+_KEYS = ("stage", "preset", "adversarial", "objective", "judge", "config", "space")
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What is searched.
+
+    Attributes:
+        stage: "generator", or "adversarial" for a generator that is trained already.
+        objective: "psnr" (validation PSNR in dB), "perceptual" (see `objective.perceptual_score`) or
+            "weighted" (PSNR plus `adversarial.perception` times the perceptual score).
+        config: The `RunConfig` that the space varies.
+        space: The `SearchSpace`.
+        judge: Arguments of `build_features` for the network that the perceptual score looks through; those
+            that are left out are the config's `adversarial.features`.
+    """
+
+    stage: str
+    objective: str
+    config: RunConfig
+    space: SearchSpace
+    judge: dict = dataclasses.field(default_factory=dict)
+
+    def run_config(self, values):
+        """The `RunConfig` of a trial.
+
+        Args:
+            values: Dictionary from key of the space to value.
+
+        Raises:
+            InputError: Values that don't go together.
+        """
+        return self.config.replace(values)
+
+    def fixed(self, key, value):
+        """The study with one key of the config fixed, whether the space has it or not.
+
+        Raises:
+            InputError: An unknown key, or a value that it cannot have.
+        """
+        section, _, option = str(key).partition(".")
+        # Where the builder is searched, a new one drops the options of the config's.
+        searched = option != "name" and f"{section}.name" in self.space.keys
+        space = self.space.fixed(key, value, keep=searched)
+        config = self.config if key in space.keys else self.config.replace({key: value})
+        return dataclasses.replace(self, config=config, space=space)
+
+    def starting_from(self, init):
+        """The study of runs that start from a trained model: of its generator, scale and degradation.
+
+        Args:
+            init: Directory of the model.
+
+        Raises:
+            InputError: No such model.
+        """
+        from keras_mrisr.models.storage import load_info
+
+        info = load_info(init)
+        degradation = {key: value for key, value in info.degradation.items() if key != "scale"}
+        config = self.config.replace(
+            {
+                "training.init": str(init),
+                "generator": info.generator,
+                "degradation": degradation,
+                "scale": info.factors or info.scale,
+                "data.neighbours": info.neighbours,
+            }
+        )
+        return dataclasses.replace(self, config=config)
+
+    def to_dict(self):
+        """Plain values, which a study file may hold."""
+        flat = {}
+        for name, value in self.config.to_dict().items():
+            section = dataclasses.is_dataclass(getattr(self.config, name))
+            flat.update({f"{name}.{key}": value[key] for key in value} if section else {name: value})
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
+        return {
+            "stage": self.stage,
+            "objective": self.objective,
+            "judge": dict(self.judge),
+            "config": plain,
+            "space": self.space.to_dict(),
+        }
+
+
+def read_study(source, fixes=None, objective=None):
+    """Reads a study file over its preset.
+
+    Args:
+        source: Name of a study that ships ("srresnet", "srgan"), or a YAML file.
+        fixes: Dictionary of keys that are fixed, see `Study.fixed`.
+        objective: Instead of the study's own.
+
+    Returns:
+        A `Study`.
+
+    Raises:
+        InputError: No such study, no valid YAML, an unknown key, a range upside down, a value out of range.
+    """
+    path = _find(source)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read the study {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"The study {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    try:
+        study = _from_dict(values)
+        if objective is not None:
+            one_of("objective", objective, OBJECTIVES)
+            study = dataclasses.replace(study, objective=objective)
+        for key, value in (fixes or {}).items():
+            study = study.fixed(key, value)
+        _check_keys(study)
+    except InputError as error:
+        raise InputError(f"Study {source}: {error}") from error
+    return study
+
+
+def write_study(study, path):
+    """Writes a `Study`, whole or not at all; `read_study` gives an equal one back."""
+    write_text(path, yaml.safe_dump(study.to_dict(), sort_keys=False))
+
+
+def check_study(study):
+    """Tries every end of every range and every value of every choice, one at a time; builds no network.
+
+    Raises:
+        InputError: A value that no config takes, or an option that no builder has.
+    """
+    if study.config.training.init:
+        varied = [key for key in study.space.keys if key.split(".")[0] in ("generator", "scale")]
+        if varied:
+            raise InputError(
+                f"The study varies {varied[0]}, but runs that start from a trained model have its generator: "
+                "fix that key, or leave out --init."
+            )
+    elif study.stage == "adversarial" and not study.config.adversarial.pretraining:
+        raise InputError("An adversarial study starts from a trained generator: give one with --init RUN.")
+    if study.config.is_3d and study.objective != "psnr":
+        raise InputError(f"The objective of a 3-D generator is psnr. Received: {study.objective!r}")
+    for parameter in study.space.parameters:
+        for value in parameter.values or (parameter.low, parameter.high):
+            conditions = {other: allowed[0] for other, allowed in parameter.when.items()}
+            try:
+                check_options(study.run_config({**conditions, parameter.key: value}))
+            except InputError as error:
+                raise InputError(f"space: {parameter.key} of {value!r}: {error}") from error
+    check_options(study.config)
+
+
+def check_options(config):
+    """Raises InputError for options that the builders of a config don't have; builds nothing."""
+    from keras_mrisr.degrade import get_degradation
+    from keras_mrisr.models.discriminators import DISCRIMINATORS
+    from keras_mrisr.models.features import build_features
+    from keras_mrisr.models.registry import GENERATORS, check_generator
+
+    check_generator(config.generator["name"], config.scale, config.data.neighbours)
+    get_degradation(**{"scale": config.scale, **config.degradation})
+    _check_arguments(GENERATORS, config.generator)
+    if config.adversarial.on:
+        _check_arguments(DISCRIMINATORS, config.adversarial.discriminator)
+        _check_arguments({"features": build_features}, {"name": "features", **config.adversarial.features})
+
+
+def _find(source):
+    shipped = STUDIES / f"{source}.yaml"
+    path = pathlib.Path(source)
+    if shipped.is_file() and not path.is_file():
+        return shipped
+    if not path.exists() and not path.suffix:
+        known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
+        raise InputError(f"Unknown study {str(source)!r}. Known: {known}, or a YAML file.")
+    return path
+
+
+def _from_dict(values):
+    if not isinstance(values, dict):
+        raise InputError(f"it must hold keys and values, not {type(values).__name__}.")
+    for key in values:
+        if key not in _KEYS:
+            raise InputError(f"unknown key {key!r}. Known: {', '.join(_KEYS)}.")
+    stage = values.get("stage", "generator")
+    one_of("stage", stage, STAGES)
+    objective = values.get("objective", "psnr" if stage == "generator" else "weighted")
+    one_of("objective", objective, OBJECTIVES)
+    config = preset_config(values.get("preset", DEFAULT_PRESET))
+    if stage == "adversarial":
+        config = adversarial_config(config, values.get("adversarial", "stable"))
+        # Every trial has the same start, so that their scores can be compared.
+        config = config.replace({"adversarial.pretraining": {}})
+    parts = {key: values.get(key, {}) for key in ("config", "judge")}
+    for key, part in parts.items():
+        if not isinstance(part, dict):
+            raise InputError(f"{key} must hold keys and values. Received: {part!r}")
+    config = config.replace(parts["config"])
+    if config.adversarial.on != (stage == "adversarial"):
+        raise InputError(f"stage is {stage!r}, but adversarial.on is {config.adversarial.on}.")
+    return Study(stage, objective, config, SearchSpace.from_dict(values.get("space", {})), parts["judge"])
+
+
+def _check_keys(study):
+    """Raises InputError unless every key of the space is one that a `RunConfig` has."""
+    for key in study.space.keys:
+        *parents, last = str(key).split(".")
+        kind = RunConfig
+        for depth, parent in enumerate(parents, start=1):
+            kinds = {field.name: field.type for field in dataclasses.fields(kind)}
+            if parent not in kinds or not (kinds[parent] is dict or dataclasses.is_dataclass(kinds[parent])):
+                raise InputError(f"space: {unknown_key('.'.join(parents[:depth]), kind)}")
+            kind = kinds[parent]
+            if kind is dict:
+                break  # Options of a builder, which `check_study` knows.
+        if kind is not dict and last not in {field.name for field in dataclasses.fields(kind)}:
+            raise InputError(f"space: {unknown_key(key, kind)}")
+    if not study.space.parameters:
+        raise InputError("space is empty: nothing is left to search.")
+
+
+def _check_arguments(builders, options):
+    name = options["name"]
+    if name not in builders:
+        raise InputError(f"unknown name {name!r}. Known: {', '.join(builders)}.")
+    allowed = inspect.signature(builders[name]).parameters
+    for key in options:
+        if key not in allowed and key != "name":
+            raise InputError(f"{name!r} has no option {key!r}. It has: {', '.join(allowed)}.")

@@ -1,0 +1,55 @@
+"""The tables of `mrisr tune results`, as columns and rows of text."""
+
+from keras_mrisr.tuning.progress import duration
+from keras_mrisr.tuning.results import FINISHED, ILL
+
+
+def trial_rows(results):
+    """All trials by score: (columns, rows)."""
+    perceptual = any("perceptual" in trial.facts for trial in results.trials)
+    columns = ["trial", "status", "score", "PSNR", "SSIM", *(["features"] if perceptual else [])]
+    columns += ["epochs", "parameters", "GFLOP", "time"]
+    rows = []
+    for trial in results.trials:
+        facts = trial.facts
+        row = [trial.name, trial.status, _number(trial.score, 3), _number(facts.get("psnr"), 2)]
+        row += [_number(facts.get("ssim"), 4)]
+        row += [_number(facts.get("perceptual"), 2)] if perceptual else []
+        parameters = facts.get("parameters")
+        row += [str(trial.epochs), "" if parameters is None else f"{parameters:,}"]
+        row += [_number(facts.get("gflops"), 2), duration(facts["seconds"]) if facts.get("seconds") else ""]
+        rows.append(row if trial.status in (FINISHED, ILL) else [*row[:2], *[""] * (len(row) - 2)])
+    return columns, rows
+
+
+def value_rows(results, top):
+    """The values of the best trials, one a column: (columns, rows)."""
+    trials = results.healthy[: max(top, 1)]
+    rows = []
+    for key in results.study.space.keys:
+        rows.append([key, *(_value(trial.values.get(key)) for trial in trials)])
+    return ["key", *(f"trial {trial.name}" for trial in trials)], rows
+
+
+def front_rows(results):
+    """The trials that none beats in both score and cost: (columns, rows)."""
+    rows = [
+        [
+            trial.name,
+            _number(trial.score, 3),
+            f"{trial.facts['parameters']:,}",
+            _number(trial.facts["gflops"], 2),
+        ]
+        for trial in results.front()
+    ]
+    return ["trial", "score", "parameters", "GFLOP"], rows
+
+
+def _number(value, digits):
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _value(value):
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,135 @@
+"""The tuner of `mrisr tune`: KerasTuner's search loop around whole training runs."""
+
+import contextlib
+import gc
+import logging
+import pathlib
+import time
+
+import keras
+import keras_tuner
+from keras_tuner.errors import FailedTrialError
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.training import Interrupted
+from keras_mrisr.tuning.cluster import Claim, LostTrial
+from keras_mrisr.tuning.trial import TrialResult, run_trial
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 1.0  # Seconds between two questions for work when there is none.
+
+
+class StudyTuner(keras_tuner.Tuner):
+    """Runs the trials of a study, each as a training run in its own folder `trial_<number>/run`.
+
+    KerasTuner's tuners build a model and fit it; a run of `train` does that, too, and can be killed at any
+    moment, watches over its health and leaves a trained model directory. With Hyperband a trial that goes on
+    starts from a copy of the run before it: weights, both optimizers, history and place in the schedule.
+
+    Args:
+        study: The `Study`.
+        oracle: A `Steady` oracle.
+        folder: Folder of the search.
+        dataset: The `SliceDataset`.
+        lease: Of a worker: seconds of silence after which the chief takes it for dead.
+        progress: `progress(done, total)` in epochs of the whole search, or None.
+    """
+
+    def __init__(self, study, oracle, folder, dataset, lease=None, progress=None):
+        folder = pathlib.Path(folder).absolute()
+        local = oracle
+        super().__init__(oracle=oracle, directory=str(folder.parent), project_name=folder.name)
+        self.study = study
+        self.dataset = dataset
+        self.lease = lease
+        self.progress = progress
+        self._is_idle = False
+        self._lost = set()
+        if not self._is_worker() and (folder / "oracle.json").exists():
+            local.reload()
+
+    def save(self):
+        # The oracle is all that there is to save, and the chief has it.
+        if not self._is_worker():
+            self.oracle.save()
+
+    def on_search_begin(self):
+        self.save()
+
+    def pre_create_trial(self):
+        if self._is_idle:
+            time.sleep(_PAUSE)
+        self._is_idle = True
+
+    def run_trial(self, trial):
+        """Trains and scores one trial.
+
+        Args:
+            trial: A `keras_tuner.engine.trial.Trial`.
+
+        Returns:
+            {"score": number in dB}.
+        """
+        values = self.study.space.decode(trial.hyperparameters.values)
+        folder = pathlib.Path(self.get_trial_dir(trial.trial_id))
+        asked = trial.hyperparameters.values
+        parent = asked.get("tuner/trial_id")
+        keras.backend.clear_session()
+        gc.collect()
+        log.info("Trial %s: %s", trial.trial_id, ", ".join(f"{key}={value}" for key, value in values.items()))
+        try:
+            with self._claim(trial.trial_id, folder) as claim:
+                result = run_trial(
+                    self.study,
+                    values,
+                    folder,
+                    self.dataset,
+                    until=asked.get("tuner/epochs"),
+                    parent=parent and self.get_trial_dir(parent),
+                    report=self._report(claim, asked.get("tuner/initial_epoch", 0)),
+                )
+        except Interrupted as error:
+            raise KeyboardInterrupt from error  # KerasTuner takes any Exception for a failed trial.
+        except LostTrial:
+            self._lost.add(trial.trial_id)
+            log.warning("Trial %s was given to another worker: left.", trial.trial_id)
+            raise
+        except InputError as error:
+            self._note_failure(values, folder, str(error))
+            raise FailedTrialError(str(error)) from error
+        except Exception as error:
+            self._note_failure(
+                values, folder, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            )
+            raise
+        log.info("Trial %s: score %.3f dB", trial.trial_id, result.score)
+        return {"score": result.score}
+
+    def on_trial_end(self, trial):
+        self._is_idle = False
+        if trial.trial_id in self._lost:
+            self._lost.discard(trial.trial_id)
+            return
+        super().on_trial_end(trial)
+
+    def _claim(self, trial_id, folder):
+        if not self._is_worker():
+            return contextlib.nullcontext()
+        return Claim(self.oracle, trial_id, folder, self.lease)
+
+    def _report(self, claim, first_epoch):
+        """What `train` calls after each step."""
+
+        def report(epoch, step, logs):
+            if claim is not None:
+                claim.check()
+            if step is None and self.progress is not None and not self._is_worker():
+                done = sum(self.oracle.epochs_of(trial) for trial in self.oracle.ended)
+                self.progress(done + epoch - first_epoch, self.oracle.planned_epochs())
+
+        return report
+
+    def _note_failure(self, values, folder, reason):
+        log.warning("The trial failed: %s", reason)
+        TrialResult(values, failed=reason).write(folder)
