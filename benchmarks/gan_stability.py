@@ -140,6 +140,8 @@ def _train(config, run, dataset):
         train(config, run, dataset=dataset, report=_line)
     except InputError as error:
         failure = str(error)
+        if not failure.startswith("Training stopped"):
+            raise  # No illness but bad input.
         print(f"{run.name}: {error}", flush=True)
     spent = {"wall": time.time() - started, "cpu": time.process_time() - cpu, "failure": failure}
     write_json(run / "seconds.json", spent)

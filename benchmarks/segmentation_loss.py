@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--features", default="vgg19:imagenet", help="NETWORK:WEIGHTS, for the stage gan")
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
-    parser.add_argument("--weights", nargs="+", type=float, default=[0.0, 0.1, 1.0])
+    parser.add_argument("--weights", nargs="+", type=float, default=[0.0, 1.0, 10.0])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=4, help="of --steps in all")
     parser.add_argument("--batch-size", type=int, default=8)

@@ -34,10 +34,11 @@ def load_litert(path):
     import numpy as np
     import tensorflow as tf
 
+    kernels = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # They would log.
     with warnings.catch_warnings():
         # TensorFlow's interpreter will move to a package of its own, ai-edge-litert.
         warnings.simplefilter("ignore", UserWarning)
-        interpreter = tf.lite.Interpreter(str(path), num_threads=1)
+        interpreter = tf.lite.Interpreter(str(path), num_threads=1, experimental_op_resolver_type=kernels)
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     target = interpreter.get_output_details()[0]["index"]

@@ -63,8 +63,8 @@ def convert(generator, size=None, layout="nhwc", surgery=True):
     for node in model.graph.node:
         if not onnx.defs.has(node.op_type, node.domain):
             raise InputError(
-                f"{node.name.split('/')[0]} of {generator.name} needs {node.op_type}, which ONNX does not have: "
-                "export it as saved_model."
+                f"{node.name.split('/')[0]} of {generator.name} needs {node.op_type}, which ONNX does not "
+                "have: export it as saved_model."
             )
     used = {node.domain for node in model.graph.node}
     for entry in [entry for entry in model.opset_import if entry.domain not in used]:

@@ -21,7 +21,7 @@ from keras_mrisr.commands.common import Parser
 from keras_mrisr.errors import InputError
 from keras_mrisr.version import __version__
 
-COMMANDS = (demo, data, train, evaluate, compare, upscale, segment, features, export, serve_client)
+COMMANDS = (demo, data, train, tune, evaluate, compare, upscale, segment, features, export, serve_client)
 
 
 def main(arguments=None):

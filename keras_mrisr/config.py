@@ -34,6 +34,8 @@ class DataConfig:
         split_seed: Seed of the split.
         neighbours: Adjacent slices on each side that the generator also sees (2.5-D); the files of a patient
             must then be one stack of slices in order.
+        separate_channels: Take each channel of a slice as a grey image of its own: the generator then has
+            one channel, and enlarges images of any contrast and any number of channels one by one.
     """
 
     root: str = ""
@@ -43,6 +45,7 @@ class DataConfig:
     test_fraction: float = 0.1
     split_seed: int = 0
     neighbours: int = 0
+    separate_channels: bool = False
 
     def __post_init__(self):
         set_types(self, "data.")
@@ -67,6 +70,8 @@ class TrainingConfig:
         patch_slices: Slices of the HR patches of a 3-D generator.
         candidates: Places drawn for each patch, of which the one with the most contrast is taken.
         augment: Random flips and quarter turns.
+        gain: [low, high] of a random factor on the intensities of every pair of patches, drawn evenly on a
+            logarithmic scale, for a generator that is to take contrasts of any brightness; None for none.
         noise_snr: Signal-to-noise ratio of Rician noise that is added to every LR patch (mean of the tissue
             over sigma, see `degrade.noise`), or [low, high] between which it is drawn anew for each; None
             for no noise. Validation slices stay free of it.
@@ -90,6 +95,7 @@ class TrainingConfig:
     patch_slices: int = 16
     candidates: int = 2
     augment: bool = True
+    gain: list | None = None
     noise_snr: int | float | list | None = None
     loss: str = "mean_absolute_error"
     learning_rate: float = 1e-3
@@ -114,18 +120,20 @@ class TrainingConfig:
         rate = self.learning_rate
         check(0 < rate < math.inf, "training.learning_rate", rate, "more than 0")
         if self.noise_snr is not None:
-            _check_noise(self.noise_snr)
+            _check_range("training.noise_snr", self.noise_snr, "a number over 0, or [low, high]")
+        if self.gain is not None:
+            _check_range("training.gain", self.gain, "[low, high], both over 0")
         one_of("training.loss", self.loss, LOSSES)
         one_of("training.schedule", self.schedule, SCHEDULES)
         one_of("training.precision", self.precision, PRECISIONS)
         one_of("training.strategy", self.strategy, STRATEGIES)
 
 
-def _check_noise(snr):
-    bounds = snr if isinstance(snr, list) else [snr, snr]
+def _check_range(name, value, allowed):
+    bounds = value if isinstance(value, list) else [value, value]
     numbers = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds)
     good = numbers and len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < math.inf
-    check(good, "training.noise_snr", snr, "a number over 0, or [low, high]")
+    check(good, name, value, allowed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,6 +302,8 @@ class RunConfig(Config):
                 f"data.neighbours must be 0 for a 3-D generator, which sees all slices. "
                 f"Received: {self.data.neighbours}"
             )
+        if self.data.separate_channels:
+            raise InputError("data.separate_channels is for generators of slices. Leave it out.")
         if self.adversarial.on:
             raise InputError("Adversarial training is for generators of slices. Give a scale such as 2.")
         if self.training.noise_snr is not None:

@@ -76,6 +76,14 @@ def test_train_predict_evaluate(mrisr, place, save_model):
     assert mrisr(*again, "--overwrite")[0] == 0
 
 
+def test_trained_in_half_precision_saved_in_float32(trained):
+    from keras_mrisr.models.unet_storage import load_unet
+
+    assert "precision: mixed_bfloat16" in (trained / "config.yaml").read_text()  # Of the preset.
+    unet, _ = load_unet(trained)
+    assert {layer.compute_dtype for layer in unet.layers} == {"float32"}
+
+
 def test_help_and_no_action(mrisr):
     code, out, _ = mrisr("segment")
     assert code == 0

@@ -7,6 +7,7 @@ import logging
 import math
 import pathlib
 import time
+import warnings
 
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
@@ -165,10 +166,10 @@ class Steady:
         now = time.monotonic()
         for tuner_id in {*self.tuner_ids, *self.ongoing_trials}:
             trial = self.ongoing_trials.get(tuner_id)
-            seen = [self._seen.setdefault(tuner_id, now)]
+            seen = self._seen.setdefault(tuner_id, now)
             if trial is not None:
-                seen.append(self._seen.setdefault(trial.trial_id, now))
-            if now - max(seen) <= self.rules.lease:
+                seen = max(seen, self._seen.get(trial.trial_id, seen))
+            if now - seen <= self.rules.lease:
                 continue
             self.tuner_ids.discard(tuner_id)
             self._seen.pop(tuner_id)
@@ -260,6 +261,12 @@ class RandomOracle(Steady, keras_tuner.oracles.RandomSearchOracle):
 
 class BayesianOracle(Steady, keras_tuner.oracles.BayesianOptimizationOracle):
     """Search by a Gaussian process, after some random trials."""
+
+    def populate_space(self, trial_id):
+        with warnings.catch_warnings():
+            # That the process is sure of itself after a handful of trials is no news to anybody.
+            warnings.simplefilter("ignore", category=UserWarning)
+            return super().populate_space(trial_id)
 
 
 class HyperbandOracle(Steady, keras_tuner.oracles.HyperbandOracle):

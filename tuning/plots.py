@@ -57,6 +57,7 @@ def parallel_plot(results, path):
     axes.set_xlim(-0.4, len(shown) + 0.7)
     axes.set_ylim(-0.22, 1.05)
     axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
     names = [_short(parameter.key) for parameter in shown]
     axes.set_xticks(range(len(shown) + 1), [*names, f"score\n({results.study.objective}, dB)"], fontsize=8)
     axes.tick_params(length=0)
@@ -85,9 +86,12 @@ def pareto_plot(results, path):
         axes.annotate(
             f"trial {trial.name}\n{_count(trial.facts['parameters'])} parameters",
             (trial.facts["gflops"], trial.score),
-            xytext=(6, -16), textcoords="offset points", fontsize=7,
+            xytext=(6, -20), textcoords="offset points", fontsize=7,
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
+    axes.tick_params(which="both", labelsize=8)
     axes.margins(x=0.15, y=0.12)
     axes.set_xlabel("GFLOP for a slice of 256x256 (convolutions)", fontsize=9)
     axes.set_ylabel(f"score ({results.study.objective}, dB)", fontsize=9)
@@ -111,7 +115,8 @@ def importance_plot(found, path):
     axes.tick_params(axis="y", labelsize=8)
     axes.set_title(
         f"Importance, from {found.trials} trials; the forest explains "
-        f"{max(found.explained, 0):.0%} of the variance of unseen ones",
+        f"{max(found.explained, 0):.0%} of the variance of unseen ones"
+        + ("" if found.explained > 0.2 else ": too few to tell"),
         fontsize=9, loc="left",
     )  # fmt: skip
     return _save(figure, axes, path)

@@ -55,7 +55,7 @@ class Parameter:
         for word in entry:
             if word not in TYPES[kind] | _COMMON:
                 known = ", ".join(sorted(TYPES[kind] | _COMMON))
-                raise InputError(f"{key}: unknown word {word!r}. A {kind} has: {known}.")
+                raise InputError(f"{key}: unknown word {word!r}. Known for {kind}: {known}.")
         when = entry.get("when", {})
         if not isinstance(when, dict):
             raise InputError(f"{key}: when must hold keys and values. Received: {when!r}")

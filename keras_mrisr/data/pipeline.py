@@ -96,6 +96,25 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
     ]
 
 
+def separate_channels(pairs):
+    """Each channel of each pair as a grey pair of its own, for a generator that takes any contrast.
+
+    Args:
+        pairs: List of `SlicePair`.
+
+    Returns:
+        List of `SlicePair` with one channel, which share the memory of the given ones.
+    """
+    separate = []
+    for pair in pairs:
+        for channel in range(pair.hr.shape[-1]):
+            only = slice(channel, channel + 1)
+            lr, around = pair.middle_lr[..., only], tuple(lr[..., only] for lr in pair.around)
+            normalizer = normalizer_for(np.concatenate(around, axis=-1) if around else lr)
+            separate.append(SlicePair(pair.hr[..., only], lr, normalizer, pair.record, around))
+    return separate
+
+
 def _neighbours_of(stacks, neighbours):
     """{record: its 2 * neighbours + 1 records} of all slices, which are never of two patients."""
     around, gaps = {}, []
@@ -160,6 +179,7 @@ class PatchDataset(ResumableBatches):
         first_step: Number of the first batch of the first epoch: the rest of a stopped epoch.
         corrupt: Function (LR patch, its whole LR slice, generator) -> LR patch in float, applied in the
             file's own units before normalisation, such as `degrade.noise.RicianNoise`; None for nothing.
+        gain: (low, high) of a random factor on the intensities of each pair of patches; None for none.
 
     Yields:
         (lr, hr): float32 in [0, 1], (N, h, w, C) and (N, h * scale, w * scale, C); with neighbours LR has
@@ -182,6 +202,7 @@ class PatchDataset(ResumableBatches):
         epoch=0,
         first_step=0,
         corrupt=None,
+        gain=None,
     ):
         self._check_sizes(pairs, scale, patch_size)
         super().__init__(steps, seed, epoch, first_step)
@@ -192,6 +213,7 @@ class PatchDataset(ResumableBatches):
         self.augment = augment
         self.candidates = candidates
         self.corrupt = corrupt
+        self.gain = gain
 
     def samples(self, rng):
         chosen = rng.integers(len(self.pairs), size=self.batch_size)
@@ -205,6 +227,9 @@ class PatchDataset(ResumableBatches):
         if self.corrupt is not None:
             lr = self.corrupt(lr, pair.lr, rng)
         lr, hr = pair.normalizer.normalize(lr), pair.normalizer.normalize(hr)
+        if self.gain is not None:
+            factor = np.float32(np.exp(rng.uniform(*np.log(self.gain))))
+            lr, hr = lr * factor, hr * factor
         return self._turn(lr, hr, rng) if self.augment else (lr, hr)
 
     def _crop(self, pair, rng):

@@ -107,14 +107,19 @@ class Predictions:
                 "relative to it. Remove what is no prediction, or give the same root."
             )
 
-    def check(self, records):
-        """Raises InputError unless every one of the records has a prediction."""
+    def check(self, records, reader):
+        """Raises InputError unless every one of the records has a prediction that fits.
+
+        Before the long work begins, and not in the middle of it.
+        """
         missing = [record for record in records if self._key(record) not in self.files]
         if missing:
             raise InputError(
                 f"{self.folder} lacks {len(missing)} of {len(records)} predictions, such as "
                 f"{self._key(missing[0])} (.png, .tif or .jpg). Make them, or leave {self.name} out."
             )
+        for record in records:
+            self(record, reader)
 
     def __call__(self, record, reader):
         """The prediction, uint8 (H, W, C)."""

@@ -119,11 +119,6 @@ def evaluate_models(
         degradation, notes = choose_degradation(models, degradation, scale)
         dataset = read_dataset(data_root, kind, choose_pattern(models, patient_pattern, kind))
         dataset.require_slices()
-        if dataset.kind == "volumes":
-            raise InputError(
-                f"{data_root} holds volumes: slices are compared here. Give a folder of slice images "
-                "(PNG, TIFF), such as the LGG set."
-            )
         foreign = [Predictions(name, path, dataset) for name, path in (predictions or {}).items()]
         plain = [Interpolator(name, degradation.scale) for name in _interpolators(methods, degradation)]
         contenders = [*plain, *models, *foreign]
@@ -137,14 +132,14 @@ def evaluate_models(
             for one in foreign
         ]
         records = spread(dataset.select(patients).slices, limit)
-        for one in foreign:
-            one.check(records)
         channels = (models[0].info.channels, models[0].source) if models else ()
         reader = SliceReader(dataset, degradation, *channels, noise_snr=noise_snr)
+        for one in foreign:
+            one.check(records, reader)
         task = _Task(reader, contenders, dataset.kind)
         scorers = [*make_scorers(measures, degradation, _network(features, measures)), *scorers]
         scores = task.score(records, scorers, progress)
-        cases = _cases(task, scores, records, figure_cases, [one.name for one in models])
+        cases = _cases(task, scores, records, figure_cases, measures[0])
         given = tuple(dict.fromkeys(measure for scorer in scorers for measure in scorer.measures))
         protocol = Protocol(
             methods={one.name: getattr(one, "source", pillow_version()) for one in contenders},
@@ -212,7 +207,6 @@ class _Task:
             ]
             if progress is not None:
                 progress(done, len(records))
-        # In the order that people read: channel sets and regions outside, methods inside.
         return scores
 
     def _learn(self, images):
@@ -276,19 +270,21 @@ def _check_report(path, overwrite):
         raise InputError(f"Cannot write {path}: {place} is not a writable folder. Choose another place.")
 
 
-def _cases(task, scores, records, count, models):
-    """The images of figure and report: from the patient that the first model did worst on to its best."""
+def _cases(task, scores, records, count, measure):
+    """The images of figure and report, from the patient that the first model did worst on to its best."""
     names = [one.name for one in task.contenders]
     plain = [one.name for one in task.contenders if isinstance(one, Interpolator)]
-    if not count or not names:
+    if not count:
         return ()
-    leader = (models or [name for name in names if name not in plain] or names)[0]
-    baseline = "bicubic" if "bicubic" in plain else (plain or names)[0]
+    baseline = "bicubic" if "bicubic" in plain else names[0]
     shown = [baseline, *(name for name in names if name not in plain and name != baseline)]
-    by_path = {record.path: record for record in records}
-    channel = _last_group(task, records[0])
+    channel = list(channel_groups(task.reader.hr(records[0]).shape[-1], task.kind))[-1]
+    leader, by_path = shown[min(1, len(shown) - 1)], {record.path: record for record in records}
     cases = []
-    for label, path in choose_cases(scores, count, method=leader, channel=channel):
+    chosen = choose_cases(
+        scores, count, method=leader, channel=channel, metric=measure.name, higher=measure.higher
+    )
+    for label, path in chosen:
         images = task.images(by_path[path])
         cases.append(
             Case(
@@ -302,10 +298,6 @@ def _cases(task, scores, records, count, models):
             )
         )
     return tuple(cases)
-
-
-def _last_group(task, record):
-    return list(channel_groups(task.reader.hr(record).shape[-1], task.kind))[-1]
 
 
 def _history(folder):

@@ -73,6 +73,7 @@ def render_page(evaluation, small=False):
         notes=evaluation.notes,
         footnotes=evaluation.footnotes,
         cases=cases,
+        ranking=_ranking(evaluation),
         peak=peak,
         palette=palette(),
         small=small,
@@ -108,6 +109,12 @@ def _lead(evaluation):
 def _main(evaluation):
     """The `Samples` that the page leads with: the first metric of the first channel set, whole slices."""
     return next(iter(evaluation.samples), None)
+
+
+def _ranking(evaluation):
+    """What the cases were chosen by: "the PSNR of A"."""
+    methods = next((list(case.images) for case in evaluation.cases), [""])
+    return f"the {evaluation.measures[0].title} of {methods[min(1, len(methods) - 1)]}"
 
 
 def _styles(evaluation):

@@ -90,7 +90,8 @@ def comparison_rows(evaluation, channel, region):
                 "difference": cell(one.difference, digits, sign=True),
                 "better": _better(one, measure),
                 "interval": f"{one.low:+.{digits}f} to {one.high:+.{digits}f}" if known else "-",
-                "p": cell(one.p_holm, 3),
+                "p": cell(one.p, 3),
+                "holm": cell(one.p_holm, 3),
                 "effect": cell(one.effect, 2, sign=True),
                 "patients": one.patients,
             }

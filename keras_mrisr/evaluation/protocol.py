@@ -70,8 +70,8 @@ class Protocol:
     averaging: str = "mean and standard deviation (n - 1) over images, and over the means of patients"
     interval: str = "95 % of the mean over patients, BCa bootstrap of patients, 10000 resamples, seed 0"
     test: str = (
-        "two-sided Wilcoxon signed-rank over the means of patients, Holm-adjusted for all pairs of a metric, "
-        "channel set and region; effect: matched-pairs rank-biserial correlation"
+        "two-sided Wilcoxon signed-rank over the means of patients; Holm: adjusted for all pairs of a "
+        "metric, channel set and region; effect: matched-pairs rank-biserial correlation"
     )
     exclusion: str = "an image without a finite value for every method is left out of that row's means"
 

@@ -109,8 +109,16 @@ class Evaluation:
         if count < LEAST_PATIENTS:
             whom = "One patient" if count == 1 else f"{count} patients"
             lines.append(f"{whom} only: no interval and no test between methods can be given.")
-        elif count < 6:
-            lines.append(f"With {count} patients no two-sided Wilcoxon test can reach p < 0.05.")
+        elif self.comparisons:
+            first = self.comparisons[0]
+            where = (first.metric, first.channel, first.region)
+            pairs = sum((row.metric, row.channel, row.region) == where for row in self.comparisons)
+            least = 2 / 2**count
+            if pairs * least > 0.05:
+                lines.append(
+                    f"With {count} patients no p-value can be under {least:.2g}, nor, adjusted for {pairs} "
+                    f"pairs, under {min(1, pairs * least):.2g}: look at intervals and effects."
+                )
         if any(not math.isfinite(row.patient_mean) for row in self.summary):
             lines.append("A dash stands where no image has a finite value.")
         return lines

@@ -50,37 +50,42 @@ def channel_groups(channels, kind):
     return {names[0]: slice(0, channels), names[1]: slice(middle, middle + 1)}
 
 
-def choose_cases(scores, count=3, how="quality", method="SR", channel=None, region=TISSUE):
+def choose_cases(
+    scores, count=3, how="quality", method="SR", channel=None, region=TISSUE, metric="psnr", higher=True
+):
     """Picks images to show.
 
     Args:
         scores: `ImageScore`s.
         count: How many images; fewer when there are fewer patients.
-        how: "quality": from the patient with the lowest mean PSNR of `method` to the one with the
-            highest (three: worst, median, best), and of each the image nearest to its own median
-            in the middle half of the stack (the ends show little).
+        how: "quality": from the patient with the worst mean of `method` to the one with the best
+            (three: worst, median, best), and of each the image nearest to its own median in the
+            middle half of the stack (the ends show little).
             "even": patients evenly spread in order, the middle image of each.
-        method: Whose PSNR counts.
+        method: Whose values count.
         channel: Whose channel; the last one scored (FLAIR) by default.
-        region: Whose region; images without a finite PSNR in it are not chosen.
+        region: Whose region; images without a finite value in it are not chosen.
+        metric: Name of the metric that counts.
+        higher: Larger values of it are better.
 
     Returns:
         List of (label, path).
     """
-    # Extra scores, such as Dice, have no PSNR.
-    scores = [score for score in scores if "psnr" in score.values]
+    # Scores of another kind, such as Dice, have channel sets of their own.
+    scores = [score for score in scores if metric in score.values]
     if not scores:
         return []
     channel = channel or scores[-1].channel
     stacks = collections.defaultdict(list)
     for score in scores:
         wanted = (score.method, score.channel, score.region) == (method, channel, region)
-        if wanted and np.isfinite(score.values["psnr"]):
+        if wanted and np.isfinite(score.values[metric]):
             stacks[score.patient].append(score)
     if not stacks or count < 1:
         return []
     if how == "quality":
-        patients = sorted(stacks, key=lambda p: np.mean([score.values["psnr"] for score in stacks[p]]))
+        means = {p: np.mean([score.values[metric] for score in stack]) for p, stack in stacks.items()}
+        patients = sorted(means, key=means.__getitem__, reverse=not higher)
     else:
         patients = sorted(stacks)
     places = np.unique(np.linspace(0, len(patients) - 1, min(count, len(patients))).round().astype(int))
@@ -88,9 +93,9 @@ def choose_cases(scores, count=3, how="quality", method="SR", channel=None, regi
     for place in places:
         stack = stacks[patients[place]]
         if how == "quality":
-            middle = np.median([score.values["psnr"] for score in stack])
+            middle = np.median([score.values[metric] for score in stack])
             inner = stack[len(stack) // 4 : len(stack) - len(stack) // 4]
-            chosen = min(inner, key=lambda score: abs(score.values["psnr"] - middle))
+            chosen = min(inner, key=lambda score: abs(score.values[metric] - middle))
             label = _rank(place, len(patients))
         else:
             chosen, label = stack[len(stack) // 2], ""

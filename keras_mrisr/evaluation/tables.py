@@ -88,7 +88,7 @@ def comparison_table(comparisons, metric="psnr", title=None):
         title: Line above the table.
     """
     table = _table(title)
-    for name in ("difference", "95 % interval", "p (Holm)", "effect"):
+    for name in ("difference", "95 % interval", "p", "Holm", "effect"):
         table.add_column(name, justify="right", no_wrap=True)
     chosen = [row for row in comparisons if row.metric == metric]
     for section in dict.fromkeys((row.channel, row.region) for row in chosen):
@@ -101,6 +101,7 @@ def comparison_table(comparisons, metric="psnr", title=None):
                 f"  {row.first} - {row.second}",
                 _number(row.difference, "+.2f"),
                 f"{row.low:+.2f} to {row.high:+.2f}" if known else "-",
+                _number(row.p, ".3f"),
                 _number(row.p_holm, ".3f"),
                 _number(row.effect, "+.2f"),
             )

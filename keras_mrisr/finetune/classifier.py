@@ -6,6 +6,8 @@ import functools
 import keras
 import numpy as np
 from keras import layers
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from keras_mrisr.models.vgg import vgg
 
@@ -15,8 +17,6 @@ _LOSSES = {
     "tumour": functools.partial(keras.losses.BinaryCrossentropy, from_logits=True),
     "sequence": functools.partial(keras.losses.SparseCategoricalCrossentropy, from_logits=True),
 }
-_HEAD_STEPS = 300
-_HEAD_RATE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,23 +112,27 @@ def fit_heads(classifier, batches, progress=None):
 
 
 def _logistic_regression(features, labels, weights, units):
-    """Kernel and bias for features (N, F), labels and weights as `LabelledBatches` yields them."""
-    regression = keras.Sequential(
-        [
-            keras.Input(features.shape[1:]),
-            layers.Dense(
-                units,
-                kernel_initializer="zeros",
-                kernel_regularizer=keras.regularizers.L2(HEAD_PENALTY),
-                dtype="float32",
-            ),
-        ]
-    )
-    loss = "tumour" if units == 1 else "sequence"
-    regression.compile(keras.optimizers.Adam(_HEAD_RATE), loss=_LOSSES[loss]())
-    # All at once: without the noise of batches it ends at the one minimum.
-    regression.fit(
-        features, labels, sample_weight=weights, batch_size=len(features), epochs=_HEAD_STEPS, shuffle=False,
-        verbose=0,
-    )  # fmt: skip
-    return regression.get_weights()
+    """Kernel and bias that minimise the weighted mean of the cross-entropy plus the penalty on the kernel.
+
+    Args:
+        features: (N, F).
+        labels: N integers in an array of any shape.
+        weights: (N,).
+        units: 1 for two classes, otherwise one for each class.
+    """
+    truth = np.eye(max(units, 2))[labels.ravel().astype(int)]
+    features, weights = features.astype("float64"), weights[:, np.newaxis]
+
+    def objective(values):
+        kernel, bias = values[:-units].reshape(-1, units), values[-units:]
+        logits = features @ kernel + bias
+        if units == 1:  # Against a class whose logit is 0.
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        shares = logits - logsumexp(logits, axis=1, keepdims=True)
+        loss = -np.sum(weights * truth * shares) / len(truth) + HEAD_PENALTY * np.sum(kernel**2)
+        slope = (weights * (np.exp(shares) - truth) / len(truth))[:, -units:]
+        return loss, np.append(features.T @ slope + 2 * HEAD_PENALTY * kernel, slope.sum(axis=0))
+
+    start = np.zeros((features.shape[1] + 1) * units)
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-10})
+    return [found.x[:-units].reshape(-1, units), found.x[-units:]]

@@ -35,7 +35,7 @@ class FinetuneTraining:
     """
 
     epochs: int = 8
-    steps_per_epoch: int = 80
+    steps_per_epoch: int = 60
     batch_size: int = 8
     image_size: int = 128
     smallest_crop: float = 0.5

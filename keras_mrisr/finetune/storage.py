@@ -86,7 +86,8 @@ def features_card(info):
         "held out": f"{len(split['val'])} validation and {len(split['test'])} test patients "
         f"(names in `{INFO}`)",
         "training": f"Adam {training['learning_rate']:g} {training['schedule']}, batch "
-        f"{training['batch_size']} slices, {training['image_size']} px, {training['precision']}, seed {training['seed']}",
+        f"{training['batch_size']} slices, {training['image_size']} px, {training['precision']}, seed "
+        f"{training['seed']}",
         "taken": f"epoch {metrics['epoch']} of {training['epochs']} ({training['steps_per_epoch']} steps "
         f"each), {training['seconds'] / 60:.0f} minutes so far on {training['hardware']}",
     }
@@ -104,22 +105,19 @@ device.
 
 {scores}
 
-Whole slices of patients that were not trained on; the validation patients chose the epoch, the test patients
-were looked at once, at the end. "Start" is the network as it was, with linear heads of its own. Majority:
-accuracy of one answer for all. The weights carry the terms of the data that they were trained on and of the
-weights that they started from.
+Before -> after, of whole slices of patients that were not trained on: the validation patients chose the epoch,
+the test patients were looked at once, at the end. "Before" is the network as it was, with linear heads of its
+own. One: each channel as a grey image. Majority: accuracy of one answer for all. The weights carry the terms of
+the data that they were trained on and of the weights that they started from.
 """
 
 
-_VIEWS = {
-    "tumour": "tumour, all channels",
-    "tumour_grey": "tumour, one channel",
-    "sequence": "sequence, one channel",
-}
+_VIEWS = {"tumour": "tumour (all channels)", "tumour_grey": "tumour (one)", "sequence": "sequence (one)"}
+_KINDS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auc": "AUC"}
 
 
 def score_rows(metrics):
-    """The scores as a table.
+    """The scores as a table, each number of the start beside that of the tuned weights.
 
     Args:
         metrics: Those of a `FeaturesInfo`.
@@ -127,18 +125,15 @@ def score_rows(metrics):
     Returns:
         (columns, rows), lists of texts.
     """
-    kinds = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auc": "AUC"}
-    columns = ["part, question", "images", "majority"]
-    columns += [f"{name}, {when}" for name in kinds.values() for when in ("start", "tuned")]
+    columns = ["unseen patients", "images", "majority", *_KINDS.values()]
     rows = []
     for part in ("val", "test"):
         for view, tuned in metrics.get(part, {}).get("tuned", {}).items():
             start = metrics[part]["start"][view]
             row = [f"{part}: {_VIEWS[view]}", str(tuned["images"]), _number(tuned["majority"])]
-            row += [_number(scores[kind]) for kind in kinds for scores in (start, tuned)]
-            rows.append(row)
+            rows.append(row + [f"{_number(start[kind])} -> {_number(tuned[kind])}" for kind in _KINDS])
     return columns, rows
 
 
 def _number(value):
-    return "" if value is None else f"{value:.3f}"
+    return "?" if value is None else f"{value:.3f}"

@@ -121,7 +121,9 @@ def _batches(config, slices):
 def _compiled_classifier(config, channels):
     training = config.training
     outputs = {label: {"tumour": 1, "sequence": channels}[label] for label in config.labels}
-    classifier = build_classifier(config.network, config.weights, outputs, config.trainable, training.precision)
+    classifier = build_classifier(
+        config.network, config.weights, outputs, config.trainable, training.precision
+    )
     rate = training.learning_rate
     if training.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)

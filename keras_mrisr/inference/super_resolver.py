@@ -128,6 +128,12 @@ class SuperResolver:
                 image = [stack_around(image, place, neighbours) for place in range(len(image))]
             return _together([self.enlarge(one, ensemble, uncertainty, consistency) for one in image])
         self.check_image(image)
+        if self._separates(image):
+            parts = [
+                self.enlarge(image[..., [channel]], ensemble, uncertainty, consistency)
+                for channel in range(image.shape[-1])
+            ]
+            return _together(parts, lambda arrays: np.concatenate(arrays, axis=-1))
         middle = middle_channels(image, self.channels)
         if image.min() == image.max():
             sr = middle.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
@@ -151,7 +157,8 @@ class SuperResolver:
             raise InputError(
                 "The model is for volumes, not for slices: use a model that was trained on slices."
             )
-        if image.shape[-1] not in (self.channels, self.info.input_channels):
+        known = image.shape[-1] in (self.channels, self.info.input_channels)
+        if not known and not self._separates(image):
             raise InputError(
                 f"The model takes {self.channels} channel(s). Received an image of shape {image.shape}: "
                 "use a model that was trained on images like this."
@@ -160,6 +167,11 @@ class SuperResolver:
             raise InputError(f"Expected uint8, uint16 or float pixels. Received: {image.dtype}")
         if not np.isfinite(image).all():
             raise InputError("The image holds NaN or infinite values: replace them first.")
+
+    def _separates(self, image):
+        """Whether the model takes the channels of this image one by one."""
+        only = self.info.data.get("separate_channels") and not self.info.neighbours
+        return bool(only) and image.shape[-1] > 1
 
     def predict(self, lr, ensemble=False, uncertainty=False, consistency=False, most_pixels=None, step=None):
         """Enlarges a batch that is normalised already.
@@ -294,12 +306,12 @@ class SuperResolver:
         return sr
 
 
-def _together(parts):
-    """The `Enlarged` of a batch from those of its slices."""
+def _together(parts, join=np.stack):
+    """The `Enlarged` of a batch from those of its slices, or of a slice from those of its channels."""
     first = parts[0]
     return Enlarged(
-        np.stack([one.sr for one in parts]),
-        None if first.deviation is None else np.stack([one.deviation for one in parts]),
+        join([one.sr for one in parts]),
+        None if first.deviation is None else join([one.deviation for one in parts]),
         None
         if first.residual is None
         else tuple(_rms(each) for each in zip(*(p.residual for p in parts), strict=True)),

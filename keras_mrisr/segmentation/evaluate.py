@@ -132,6 +132,7 @@ def evaluate_segmentation(
         if patient_pattern is None and kind != "lgg":
             patient_pattern = segmenter.info.data.get("patient_pattern")
         dataset = read_dataset(data_root, kind, patient_pattern)
+        dataset.require_slices()
         splits = {"U-Net": segmenter.info, **{model.name: model.info for model in models}}
         splits = {key: split_of(info) for key, info in splits.items()}
         degradation = choose_degradation(models)[0] if models else _Whole()

@@ -45,9 +45,10 @@ def load_stacks(dataset, channels=None, progress=None):
         List of `MaskedStack`, one a patient that has masks.
 
     Raises:
-        InputError: There are no masks, or a slice or mask cannot be read, differs in size from the other,
-            or has another number of channels.
+        InputError: These are volumes, there are no masks, or a slice or mask cannot be read, differs in
+            size from the other, or has another number of channels.
     """
+    dataset.require_slices()
     masked = [record for record in dataset.slices if record.mask is not None]
     if not masked:
         raise InputError(

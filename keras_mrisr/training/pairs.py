@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_mrisr.data.pipeline import PatchDataset, load_pairs
+from keras_mrisr.data.pipeline import PatchDataset, load_pairs, separate_channels
 from keras_mrisr.data.volume_pairs import VolumePatches, load_volume_pairs
 from keras_mrisr.degrade.noise import RicianNoise
 from keras_mrisr.errors import InputError
@@ -38,7 +38,8 @@ def training_pairs(config, dataset, degradation):
     """
     if config.is_3d:
         return load_volume_pairs(dataset, degradation)
-    return load_pairs(dataset, degradation, neighbours=config.data.neighbours)
+    pairs = load_pairs(dataset, degradation, neighbours=config.data.neighbours)
+    return separate_channels(pairs) if config.data.separate_channels else pairs
 
 
 def validation_pairs(config, dataset, degradation, channels):
@@ -55,7 +56,10 @@ def validation_pairs(config, dataset, degradation, channels):
         pairs = [pair.central_block(VALIDATION_BLOCK) for pair in _evenly(pairs, count)]
     else:
         chosen = dataclasses.replace(dataset, slices=tuple(_evenly(dataset.slices, count)))
-        pairs = load_pairs(chosen, degradation, channels, neighbours=config.data.neighbours, stacks=dataset)
+        wanted = None if config.data.separate_channels else channels
+        pairs = load_pairs(chosen, degradation, wanted, neighbours=config.data.neighbours, stacks=dataset)
+        if config.data.separate_channels:
+            pairs = separate_channels(pairs)
     _check_sizes(pairs)
     return pairs
 
@@ -78,6 +82,7 @@ def training_patches(config, pairs):
         candidates=training.candidates,
         seed=training.seed,
         corrupt=None if training.noise_snr is None else RicianNoise(training.noise_snr),
+        gain=training.gain,
     )
 
 

@@ -91,11 +91,11 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     log.info("Reading %s for training", training_slices.extent)
     train_pairs = training_pairs(config, training_slices, degradation)
     channels = train_pairs[0].hr.shape[-1]
-    val_pairs = validation_pairs(config, dataset.select(split.val), degradation, channels)
     patches = training_patches(config, train_pairs)
     if config.adversarial.on:
         check_segmentation_model(config, split, channels)
         _check_first_stage(config, train_pairs)
+    val_pairs = validation_pairs(config, dataset.select(split.val), degradation, channels)
 
     features = feature_network(config) if config.adversarial.on else None
     with strategy_scope(config.training.strategy, config.training.batch_size):
@@ -166,6 +166,7 @@ def _describe(config, dataset, split, degradation, channels, train_pairs, genera
             "root_name": dataset.root.name,
             "kind": dataset.kind,
             "patient_pattern": config.data.patient_pattern,
+            "separate_channels": config.data.separate_channels,
             "split": split.to_dict(),
         },
         training=training,

@@ -12,7 +12,7 @@ SPLIT = Split(train=("p0",), val=("p1",), test=("p2", "p3", "p4", "p5"))
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, smooth_image):
-    """A folder with `data` (6 patients of 2 grey slices), models `one`, `two` and `four`, and images `tool`."""
+    """A folder with `data` (6 patients of 2 grey slices) and `tool` (images of all of them)."""
     root = tmp_path_factory.mktemp("place")
     for patient in range(6):
         for index in range(2):

@@ -4,7 +4,13 @@ import pytest
 
 from keras_mrisr.data import read_dataset, write_image
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
-from keras_mrisr.data.pipeline import PatchDataset, SlicePair, crop_to_multiple, load_pairs
+from keras_mrisr.data.pipeline import (
+    PatchDataset,
+    SlicePair,
+    crop_to_multiple,
+    load_pairs,
+    separate_channels,
+)
 from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import InputError
@@ -216,3 +222,36 @@ def test_fit_sees_each_batch_once_and_in_order(pairs):
         float(lr.sum()) for epoch in range(3) for lr, _ in PatchDataset(pairs, 2, epoch=epoch, **options)
     ]
     np.testing.assert_allclose(model.seen, expected, rtol=1e-5)
+
+
+def test_separate_channels_are_grey_pairs_in_the_same_memory(lgg_root):
+    dataset = read_dataset(lgg_root)
+    pairs = load_pairs(dataset, get_degradation("bicubic", 2))
+    separate = separate_channels(pairs)
+    assert len(separate) == 3 * len(pairs)
+    for place in range(3):
+        one = separate[3 + place]
+        np.testing.assert_array_equal(one.hr[..., 0], pairs[1].hr[..., place])
+        np.testing.assert_array_equal(one.lr[..., 0], pairs[1].lr[..., place])
+        assert one.record == pairs[1].record and np.shares_memory(one.hr, pairs[1].hr)
+
+
+def test_separate_channels_keep_their_neighbours(lgg_root):
+    pairs = load_pairs(read_dataset(lgg_root), get_degradation("bicubic", 2), neighbours=1)
+    one = separate_channels(pairs)[4]
+    np.testing.assert_array_equal(one.lr, pairs[1].lr[..., 1::3])
+
+
+def test_gain_scales_both_sides_alike(lgg_root):
+    pairs = load_pairs(read_dataset(lgg_root), get_degradation("bicubic", 2))
+    options = {"patch_size": 16, "batch_size": 8, "steps": 1, "augment": False, "candidates": 1}
+    plain = PatchDataset(pairs, 2, **options)
+    scaled = PatchDataset(pairs, 2, gain=[0.25, 0.5], **options)
+    rng_plain, rng_scaled = np.random.default_rng(3), np.random.default_rng(3)
+    pair, other = plain._sample(pairs[0], rng_plain), scaled._sample(pairs[0], rng_scaled)
+    factor = other[1].sum() / pair[1].sum()
+    assert 0.25 <= factor <= 0.5
+    for one, two in zip(pair, other, strict=True):
+        np.testing.assert_allclose(two, one * factor, rtol=1e-5)
+    factors = {round(float(lr.max()), 3) for lr in scaled[0][0]}
+    assert len(factors) > 4

@@ -64,7 +64,7 @@ def test_model_of_volumes_is_refused(upscaler):
 
 def test_predictions_are_found_by_name(dataset, folder, reader):
     predictions = Predictions("tool", folder, dataset)
-    predictions.check(dataset.slices)
+    predictions.check(dataset.slices, reader)
     record = dataset.slices[4]
     # The 33rd row, which no x2 model can make, is cut off as it is from the original.
     np.testing.assert_array_equal(predictions(record, reader), (255 - read_image(record.path))[:32])
@@ -118,9 +118,7 @@ def deepen(folder):
 def test_predictions_that_do_not_fit(dataset, folder, reader, spoil, message):
     spoil(folder)
     with pytest.raises(InputError, match=message) as error:
-        predictions = Predictions("tool", folder, dataset)
-        predictions.check(dataset.slices)
-        predictions(dataset.slices[0], reader)
+        Predictions("tool", folder, dataset).check(dataset.slices, reader)
     assert "\n" not in str(error.value)
 
 

@@ -77,6 +77,17 @@ def test_statistics_are_over_patients(evaluation):
     assert all(0 < share < 1 for share in shares)
 
 
+def test_few_patients_are_told_what_tests_cannot_show(study, pattern, upscaler):
+    models = {"A": upscaler(test="cdefg"), "B": upscaler(0.4, test="cdefg")}
+    evaluation = evaluate_models(
+        models, study, patient_pattern=pattern, metrics=["psnr"], methods=("bicubic",), figure_cases=0
+    )
+    assert "With 5 patients no p-value can be under 0.062, nor, adjusted for 3 pairs, under 0.19" in (
+        " ".join(evaluation.footnotes)
+    )
+    assert min(row.p for row in evaluation.comparisons) == pytest.approx(2 / 2**5)
+
+
 def test_files_hold_the_statistics(evaluation, tmp_path):
     evaluation.save(tmp_path / "out")
     stored = json.loads((tmp_path / "out/metrics.json").read_text())
@@ -124,7 +135,8 @@ def test_predictions_alone(study, pattern, tmp_path):
         metrics=["nrmse"], limit=10,
     )  # fmt: skip
     assert evaluation.mean("dark", "nrmse") == pytest.approx(0.5, abs=0.01)
-    assert (evaluation.protocol.part, evaluation.cases) == ("unknown", ())
+    assert evaluation.protocol.part == "unknown"
+    assert [list(case.images) for case in evaluation.cases] == [["bicubic", "dark"]] * 3
 
 
 class LesionScorer:

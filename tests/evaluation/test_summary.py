@@ -93,3 +93,10 @@ def test_even_cases_and_too_few_patients():
         "b · slice 1",
     ]
     assert choose_cases(scores({("a", 0): {"SR": math.nan}}, "tissue")) == []
+
+
+def test_cases_by_a_metric_of_which_less_is_better():
+    values = {(p, i): {"SR": level} for p, level in {"a": 3.0, "b": 1.0, "c": 2.0}.items() for i in range(3)}
+    chosen = choose_cases(scores(values, "tissue"), metric="ssim", higher=False)
+    assert [label.split(" · ")[0] for label, _ in chosen] == ["a", "c", "b"]
+    assert choose_cases(scores(values, "tissue"), metric="dice") == []

@@ -4,8 +4,9 @@
 
 Its first line has its two ports. What is posted to /faults as JSON holds from then on: {"fail": n} refuses
 the next n requests for slices as unavailable, {"delay": s} answers each after s seconds, {"restart": n} drops
-everything after n requests and comes back on the same gRPC port half a second later. The answer to that is
-the list of requests since the last time: their shapes, and how many were under way.
+everything after n requests and comes back on the same gRPC port half a second later, {"load": {...}} serves
+more models. The answer is the list of requests since the last time: their shapes, and how many were under
+way.
 """
 
 import base64
@@ -38,6 +39,8 @@ class Faults:
         self.log, self.under_way, self.told = [], 0, {}
 
     def tell(self, faults):
+        for name, path in faults.pop("load", {}).items():
+            MODELS[name] = tf.saved_model.load(path)
         with self.lock:
             log, self.log, self.told = self.log, [], faults
         return log

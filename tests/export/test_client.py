@@ -137,9 +137,11 @@ def test_server_that_is_no_tensorflow_serving():
 
     with http.server.HTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
-        with ServingClient(f"127.0.0.1:{server.server_port}", transport="rest") as client:
-            with pytest.raises(InputError, match="it answers, but not as TensorFlow Serving does"):
-                client.describe()
+        with (
+            ServingClient(f"127.0.0.1:{server.server_port}", transport="rest") as client,
+            pytest.raises(InputError, match="it answers, but not as TensorFlow Serving does"),
+        ):
+            client.describe()
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,10 @@ def run(model, x):
     return session.run(["sr"], {"lr": x})[0]
 
 
-@pytest.mark.parametrize("size", [None, (10, 7)])
-@pytest.mark.parametrize("name", ["srresnet", "srresnet grey x4", "edsr", "neighbours"])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("srresnet", None), ("srresnet grey x4", None), ("edsr", (10, 7)), ("neighbours", None)],
+)
 def test_one_node_for_one_layer(generators, name, size):
     generator = deployable(generators[name])
     model = convert(generator, size, layout="nchw")
@@ -66,11 +68,11 @@ def test_one_node_for_one_layer(generators, name, size):
     assert nodes["Pad"] == skip
     assert set(nodes) <= {"Conv", "PRelu", "Relu", "Add", "Mul", "DepthToSpace", "Pad", "Slice"}
     assert not unsupported(model)
-    assert kinds(convert(generator, size)) == nodes + collections.Counter(Transpose=2)
 
 
 def test_interface(generators):
     model = convert(generators["edsr"])
+    assert kinds(model)["Transpose"] == 2
     assert [entry.version for entry in model.opset_import] == [17]
     assert model.producer_name == "keras-mrisr"
     assert dims(model.graph.input[0]) == ["batch", "height", "width", 1]

@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 
 import numpy as np
@@ -79,3 +80,9 @@ def test_empty_masks(data):
         write_image(path, np.zeros((32, 32), "uint8"))
     with pytest.raises(InputError, match="masks of all 2 training patients are empty"):
         check_lesions(load_stacks(read_dataset(data)), "training")
+
+
+def test_volumes(data):
+    dataset = dataclasses.replace(read_dataset(data), kind="volumes")
+    with pytest.raises(InputError, match="slices are needed here"):
+        load_stacks(dataset)

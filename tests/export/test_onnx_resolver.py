@@ -1,0 +1,128 @@
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import onnx
+import pytest
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.export import OnnxSuperResolver
+from keras_mrisr.export.export import export_model
+from keras_mrisr.inference import SuperResolver
+from keras_mrisr.models import srresnet
+
+
+@pytest.fixture(scope="module")
+def local(trained):
+    return {name: SuperResolver.load(folder) for name, folder in trained.items()}
+
+
+@pytest.fixture(scope="module")
+def resolvers(exported):
+    return {name: OnnxSuperResolver.load(exported[name, "onnx"] / "model.onnx") for name in ("grey", "rgb")}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("name", ["grey", "rgb"])
+def test_does_as_super_resolver(resolvers, local, smooth_image, name, dtype):
+    resolver = resolvers[name]
+    assert (resolver.scale, resolver.channels) == (2, local[name].channels)
+    image = smooth_image(11, 14, resolver.channels, dtype)
+    tolerance = 1 if np.issubdtype(image.dtype, np.integer) else 1e-5
+    for options in ({}, {"ensemble": True}):
+        np.testing.assert_allclose(resolver(image, **options), local[name](image, **options), atol=tolerance)
+    batch = np.stack([image, image[::-1]])
+    assert resolver(batch).shape == (2, 22, 28, resolver.channels)
+
+
+def test_consistency(resolvers, local, smooth_image):
+    image = smooth_image(16, 16)
+    np.testing.assert_allclose(
+        resolvers["grey"](image, consistency=True), local["grey"](image, consistency=True), atol=1
+    )
+
+
+def test_tiles_are_the_whole(resolvers, smooth_image):
+    resolver = resolvers["grey"]
+    lr = smooth_image(60, 50, 1, "float32")[np.newaxis]
+    assert resolver.count_tiles((60, 50), 1000) > 2
+    tiled = resolver.predict(lr, most_pixels=1000).sr
+    np.testing.assert_allclose(tiled, resolver.predict(lr).sr, atol=1e-6)
+
+
+def test_prelu_is_split_for_the_cpu(tmp_path, save_model, smooth_image):
+    model = srresnet(2, 1, blocks=1, filters=8)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.PReLU):
+            slopes = np.linspace(-0.1, 1.2, layer.weights[0].shape[-1], dtype="float32")
+            layer.set_weights([slopes.reshape(1, 1, -1)])
+    model.save(save_model(tmp_path / "run") / "generator.keras")
+    export_model(tmp_path / "run", tmp_path / "onnx", "onnx", layout="nchw")
+    path = tmp_path / "onnx/model.onnx"
+    assert sum(node.op_type == "PRelu" for node in onnx.load(path).graph.node) == 3
+    image = smooth_image(9, 8, 1, "float32")
+    expected = SuperResolver.load(tmp_path / "run")(image)
+    np.testing.assert_allclose(OnnxSuperResolver.load(path)(image), expected, atol=1e-5)
+
+
+WITHOUT = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tensorboard", "keras", "matplotlib", "tf2onnx"):
+            raise ImportError(f"{name} is not installed here")
+sys.meta_path.insert(0, Blocker())
+from keras_mrisr.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def without_tensorflow(*words):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    words = [sys.executable, "-c", WITHOUT, *map(str, words)]
+    return subprocess.run(words, capture_output=True, text=True, env=environment)
+
+
+def test_upscale_without_tensorflow(exported, image_root, local, tmp_path):
+    from keras_mrisr.data import read_image
+
+    network = exported["grey", "onnx"] / "model.onnx"
+    done = without_tensorflow(
+        "upscale", image_root, tmp_path / "sr", "--model", network, "--providers", "cpu"
+    )
+    assert done.returncode == 0, done.stderr
+    for path in (image_root / "patient0").iterdir():
+        result = read_image(tmp_path / "sr/patient0" / path.name)
+        np.testing.assert_allclose(result.astype(int), local["grey"](read_image(path)).astype(int), atol=1)
+
+
+def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):
+    from keras_mrisr.data import write_image
+
+    write_image(tmp_path / "lr.png", smooth_image(8, 9))
+    network = exported["grey", "onnx"] / "model.onnx"
+    other = onnx.load(network)
+    del other.metadata_props[:]
+    onnx.save(other, tmp_path / "other.onnx")
+    (tmp_path / "text.onnx").write_text("not a network")
+    export_model(trained["grey"], tmp_path / "fixed", "onnx", size=(16, 12))
+
+    def refused(message, model, *words):
+        before = listing(tmp_path)
+        code, _, err = mrisr("upscale", tmp_path / "lr.png", tmp_path / "sr.png", "--model", model, *words)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert message in err
+        assert listing(tmp_path) == before
+
+    refused("nothing.onnx does not exist", tmp_path / "nothing.onnx")
+    refused("text.onnx cannot be loaded as an ONNX network", tmp_path / "text.onnx")
+    refused("other.onnx is not a network of mrisr", tmp_path / "other.onnx")
+    refused("no provider 'gpu' here. It has: ", network, "--providers", "gpu")
+    refused("--providers is for an exported model.onnx", trained["grey"], "--providers", "cpu")
+    refused("model.onnx is a model for x2. Received: --scale 4", network, "--scale", "4")
+    refused("exported for slices of 16x12 only", tmp_path / "fixed/model.onnx")
+    refused("takes 3 channel(s)", exported["rgb", "onnx"] / "model.onnx")
+    with pytest.raises(InputError, match="of memory are too little"):
+        OnnxSuperResolver.load(network, memory=1000)(smooth_image(8, 9))
