@@ -13,6 +13,7 @@ dicom = ["pydicom>=3", "pylibjpeg[all]>=2"]
 tuning = ["keras-tuner>=1.4.8", "scikit-learn"]
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20"]
 lgg = ["kagglehub>=0.3"]
+lpips = ["lpips>=0.1.4"]  # Brings PyTorch.
 
 setup(
     name="keras-mrisr",
@@ -30,6 +31,7 @@ setup(
         "keras_mrisr.tuning",
         "keras_mrisr.export",
     ],
+    package_data={"keras_mrisr.evaluation": ["templates/*"]},
     package_dir={"keras_mrisr.tuning": "tuning", "keras_mrisr.export": "export"},
     install_requires=[
         "tensorflow>=2.21",
@@ -51,8 +53,11 @@ setup(
         "tuning": tuning,
         "export": export,
         "lgg": lgg,
-        "dev": [*demo, *dicom, *tuning, *export, "pytest>=8", "ruff>=0.6", "scikit-image>=0.24"],
-        "all": [*demo, *dicom, *tuning, *export, *lgg],
+        "lpips": lpips,
+        "dev": [
+            *demo, *dicom, *tuning, *export, "pytest>=8", "ruff>=0.6", "scikit-image>=0.24", "selenium>=4.20",
+        ],  # fmt: skip
+        "all": [*demo, *dicom, *tuning, *export, *lgg, *lpips],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
     classifiers=[

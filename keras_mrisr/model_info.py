@@ -74,6 +74,13 @@ class ModelInfo(Description):
         return (2 * self.neighbours + 1) * self.channels
 
     @property
+    def image_channels(self):
+        """Channels that an image must have; None for a model that takes any number of them, one by one."""
+        if self.data.get("separate_channels") and self.channels == 1 and not self.neighbours:
+            return None
+        return self.channels
+
+    @property
     def scale_text(self):
         """The scale for a person: "2", or "1x1x2" of a 3-D generator."""
         return "x".join(map(str, self.factors or (self.scale,)))

@@ -100,6 +100,9 @@ def test_bad_training(refused, place):
     refused([*train, "--data", "data", "--precision", "half"], "training.precision must be one of")
     refused(["train", "--data", "data", "--out", "unet", *TINY], "holds a run with another config")
     refused(["train", "--data", "data", "--out", "data", *TINY], "data exists and is not empty")
+    refused([*train, "--config", "nowhere.yaml"], "Cannot read the config nowhere.yaml")
+    # The config of a run is the run's.
+    refused(["train", "--config", "unet/config.yaml", "--out", "unet"], "holds this run already, complete")
 
 
 def test_data_that_cannot_be_segmented(refused, place):

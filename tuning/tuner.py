@@ -77,7 +77,7 @@ class StudyTuner(keras_tuner.Tuner):
         parent = asked.get("tuner/trial_id")
         keras.backend.clear_session()
         gc.collect()
-        log.info("Trial %s: %s", trial.trial_id, ", ".join(f"{key}={value}" for key, value in values.items()))
+        log.info("Trial %s: %s", trial.trial_id, _said(values, parent))
         try:
             with self._claim(trial.trial_id, folder) as claim:
                 result = run_trial(
@@ -133,3 +133,10 @@ class StudyTuner(keras_tuner.Tuner):
     def _note_failure(self, values, folder, reason):
         log.warning("The trial failed: %s", reason)
         TrialResult(values, failed=reason).write(folder)
+
+
+def _said(values, parent):
+    """What a trial is, in a line; one of Hyperband that goes on is what it was."""
+    if parent:
+        return f"goes on from trial {parent}"
+    return ", ".join(f"{key}={value}" for key, value in values.items())

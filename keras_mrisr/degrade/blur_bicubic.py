@@ -1,7 +1,6 @@
 """Gaussian blur, then bicubic downsampling: the paper's degradation and the plain bicubic one."""
 
 import numpy as np
-from keras import ops
 from PIL import Image, ImageFilter
 
 from keras_mrisr.degrade.degradation import Degradation
@@ -77,6 +76,9 @@ class BlurBicubic(Degradation):
         }
 
     def __call__(self, hr):
+        # Imported here, so that `axis_matrix` needs no Keras.
+        from keras import ops
+
         x = ops.convert_to_tensor(hr)
         for axis in (1, 2):
             x = self._degrade_axis(x, axis)
@@ -86,13 +88,24 @@ class BlurBicubic(Degradation):
         return x
 
     def axis_matrix(self, size):
-        columns = ops.expand_dims(ops.eye(size), (0, -1))
-        return ops.convert_to_numpy(self._degrade_axis(columns, axis=1))[0, ..., 0].astype("float64")
+        matrix = np.eye(size)
+        for kernel in self._blurs:
+            radius = len(kernel) // 2
+            places = np.arange(size)[:, np.newaxis] + np.arange(-radius, radius + 1)
+            matrix = np.einsum("k,nkm->nm", kernel, matrix[np.clip(places, 0, size - 1)])
+        first = np.arange(size // self.scale)[:, np.newaxis] * self.scale + self._first
+        places = first + np.arange(len(self._bicubic))
+        # Outside pixels weigh nothing, as in Pillow.
+        taps = np.where((places >= 0) & (places < size), self._bicubic, 0)
+        taps = taps / taps.sum(axis=1, keepdims=True)
+        return np.einsum("nk,nkm->nm", taps, matrix[np.clip(places, 0, size - 1)])
 
     def _degrade_axis(self, x, axis):
+        from keras_mrisr.degrade.axis_filters import blur_axis, downsample_axis
+
         for kernel in self._blurs:
-            x = _blur_axis(x, kernel, axis)
-        return _downsample_axis(x, self._bicubic, self._first, self.scale, axis)
+            x = blur_axis(x, kernel, axis)
+        return downsample_axis(x, self._bicubic, self._first, self.scale, axis)
 
     def degrade_image(self, hr):
         if hr.dtype != np.uint8 or self.kernel != "pillow" or not self.antialias:
@@ -106,41 +119,3 @@ class BlurBicubic(Degradation):
                 image = image.filter(ImageFilter.GaussianBlur(self.sigma))
             planes.append(np.asarray(image.resize(size, Image.Resampling.BICUBIC)))
         return np.stack(planes, axis=-1)
-
-
-def _blur_axis(x, kernel, axis):
-    """Convolves `axis` of (N, H, W, C) with an odd `kernel`; the edge pixel is repeated, as in Pillow."""
-    radius = len(kernel) // 2
-    if radius == 0:
-        return x
-    size = ops.shape(x)[axis]
-    index = ops.clip(ops.arange(-radius, size + radius, dtype="int32"), 0, size - 1)
-    return _filter_axis(ops.take(x, index, axis=axis), kernel, axis, stride=1)
-
-
-def _downsample_axis(x, taps, first, scale, axis):
-    """Takes every `scale`-th value of the filtered `axis`; outside pixels weigh nothing, as in Pillow."""
-    if scale == 1:
-        return x
-    size = ops.shape(x)[axis]
-    # Taps reach `-first` pixels before the first LR pixel's block, and as many after the last one's.
-    after = len(taps) + first - scale
-    padding = [[0, 0]] * 4
-    padding[axis] = [-first, after]
-    inside = ops.ones([1, size, 1, 1] if axis == 1 else [1, 1, size, 1], dtype=x.dtype)
-    weight = _filter_axis(ops.pad(inside, padding), taps, axis, stride=scale)
-    return _filter_axis(ops.pad(x, padding), taps, axis, stride=scale) / weight
-
-
-def _filter_axis(x, taps, axis, stride):
-    """Correlates one axis of (N, H, W, C) with `taps`, the same for all channels, without padding."""
-    n, height, width, channels = (ops.shape(x)[i] for i in range(4))
-    kernel = ops.convert_to_tensor(taps.reshape((-1, 1, 1, 1)), dtype=x.dtype)
-    # The other axes move into width and batch: a convolution of one channel needs no grouped kernel.
-    if axis == 1:
-        flat = ops.reshape(x, (n, height, width * channels, 1))
-        out = ops.conv(flat, kernel, strides=(stride, 1), padding="valid")
-        return ops.reshape(out, (n, -1, width, channels))
-    flat = ops.reshape(x, (n * height, width, channels, 1))
-    out = ops.conv(flat, kernel, strides=(stride, 1), padding="valid")
-    return ops.reshape(out, (n, height, -1, channels))

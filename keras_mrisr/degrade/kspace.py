@@ -4,7 +4,6 @@ import functools
 import math
 
 import numpy as np
-from keras import ops
 
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import InputError
@@ -63,6 +62,9 @@ class KSpaceCrop(Degradation):
         return _crop_matrix(size, self.scale, self.window, self.alpha)
 
     def __call__(self, hr):
+        # Imported here, so that `axis_matrix` needs no Keras.
+        from keras import ops
+
         x = ops.convert_to_tensor(hr)
         for axis, product in ((1, "ih,nhwc->niwc"), (2, "jw,nhwc->nhjc")):
             size = ops.shape(x)[axis]

@@ -3,8 +3,6 @@
 import math
 
 import numpy as np
-from keras import ops
-
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import InputError
 
@@ -76,6 +74,8 @@ class SliceProfile(Degradation):
         Returns:
             Tensor (N, X / fx, Y / fy, Z / fz, C) of the same dtype.
         """
+        from keras import ops
+
         x = ops.convert_to_tensor(hr)
         if self.in_plane is not None:
             x = self._degrade_planes(x)
@@ -88,6 +88,8 @@ class SliceProfile(Degradation):
         return total
 
     def _degrade_planes(self, x):
+        from keras import ops
+
         n, width, height, slices, channels = (ops.shape(x)[i] for i in range(5))
         planes = ops.reshape(ops.transpose(x, (0, 3, 1, 2, 4)), (n * slices, width, height, channels))
         planes = self.in_plane(planes)

@@ -98,9 +98,9 @@ def _check_same_task(models):
     for other in others:
         for what, one, two in (
             ("scale", f"x{first.scale}", f"x{other.scale}"),
-            ("number of channels", first.info.channels, other.info.channels),
+            ("number of channels", first.info.image_channels, other.info.image_channels),
         ):
-            if one != two:
+            if one != two and None not in (one, two):  # None: any number of them, one by one.
                 raise InputError(
                     f"{first.name} and {other.name} differ in {what} ({one} and {two}): they do different "
                     "tasks and are not compared. Evaluate each for itself."

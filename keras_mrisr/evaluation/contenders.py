@@ -64,7 +64,8 @@ class Model:
         """The enlarged slice, uint8 (H, W, C)."""
         lr = reader.lr(record, self.info.neighbours)[np.newaxis]
         sr = np.asarray(self.model(lr, **self.options))
-        expected = (1, lr.shape[1] * self.scale, lr.shape[2] * self.scale, self.info.channels)
+        channels = self.info.image_channels or lr.shape[-1]
+        expected = (1, lr.shape[1] * self.scale, lr.shape[2] * self.scale, channels)
         if sr.dtype != np.uint8 or sr.shape != expected:
             raise ValueError(f"the model must give uint8 {expected}. Received: {sr.dtype} {sr.shape}")
         return sr[0]

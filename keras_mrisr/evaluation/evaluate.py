@@ -132,7 +132,8 @@ def evaluate_models(
             for one in foreign
         ]
         records = spread(dataset.select(patients).slices, limit)
-        channels = (models[0].info.channels, models[0].source) if models else ()
+        fixed = [(one.info.image_channels, one.source) for one in models if one.info.image_channels]
+        channels = fixed[0] if fixed else ()
         reader = SliceReader(dataset, degradation, *channels, noise_snr=noise_snr)
         for one in foreign:
             one.check(records, reader)

@@ -45,7 +45,7 @@ _ALL = (
     ),
     Measure(
         "ms_ssim", "MS-SSIM",
-        "five scales with the weights of Wang et al. 2003 (tf.image.ssim_multiscale); below 176 pixels the "
+        "five scales with the weights of Wang et al. 2003 (tf.image.ssim_multiscale); below 161 pixels the "
         "first ones that fit, weights brought to a sum of 1", True,
     ),
     Measure("nrmse", "NRMSE", "|SR - HR| / |HR|, Euclidean norms (scikit-image)", False),

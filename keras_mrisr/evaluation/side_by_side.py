@@ -97,7 +97,7 @@ class _Image:
     def __init__(self, path, degradation, true_lr, model):
         self.path = pathlib.Path(path)
         image = read_image(self.path)
-        if image.shape[-1] != model.info.channels:
+        if image.shape[-1] != (model.info.image_channels or image.shape[-1]):
             raise InputError(
                 f"{path} has {image.shape[-1]} channels, but {model.source} takes {model.info.channels}. "
                 "Convert the image, or use a model for it."

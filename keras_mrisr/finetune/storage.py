@@ -105,10 +105,10 @@ device.
 
 {scores}
 
-Before -> after, of whole slices of patients that were not trained on: the validation patients chose the epoch,
-the test patients were looked at once, at the end. "Before" is the network as it was, with linear heads of its
-own. One: each channel as a grey image. Majority: accuracy of one answer for all. The weights carry the terms of
-the data that they were trained on and of the weights that they started from.
+Before -> after, of whole slices of patients that were not trained on: the validation patients chose the
+epoch, the test patients were looked at once, at the end. "Before" is the network as it was, with linear
+heads of its own. One: each channel as a grey image. Majority: accuracy of one answer for all. The weights
+carry the terms of the data that they were trained on and of the weights that they started from.
 """
 
 

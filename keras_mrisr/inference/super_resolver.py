@@ -170,8 +170,7 @@ class SuperResolver:
 
     def _separates(self, image):
         """Whether the model takes the channels of this image one by one."""
-        only = self.info.data.get("separate_channels") and not self.info.neighbours
-        return bool(only) and image.shape[-1] > 1
+        return self.info.image_channels is None and image.shape[-1] > 1
 
     def predict(self, lr, ensemble=False, uncertainty=False, consistency=False, most_pixels=None, step=None):
         """Enlarges a batch that is normalised already.

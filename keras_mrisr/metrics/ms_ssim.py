@@ -15,9 +15,10 @@ WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 def ms_ssim(hr, sr, data_range, mask=None):
     """MS-SSIM of every image of a batch.
 
-    All five scales need 176 pixels (the 11-pixel window after four halvings), so 256 pixels have them. A
-    smaller image is compared on as many as fit it, `scale_weights` says which: 4 from 88 pixels, 3 from
-    44, 2 from 22, and SSIM itself below. With five scales it equals `tf.image.ssim_multiscale`.
+    All five scales need 161 pixels (the 11-pixel window after four halvings, odd sizes rounded up), so 256
+    pixels have them. A smaller image is compared on as many as fit it, `scale_weights` says which: 4 from
+    81 pixels, 3 from 41, 2 from 21, and SSIM itself below. It equals `tf.image.ssim_multiscale` with the
+    same weights.
 
     Args:
         hr: Originals (N, H, W, C), any real type, at least 11 x 11 pixels.

@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from keras_mrisr.data import Split, read_image
+from keras_mrisr.data import Split, read_dataset, read_image, split_patients
 from keras_mrisr.degrade import get_degradation, upscale_image
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation import Protocol, evaluate_model
@@ -221,3 +221,16 @@ def test_slices_smaller_than_the_window(tmp_path):
     root = write_slices(tmp_path / "tiny", "d", 1, (10, 20, 3))
     with pytest.raises(InputError, match="too small for SSIM"):
         evaluate_model(Upscaler(), root)
+
+
+def test_model_of_separate_channels_is_scored_on_all_of_them(tmp_path, lgg_root, save_model):
+    dataset = read_dataset(lgg_root)
+    split = split_patients(dataset.sites)
+    folder = save_model(tmp_path / "grey", channels=1, split=split)
+    info = json.loads((folder / "model.json").read_text())
+    info["data"]["separate_channels"] = True
+    (folder / "model.json").write_text(json.dumps(info))
+    evaluation = evaluate_model(folder, lgg_root)
+    assert evaluation.protocol.channels[0] == "RGB"
+    # The untrained network is the bicubic interpolator without antialiasing.
+    assert abs(evaluation.mean(delta=True)) < 1

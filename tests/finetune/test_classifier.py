@@ -25,7 +25,7 @@ def test_contract():
     assert {v.dtype for v in classifier.whole.variables} == {"float32"}
     trained = {v.path.split("/")[0] for v in classifier.whole.trainable_variables}
     assert trained == {"block5_conv1", "block5_conv2", "block5_conv3", "tumour", "sequence"}
-    classifier.heads.get_layer("tumour").set_weights([np.ones((16, 1)), np.zeros(1)])
+    classifier.heads.get_layer("tumour").set_weights([np.ones((32, 1)), np.zeros(1)])
     assert np.abs(classifier.whole(x)["tumour"]).min() > 0, "the parts share their layers"
     np.testing.assert_allclose(
         classifier.heads(classifier.pooled(x))["tumour"], classifier.whole(x)["tumour"], rtol=1e-5

@@ -29,7 +29,7 @@ from keras_mrisr.config import read_config
 from keras_mrisr.finetune import FinetuneConfig, finetune_features
 from keras_mrisr.models import vgg
 
-vgg._FILTERS = (4, 4, 8, 8, 16)
+vgg._FILTERS = (8, 8, 16, 16, 32)
 
 def report(epoch, step, logs):
     if (epoch, step) == (2, 5):
@@ -65,7 +65,7 @@ def same_as_uninterrupted(run, finished):
             np.testing.assert_allclose(one, two, atol=1e-5)
     assert [row["epoch"] for row in history(run)] == [row["epoch"] for row in history(finished[0])]
     metrics = json.loads((run / "model.json").read_text())["metrics"]
-    assert metrics["test"]["tuned"]["sequence"]["images"] == 36
+    assert metrics["test"]["tuned"]["sequence"]["images"] == 48
     for view, scores in finished[1].metrics["test"]["tuned"].items():
         assert metrics["test"]["tuned"][view] == pytest.approx(scores, abs=1e-3)
 
@@ -83,9 +83,9 @@ def test_what_a_run_leaves(finished, toy_config, toy_root):
     best = max(rows, key=lambda row: float(row["val_score"]))
     assert info.metrics["epoch"] == int(best["epoch"])
     assert info.metrics["val"]["tuned"]["tumour"]["auc"] == pytest.approx(float(best["val_tumour_auc"]))
-    assert (info.network, info.init, info.trainable) == ("vgg16", "random", ["block4", "block5"])
+    assert (info.network, info.init, info.trainable) == ("vgg16", "random", ["block3", "block4", "block5"])
     assert info.data["split"] == json.loads((run / "split.json").read_text())
-    assert len(info.data["split"]["test"]) == 2
+    assert len(info.data["split"]["test"]) == 4
     card = (run / "card.md").read_text()
     assert "test: tumour (all channels)" in card and "channel 0, channel 1" in card
     assert str(toy_root.parent) not in card + (run / "model.json").read_text()
@@ -94,18 +94,19 @@ def test_what_a_run_leaves(finished, toy_config, toy_root):
 def test_it_learns_to_tell_unseen_patients_apart(finished):
     for part in ("val", "test"):
         tuned, start = (finished[1].metrics[part][when] for when in ("tuned", "start"))
-        assert tuned["tumour"]["images"] == 12 and tuned["tumour_grey"]["images"] == 36
+        assert tuned["tumour"]["images"] == 16 and tuned["tumour_grey"]["images"] == 48
         assert tuned["tumour"]["majority"] == 0.5
-        assert tuned["tumour"]["balanced_accuracy"] >= 0.9
-        assert tuned["tumour_grey"]["balanced_accuracy"] >= 0.9
-        assert tuned["sequence"]["balanced_accuracy"] >= 0.9
-        assert all(tuned[view]["auc"] >= start[view]["auc"] for view in tuned)
+        assert tuned["tumour"]["balanced_accuracy"] >= 0.85
+        assert tuned["tumour"]["auc"] >= 0.95
+        assert tuned["tumour_grey"]["auc"] >= 0.85
+        assert tuned["sequence"]["auc"] >= 0.95
+        assert tuned["tumour_grey"]["auc"] > start["tumour_grey"]["auc"] + 0.1
 
 
 def test_the_perceptual_loss_takes_the_weights(finished):
     run, _ = finished
     x = np.random.default_rng(0).random((1, 32, 32, 3), dtype="float32")
-    layers = ("block3_conv3", "block4_conv1", "block5_conv3")
+    layers = ("block2_conv2", "block3_conv1", "block5_conv3")
     before = build_features("vgg16", layers, None)(x)
     after = build_features("vgg16", layers, run / "features.h5")(x)
     np.testing.assert_array_equal(before[0], after[0])
@@ -120,7 +121,7 @@ def test_scores_are_those_of_the_files(finished, toy_dataset, toy_config):
         load_features(classifier, "vgg16", weights, run / f"{heads}.weights.h5")
         seen = []
         scores = score_slices(classifier.whole, slices, 32, lambda *done: seen.append(done))  # noqa: B023
-        assert seen[-1] == (12, 12)
+        assert seen[-1] == (16, 16)
         for view in scores:
             assert scores[view] == pytest.approx(info.metrics["test"][when][view])
 
@@ -142,7 +143,7 @@ def test_one_label_and_one_channel(tmp_path, toy_dataset, toy_config, toy_slice)
     config = toy_config({**shorter, "labels": ["tumour"], "data.root": str(tmp_path / "grey")})
     info = finetune_features(config, tmp_path / "tumour")
     assert set(info.metrics["test"]["tuned"]) == {"tumour"}
-    assert info.metrics["test"]["tuned"]["tumour"]["images"] == 4
+    assert info.metrics["test"]["tuned"]["tumour"]["images"] == 4  # One patient
 
 
 def test_killed_in_the_middle_of_an_epoch(tmp_path, toy_config, finished):

@@ -32,10 +32,8 @@ def test_equals_tensorflow(size):
 
 
 def test_smaller_images_take_the_scales_that_fit():
-    assert [len(scale_weights(n, 300)) for n in (176, 175, 88, 87, 44, 43, 22, 21, 11)] == [
-        5, 5, 4, 4, 3, 3, 2, 2, 1,
-    ]  # fmt: skip
-    assert [len(scale_weights(n, 300)) for n in (160, 80, 40, 20)] == [4, 3, 2, 1]
+    sizes = (300, 161, 160, 81, 80, 41, 40, 21, 20, 11)
+    assert [len(scale_weights(n, 300)) for n in sizes] == [5, 5, 4, 4, 3, 3, 2, 2, 1, 1]
     assert scale_weights(None, None) == tuple(w / sum(WEIGHTS) for w in WEIGHTS)
     hr, sr = make_pair(64, 50)
     weights = scale_weights(64, 50)

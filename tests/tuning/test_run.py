@@ -1,0 +1,235 @@
+"""Whole searches; where the training does not matter, a stand-in for it."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import keras_mrisr
+from keras_mrisr.errors import InputError
+from keras_mrisr.training import Interrupted
+from keras_mrisr.tuning import Budget, read_results, read_study, search, write_study
+from keras_mrisr.tuning.trial import TrialResult
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning"
+)
+PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Replaces the training of trials: their values, in order; a function in `act` may do worse than to score."""
+
+    class Trained(list):
+        act = staticmethod(lambda number: None)
+
+    ran = Trained()
+
+    def run_trial(study, values, folder, dataset, until=None, parent=None, report=None):
+        number = len(ran)
+        ran.append(dict(values, until=until, parent=parent))
+        result = ran.act(number) or TrialResult(values, 30 + number, 1, 1, 1.0, 30.0, 0.9, None, 5000, 0.1)
+        result.write(folder)
+        return result
+
+    monkeypatch.setattr("keras_mrisr.tuning.tuner.run_trial", run_trial)
+    return ran
+
+
+def test_hyperband_promotes(tmp_path, rates, trained, caplog):
+    caplog.set_level("INFO", "keras_mrisr")
+    out = search(rates.fixed("training.epochs", 3), tmp_path / "out", seed=2)
+    assert [ran["until"] for ran in trained] == [1, 1, 1, 3, 3, 3]
+    assert [pathlib.Path(ran["parent"]).name for ran in trained if ran["parent"]] == ["trial_2"], "the best"
+    assert "6 of 6 trials done, best score 35.000 dB (trial 5), about 0 s left" in caplog.messages
+    assert any(
+        "1 of 6 trials done, best score 30.000 dB (trial 0), about" in line for line in caplog.messages
+    )
+    names = {path.name for path in out.iterdir()}
+    assert names == {"study.yaml", "search.json", "oracle.json", *(f"trial_{i}" for i in range(6))}
+    assert read_study(out / "study.yaml") == rates.fixed("training.epochs", 3)
+
+
+def test_the_recipe_as_it_stands_is_the_first_trial(tmp_path, study_file, trained):
+    study = read_study(study_file(), {"training.learning_rate": 0.002})
+    search(study, tmp_path / "out", "random", 2)
+    assert trained[0]["generator.name"] == "edsr" and trained[0]["generator.blocks"] == 1
+
+
+def test_sick_trials_do_not_end_the_search(tmp_path, rates, trained):
+    def sick(number):
+        return TrialResult({}, 0.0, ill="the discriminator has won") if number else None
+
+    trained.act = sick
+    results = read_results(search(rates, tmp_path / "out", "random", 6))
+    assert [trial.status for trial in results.trials] == ["finished"] + 5 * ["ill"]
+    trained.act = lambda number: TrialResult({}, 0.0, ill="the discriminator has won.")
+    with pytest.raises(
+        InputError, match=r"All 4 trials of .* fell ill, the last one: the discriminator has won"
+    ):
+        search(rates, tmp_path / "sick", "random", 4)
+
+
+def test_trials_that_fail(tmp_path, rates, trained):
+    def fail(number):
+        if number == 1:
+            raise InputError("No feature weights at vgg.h5.")
+
+    trained.act = fail
+    results = read_results(search(rates, tmp_path / "out", "random", 3))
+    assert [trial.status for trial in results.trials] == ["finished", "finished", "failed"]
+    assert results.trials[-1].reason == "No feature weights at vgg.h5."
+
+    def broken(number):
+        raise InputError("No feature weights at vgg.h5.")
+
+    trained.act = broken
+    with pytest.raises(
+        InputError, match="Three trials in a row failed, the last with: No feature weights"
+    ) as caught:
+        search(rates, tmp_path / "bad", "random", 9)
+    assert "\n" not in str(caught.value)
+    assert len(list((tmp_path / "bad").glob("trial_*"))) == 3
+
+
+def test_an_accident_is_tried_again(tmp_path, rates, trained):
+    def accident(number):
+        if number == 0:
+            raise MemoryError("no memory")
+
+    trained.act = accident
+    results = read_results(search(rates, tmp_path / "out", "random", 2))
+    assert len(trained) == 3 and trained[0] == trained[1]
+    assert [trial.status for trial in results.trials] == ["finished", "finished"]
+
+
+def test_stopped_and_gone_on(tmp_path, rates, trained):
+    def stop(number):
+        if number == 2:
+            raise Interrupted
+
+    trained.act = stop
+    with pytest.raises(Interrupted):
+        search(rates, tmp_path / "out", "bayesian", 4)
+    stopped = trained[2]
+    trained.act = lambda number: None
+    search(rates, tmp_path / "out", "bayesian", 4)
+    assert trained[3] == stopped and len(trained) == 5
+    # More trials may be asked for later; the same number again is no work.
+    search(rates, tmp_path / "out", "bayesian", 4)
+    search(rates, tmp_path / "out", "bayesian", 6)
+    assert len(trained) == 7
+
+
+def test_budget(tmp_path, study_file, trained):
+    study = read_study(study_file(), {"generator.filters": 8})
+    search(study, tmp_path / "out", "random", 6, budget=Budget(parameters=4500))
+    # One block of 8 filters has 4241 parameters in EDSR and 5417 or more in SRResNet.
+    assert {(ran["generator.name"], ran["generator.blocks"]) for ran in trained} == {("edsr", 1)}
+    with pytest.raises(InputError, match="No trial of .*: nothing in the space is within the budget"):
+        search(study, tmp_path / "none", "random", 6, budget=Budget(gflops=0.001))
+    assert len(trained) == 6
+
+
+@pytest.mark.parametrize("change", ["space", "config", "tuner", "budget"])
+def test_a_folder_of_another_search(tmp_path, rates, study_file, trained, change):
+    out = search(rates, tmp_path / "out", "random", 1)
+    study, options = rates, {"tuner": "random"}
+    if change == "space":
+        space = {"training.learning_rate": {"type": "float", "min": 1e-4, "max": 1e-1, "log": True}}
+        study, message = (
+            read_study(study_file(space, "wider")),
+            r"space: training\.learning_rate: .*0.01.* there",
+        )
+    elif change == "config":
+        study, message = rates.fixed("training.seed", 5), r"config: training\.seed: 0 there, 5 now"
+    elif change == "tuner":
+        options, message = {"tuner": "bayesian"}, r"tuner: 'random' there, 'bayesian' now"
+    else:
+        options["budget"], message = Budget(gflops=1), r"budget: gflops: None there, 1 now"
+    before = (out / "oracle.json").read_bytes()
+    with pytest.raises(InputError, match=f"holds another search .{message}") as caught:
+        search(study, out, max_trials=1, **options)
+    assert "--overwrite" in str(caught.value) and "\n" not in str(caught.value)
+    assert (out / "oracle.json").read_bytes() == before
+    search(study, out, max_trials=1, overwrite=True, **options)
+
+
+def test_a_folder_of_something_else(tmp_path, rates, trained):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/thesis.txt").write_text("years of work")
+    for overwrite, message in (
+        (False, "exists and is not empty"),
+        (True, "is not a search; it is not overwritten"),
+    ):
+        with pytest.raises(InputError, match=message):
+            search(rates, tmp_path / "thesis", "random", 1, overwrite=overwrite)
+    out = search(rates, tmp_path / "out", "random", 1)
+    (out / "search.json").write_text("{")
+    with pytest.raises(InputError, match=r"cannot be gone on with .*search\.json cannot be read"):
+        search(rates, out, "random", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tuner": "grid"}, "Unknown tuner 'grid'"),
+        ({"max_trials": 0}, "--max-trials must be 1 or more. Received: 0"),
+    ],
+)
+def test_bad_options(tmp_path, rates, options, message):
+    with pytest.raises(InputError, match=message):
+        search(rates, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_data(tmp_path, rates, study_file, save_model, image_root):
+    from keras_mrisr.data import read_dataset, split_patients
+
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        search(rates.fixed("data.root", "nowhere"), tmp_path / "out")
+    split = split_patients(read_dataset(image_root).sites, seed=3)
+    init = save_model(tmp_path / "init", split=split)
+    with pytest.raises(
+        InputError, match=r"was trained with \d patient.s. that this study scores on or holds out"
+    ):
+        search(rates.starting_from(str(init)), tmp_path / "out")
+    space = {"training.epochs": {"type": "int", "min": 1, "max": 4}}
+    with pytest.raises(InputError, match="Hyperband decides on the epochs itself"):
+        search(read_study(study_file(space, "epochs")), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_sigkill(tmp_path, rates):
+    """A process killed in the middle of its second trial; this one goes on and finds nothing missing."""
+    out = tmp_path / "out"
+    study = rates.fixed("training.epochs", 2).fixed("training.steps_per_epoch", 30)
+    write_study(study, tmp_path / "study.yaml")
+    words = ["tune", "--study", tmp_path / "study.yaml", "--out", out, "--tuner", "random", "--max-trials", 2]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keras_mrisr", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    state = out / "trial_1/run/backup/backup-00001-000000/state.json"
+    while not state.exists():
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    first = (out / "trial_0/result.json").read_bytes()
+    assert [trial.status for trial in read_results(out).trials] == ["finished", "running"]
+    search(study, out, "random", 2)
+    results = read_results(out)
+    assert [trial.status for trial in results.trials] == ["finished", "finished"]
+    assert (out / "trial_0/result.json").read_bytes() == first
+    rows = (out / "trial_1/run/history.csv").read_text().splitlines()
+    assert len(rows) == 3, "its first epoch was not trained again"
+    assert json.loads((out / "oracle.json").read_text())["start_order"] == ["0", "1"]
