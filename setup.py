@@ -13,6 +13,7 @@ dicom = ["pydicom>=3", "pylibjpeg[all]>=2"]
 tuning = ["keras-tuner>=1.4.8", "scikit-learn"]
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20"]
 lgg = ["kagglehub>=0.3"]
+tests = ["pytest>=8", "ruff>=0.6", "scikit-image>=0.24", "selenium>=4.20"]
 lpips = ["lpips>=0.1.4"]  # Brings PyTorch.
 
 setup(
@@ -54,9 +55,7 @@ setup(
         "export": export,
         "lgg": lgg,
         "lpips": lpips,
-        "dev": [
-            *demo, *dicom, *tuning, *export, "pytest>=8", "ruff>=0.6", "scikit-image>=0.24", "selenium>=4.20",
-        ],  # fmt: skip
+        "dev": [*demo, *dicom, *tuning, *export, *tests],
         "all": [*demo, *dicom, *tuning, *export, *lgg, *lpips],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},

@@ -1,6 +1,5 @@
 """`SuperResolver` for networks that are no Keras models, but describe themselves."""
 
-import functools
 import types
 
 from keras_mrisr.errors import InputError
@@ -24,17 +23,6 @@ class ExportedSuperResolver(SuperResolver):
     def __init__(self, network, metadata, memory=None, name="the model"):
         super().__init__(network, info_of(metadata, name), memory, name)
         self.metadata = metadata
-
-    @functools.cached_property
-    def degradation(self):
-        """What the model was trained to undo, for `consistency`; needs Keras, of any backend."""
-        try:
-            return SuperResolver.degradation.func(self)
-        except ImportError as error:
-            raise InputError(
-                f"Consistency needs {error.name}, whose NumPy backend is enough: pip install keras, and set "
-                "KERAS_BACKEND=numpy"
-            ) from error
 
     @property
     def _field(self):

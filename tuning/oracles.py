@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 TUNERS = ("random", "bayesian", "hyperband")
 FACTOR = 3  # Of Hyperband: one trial in so many goes on, for so many times as long.
-_DRAWS = 500  # Before a space is taken to hold nothing within the budget.
+_DRAWS = 200  # Before a space is taken to hold nothing within the budget.
 _FAILURES = 3  # Trials in a row, and attempts at one trial.
 
 

@@ -1,11 +1,14 @@
 """One trial: a whole training run in a folder of its own, and its score."""
 
 import dataclasses
+import gc
 import json
 import logging
 import pathlib
 import shutil
 import time
+
+import keras
 
 from keras_mrisr.errors import Diverged
 from keras_mrisr.files import whole_directory, write_json
@@ -94,6 +97,8 @@ def run_trial(study, values, folder, dataset, until=None, parent=None, report=No
     earlier = TrialResult.read(folder)
     if earlier is not None and earlier.failed is None:
         return earlier  # Killed between its end and the search's taking note of it.
+    keras.backend.clear_session()  # What the trial before left behind.
+    gc.collect()
     run = folder / RUN
     if parent is not None and not run.exists():
         with whole_directory(run) as temporary:

@@ -1,12 +1,10 @@
 """The tuner of `mrisr tune`: KerasTuner's search loop around whole training runs."""
 
 import contextlib
-import gc
 import logging
 import pathlib
 import time
 
-import keras
 import keras_tuner
 from keras_tuner.errors import FailedTrialError
 
@@ -75,8 +73,6 @@ class StudyTuner(keras_tuner.Tuner):
         folder = pathlib.Path(self.get_trial_dir(trial.trial_id))
         asked = trial.hyperparameters.values
         parent = asked.get("tuner/trial_id")
-        keras.backend.clear_session()
-        gc.collect()
         log.info("Trial %s: %s", trial.trial_id, _said(values, parent))
         try:
             with self._claim(trial.trial_id, folder) as claim:

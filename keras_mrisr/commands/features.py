@@ -86,7 +86,7 @@ def _finetune(options):
             )
     except Interrupted:
         return stopped()
-    print_rows(*score_rows(info.metrics), title="Linear heads on the features as they were -> fine-tuned")
+    print_rows(*score_rows(info.metrics), title="Linear heads on the features as they were / fine-tuned")
     setting = f"adversarial.features={{network: {config.network}, weights: {options.out}/{WEIGHTS}}}"
     say(f"Weights in {options.out}. Next:\n  mrisr train --adversarial --set {shlex.quote(setting)}")
     return 0

@@ -1,8 +1,5 @@
 """`mrisr upscale`."""
 
-import os
-import sys
-
 from keras_mrisr.commands.common import check_exists
 from keras_mrisr.errors import InputError
 
@@ -97,9 +94,6 @@ def _load(options, memory):
     if options.model.endswith(".onnx"):
         from keras_mrisr.export import OnnxSuperResolver
 
-        if "keras" not in sys.modules:
-            # --consistency degrades with Keras, for which NumPy is enough: TensorFlow isn't needed at all.
-            os.environ.setdefault("KERAS_BACKEND", "numpy")
         providers = options.providers.split(",") if options.providers else None
         return OnnxSuperResolver.load(options.model, memory, providers)
     if options.providers:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import InputError
 

@@ -105,19 +105,20 @@ device.
 
 {scores}
 
-Before -> after, of whole slices of patients that were not trained on: the validation patients chose the
-epoch, the test patients were looked at once, at the end. "Before" is the network as it was, with linear
-heads of its own. One: each channel as a grey image. Majority: accuracy of one answer for all. The weights
-carry the terms of the data that they were trained on and of the weights that they started from.
+Before / after, of whole slices of patients that were not trained on: the validation patients chose the
+epoch, the test patients were looked at once, at the end. Before: the network as it was, with linear heads of
+its own. Tumour: from all channels together; grey, and sequence: from one channel as a grey image. Majority:
+accuracy of one answer for all. The weights carry the terms of the data that they were trained on and of the
+weights that they started from.
 """
 
 
-_VIEWS = {"tumour": "tumour (all channels)", "tumour_grey": "tumour (one)", "sequence": "sequence (one)"}
+_VIEWS = {"tumour": "tumour", "tumour_grey": "tumour, grey", "sequence": "sequence"}
 _KINDS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auc": "AUC"}
 
 
 def score_rows(metrics):
-    """The scores as a table, each number of the start beside that of the tuned weights.
+    """The scores as a table, each number as before / after.
 
     Args:
         metrics: Those of a `FeaturesInfo`.
@@ -131,7 +132,7 @@ def score_rows(metrics):
         for view, tuned in metrics.get(part, {}).get("tuned", {}).items():
             start = metrics[part]["start"][view]
             row = [f"{part}: {_VIEWS[view]}", str(tuned["images"]), _number(tuned["majority"])]
-            rows.append(row + [f"{_number(start[kind])} -> {_number(tuned[kind])}" for kind in _KINDS])
+            rows.append(row + [f"{_number(start[kind])} / {_number(tuned[kind])}" for kind in _KINDS])
     return columns, rows
 
 

@@ -88,14 +88,24 @@ def without_tensorflow(*words):
 def test_upscale_without_tensorflow(exported, image_root, local, tmp_path):
     from keras_mrisr.data import read_image
 
-    network = exported["grey", "onnx"] / "model.onnx"
-    done = without_tensorflow(
-        "upscale", image_root, tmp_path / "sr", "--model", network, "--providers", "cpu"
-    )
+    words = ["--model", exported["grey", "onnx"] / "model.onnx", "--providers", "cpu", "--consistency"]
+    done = without_tensorflow("upscale", image_root / "patient0", tmp_path / "sr", *words)
     assert done.returncode == 0, done.stderr
     for path in (image_root / "patient0").iterdir():
-        result = read_image(tmp_path / "sr/patient0" / path.name)
-        np.testing.assert_allclose(result.astype(int), local["grey"](read_image(path)).astype(int), atol=1)
+        result = read_image(tmp_path / "sr" / path.name).astype(int)
+        expected = local["grey"](read_image(path), consistency=True).astype(int)
+        np.testing.assert_allclose(result, expected, atol=1)
+
+
+def test_rest_client_without_tensorflow(server, image_root, local, tmp_path):
+    from keras_mrisr.data import read_image
+
+    source = image_root / "patient1/0.png"
+    words = ["serve-client", "upscale", source, tmp_path / "sr.png", "--server", server["rest"], "--rest"]
+    done = without_tensorflow(*words)
+    assert done.returncode == 0, done.stderr
+    result, expected = read_image(tmp_path / "sr.png"), local["grey"](read_image(source))
+    np.testing.assert_allclose(result.astype(int), expected.astype(int), atol=1)
 
 
 def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):

@@ -35,7 +35,7 @@ def test_from_slices_to_a_perceptual_loss(mrisr, place, listing):
     code, out, err = mrisr(*finetune("--weights", "vgg16.h5", "--trainable", "block5"))
     assert (code, err) == (0, "")
     assert "Epoch 1: loss" in out and "validation AUC (tumour)" in out
-    assert "test: sequence (one)" in out
+    assert "test: sequence" in out
     assert "--set 'adversarial.features={network: vgg16, weights: run/features.h5}'" in out
 
     # The same words again are refused, and with --overwrite the run is made anew.

@@ -87,7 +87,7 @@ def test_what_a_run_leaves(finished, toy_config, toy_root):
     assert info.data["split"] == json.loads((run / "split.json").read_text())
     assert len(info.data["split"]["test"]) == 4
     card = (run / "card.md").read_text()
-    assert "test: tumour (all channels)" in card and "channel 0, channel 1" in card
+    assert "test: tumour, grey" in card and "channel 0, channel 1" in card
     assert str(toy_root.parent) not in card + (run / "model.json").read_text()
 
 

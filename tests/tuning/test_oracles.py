@@ -61,7 +61,7 @@ def test_only_what_is_allowed_is_drawn(oracle, tuner):
     def allows(values):
         return values["generator.blocks"] <= 2
 
-    found = oracle(tuner, 14, allows=allows)
+    found = oracle(tuner, 6, allows=allows)
     if tuner == "bayesian":
         found.num_initial_points = 4
     trials = run(found)
