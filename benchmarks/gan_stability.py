@@ -43,8 +43,7 @@ from keras_mrisr.training.train import PRETRAINED, train
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-LAYERS = {"vgg16": ("block3_conv3", "block4_conv3", "block5_conv3"),
-          "vgg19": ("block3_conv4", "block4_conv4", "block5_conv4")}  # fmt: skip
+LAYERS = ("block3", "block4", "block5")
 COLOURS = {"paper": "tab:red", "stable": "tab:blue"}
 MARGIN = 0.02
 MODELS = {"start": f"{PRETRAINED}/generator.keras", "kept": "generator.keras", "last": "last.keras"}
@@ -108,13 +107,11 @@ def _config(preset, seed, options):
         )
     config = adversarial_config(preset_config("compact"), "stable").replace(shared)
     features = {**config.adversarial.features, **features}
-    if network == "vgg16":  # The preset names the layers of VGG19.
-        names = dict(zip(LAYERS["vgg19"], LAYERS["vgg16"], strict=True))
-        features["layers"] = {names[name]: weight for name, weight in features["layers"].items()}
     return config.replace(
         {
             "generator.blocks": options.blocks,
             "generator.filters": options.filters,
+            "generator.direct_upsampling": False,
             "adversarial.features": features,
             "adversarial.pretraining": {
                 **config.adversarial.pretraining,
@@ -157,7 +154,7 @@ def _line(epoch, step, logs):
 def report(options, dataset):
     """Scores every finished run, prints the table, and writes table, curves and images."""
     network, weights = options.features.split(":", 1)
-    features = build_features(network, LAYERS[network], weights)
+    features = build_features(network, LAYERS, weights)
     runs = sorted(path.parent for path in options.out.glob("*-*/seconds.json"))
     if not runs:
         raise SystemExit(f"No finished runs in {options.out}.")

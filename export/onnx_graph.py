@@ -40,34 +40,31 @@ def restore_transposes(nodes: Nodes):
     So that they can be moved and cancelled like those of more channels.
     """
     for node in list(nodes.nodes):
-        if node.op_type == "Reshape":
-            source, order = _transposition(nodes, node)
-            if source is not None:
-                last = node
-                if order == _LAST and nodes.consumers(node.output[0]):
-                    (last,) = nodes.consumers(node.output[0])  # Squeeze of the 1 that was put in front.
-                turn = helper.make_node("Transpose", [source], last.output, node.name, perm=order)
-                nodes.replace(last, [turn])
+        found = _transposition(nodes, node) if node.op_type == "Reshape" else None
+        if found:
+            source, order, last = found
+            turn = helper.make_node("Transpose", [source], last.output, node.name, perm=order)
+            nodes.replace(last, [turn])
 
 
 def _transposition(nodes, reshape):
-    """(input, order of axes) of a Reshape that stands for a transposition, or (None, None)."""
+    """(input, order of axes, last node) of a Reshape that stands for a transposition, or None."""
     shape = nodes.constants.get(reshape.input[1])
     shape = [] if shape is None else shape.tolist()
     before = nodes.producer(reshape.input[0], "Unsqueeze")
     if shape == [-1, 1, 0, 0] and before is not None:
-        return before.input[0], _FIRST
-    after = [node.op_type for node in nodes.consumers(reshape.output[0])]
-    if shape == [1, -1, 0, 0, 1] and after == ["Squeeze"]:
-        return reshape.input[0], _LAST
-    if len(shape) == 4 and shape[0] == -1 and min(shape[1:]) > 0:
+        return before.input[0], _FIRST, reshape
+    after = nodes.consumers(reshape.output[0])
+    if shape == [1, -1, 0, 0, 1] and [node.op_type for node in after] == ["Squeeze"]:
+        return reshape.input[0], _LAST, after[0]  # Which takes the 1 in front away again.
+    known = nodes.shape(reshape.input[0])
+    if len(shape) == 4 and shape[0] == -1 and known is not None and len(known) == 4:
         # Sizes are fixed: it depends on what came in.
-        known = nodes.shape(reshape.input[0])
-        if known is not None and known[3] == 1 and known[1:3] == shape[2:]:
-            return reshape.input[0], _FIRST
-        if known is not None and known[1] == 1 and known[2:] == shape[1:3]:
-            return reshape.input[0], _LAST
-    return None, None
+        if known[3] == 1 and [1, *known[1:3]] == shape[1:]:
+            return reshape.input[0], _FIRST, reshape
+        if known[1] == 1 and [*known[2:], 1] == shape[1:]:
+            return reshape.input[0], _LAST, reshape
+    return None
 
 
 def trim_slices(nodes: Nodes):

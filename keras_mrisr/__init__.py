@@ -10,10 +10,13 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.version import __version__
 
 _NAMES = {
+    "OnnxSuperResolver": "export",
     "PSNR": "metrics",
     "PatchDataset": "data.pipeline",
     "RunConfig": "config",
     "SSIM": "metrics",
+    "ServingClient": "export",
+    "ServingSuperResolver": "export",
     "SuperResolver": "inference",
     "Volume": "data",
     "VolumePatches": "data.volume_pairs",
@@ -22,6 +25,7 @@ _NAMES = {
     "edsr": "models",
     "evaluate_model": "evaluation",
     "evaluate_models": "evaluation",
+    "export_model": "export",
     "get_degradation": "degrade",
     "load_pairs": "data.pipeline",
     "load_trained": "models.storage",

@@ -42,18 +42,33 @@ ADVERSARIAL_PRESETS = {
             "rollbacks": 0,
         },
     },
-    # Ours: a trained start, pixels and consistency as anchors, a discriminator kept smooth.
+    # Ours: a trained start, pixels and consistency as anchors, a discriminator kept smooth. Patches are large
+    # since deep features of small ones are mostly border.
     "stable": {
-        "training": {"batch_size": 8, "learning_rate": 1e-4, "schedule": "cosine", "epochs": 20},
+        "training": {
+            "batch_size": 4,
+            "patch_size": 128,
+            "learning_rate": 2e-4,
+            "schedule": "cosine",
+            "epochs": 20,
+            "clip_norm": 0.5,
+        },
         "adversarial": {
             "on": True,
-            "pretraining": {"epochs": 40, "learning_rate": 7e-4, "batch_size": 16},
+            "pretraining": {"epochs": 40, "learning_rate": 7e-4, "batch_size": 16, "patch_size": 96},
             "discriminator": {"name": "srgan", "normalization": "spectral"},
             "kind": "relativistic",
+            "discriminator_rate": 4e-4,
+            # The weights bring both layers to about the size of the pixel loss of a trained generator.
+            "features": {
+                "network": "vgg19",
+                "weights": "imagenet",
+                "layers": {"block3": 4e-4, "block4": 1.2e-2},
+            },
             "perceptual_weight": 1.0,
-            "adversarial_weight": 1e-3,
+            "adversarial_weight": 5e-3,
             "consistency_weight": 1.0,
-            "r1_weight": 1.0,
+            "r1_weight": 0.03,
             "ramp": 500,
         },
     },

@@ -41,7 +41,8 @@ class Budget:
 
     def to_dict(self):
         """What decides which networks are tried, as plain values; the time is no part of it."""
-        return {"parameters": self.parameters, "gflops": self.gflops}
+        limits = {"parameters": self.parameters, "gflops": self.gflops}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
     @property
     def limits_networks(self):

@@ -153,8 +153,9 @@ def build_features(
 
     Args:
         network: "vgg19" or "vgg16".
-        layers: Name of a convolution, several names, or a dictionary of name to weight; None for the
-            deepest: "block5_conv4" (the VGG5,4 of Ledig et al. 2017) or "block5_conv3".
+        layers: Name of a convolution, several names, or a dictionary of name to weight; "block3" is the last
+            one of that block. None for the deepest: "block5_conv4" (the VGG5,4 of Ledig et al. 2017) or
+            "block5_conv3".
         weights: "imagenet", a weight file or None (fixed random values, with a warning); see
             `vgg.read_weights`.
         before_activation: Take the convolution before its ReLU, which leaves more of the deep features
@@ -172,6 +173,11 @@ def build_features(
     return FeatureNetwork(network, layers, weights, before_activation, channel_mapping, precision)
 
 
+def _last_of_block(name, known):
+    """ "block3" stands for the last convolution of the block, in any network."""
+    return next((each for each in reversed(known) if each.startswith(f"{name}_")), name)
+
+
 def _named_weights(network, layers):
     known = conv_names(network)
     if layers is None:
@@ -182,6 +188,7 @@ def _named_weights(network, layers):
         layers = dict.fromkeys(layers, 1.0)
     if not layers:
         raise InputError("At least one layer of the feature network is needed. Received: layers=()")
+    layers = {_last_of_block(name, known): weight for name, weight in layers.items()}
     for name, weight in layers.items():
         conv_names(network, name)
         if not isinstance(weight, (int, float)) or not math.isfinite(weight) or weight < 0:

@@ -212,6 +212,11 @@ def check_adversarial(config):
         pretraining_config(config)
     except InputError as error:
         raise InputError(f"adversarial.pretraining: {error}") from error
+    if config.generator.get("direct_upsampling"):
+        log.warning(
+            "generator.direct_upsampling leaves no layer at full resolution to smooth the grid of its pixel "
+            "shuffle, and feature losses bring that grid out: train with it off."
+        )
     weights = config.adversarial.pixel_weight, config.adversarial.perceptual_weight
     if not any(weights):
         raise InputError(

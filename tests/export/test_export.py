@@ -59,6 +59,7 @@ def test_from_training_to_the_client(mrisr, server, lgg_slices, tmp_path):
     record = json.loads((tmp_path / "mrisr/export.json").read_text())
     assert record["parity"]["max_difference"] < 1e-4
     assert "real" in [case["input"] for case in record["parity"]["cases"]]
+    assert record["model"]["licence"].startswith("CC BY-NC-SA 4.0")
     lr = tmp_path / "lr"
     slices = sorted(lgg_slices.glob("*/*_1*.tif"))[:6]
     for number, path in enumerate(path for path in slices if "mask" not in path.name):

@@ -62,6 +62,11 @@ def test_default_is_the_deepest_layer():
     assert tuple(features(images(48))[0].shape) == (2, 3, 3, 512)
 
 
+def test_block_stands_for_its_last_convolution():
+    assert build_features("vgg16", {"block2": 3.0}, weights=None).layers == ("block2_conv2",)
+    assert build_features("vgg19", "block3", weights=None).layers == ("block3_conv4",)
+
+
 def test_relu_of_before_is_after():
     options = {"network": "vgg16", "layers": ("block2_conv1", "block1_conv2"), "weights": None}
     before = build_features(**options, before_activation=True)(images())
@@ -249,6 +254,7 @@ def test_failed_download_shows_the_way_out(monkeypatch):
         ({"network": "vgg16", "layers": "block5_conv4"}, "vgg16 has no layer 'block5_conv4'. It has: block1"),
         ({"layers": {"block1_conv1": -1}}, "weight of the layer 'block1_conv1' must be 0 or more"),
         ({"layers": ()}, "At least one layer"),
+        ({"layers": "block6"}, "vgg19 has no layer 'block6'"),
         ({"channel_mapping": "rgb"}, "channel_mapping must be one of auto, mean, each"),
         ({"precision": "mixed_float16"}, "precision must be one of float32, mixed_bfloat16"),
     ],
