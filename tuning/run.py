@@ -57,6 +57,10 @@ def search(
             fail one after the other, or nothing within the budget.
         Interrupted: Ctrl-C or SIGTERM; all is kept, and the same call goes on.
     """
+    try:
+        import keras_tuner  # noqa: F401
+    except ImportError as error:
+        raise InputError("The search needs KerasTuner: pip install 'keras-mrisr[tuning]'.") from error
     from keras_mrisr.training import Interrupted
     from keras_mrisr.tuning.oracles import HyperbandOracle
     from keras_mrisr.tuning.tuner import StudyTuner

@@ -25,9 +25,10 @@ def trial_rows(results):
 def value_rows(results, top):
     """The values of the best trials, one a column: (columns, rows)."""
     trials = results.healthy[: max(top, 1)]
+    keys = results.study.space.keys
     rows = []
-    for key in results.study.space.keys:
-        rows.append([key, *(_value(trial.values.get(key)) for trial in trials)])
+    for key, name in zip(keys, short_names(keys), strict=True):
+        rows.append([name, *(_value(trial.values.get(key)) for trial in trials)])
     return ["key", *(f"trial {trial.name}" for trial in trials)], rows
 
 
@@ -43,6 +44,22 @@ def front_rows(results):
         for trial in results.front()
     ]
     return ["trial", "score", "parameters", "GFLOP"], rows
+
+
+def short_names(keys):
+    """The ends of dotted keys, as long as they need to be to differ: "blocks", "generator.name"."""
+    parts = [key.split(".") for key in keys]
+    names = []
+    for part in parts:
+        lengths = range(1, len(part) + 1)
+        names.append(
+            next(
+                ".".join(part[-length:])
+                for length in lengths
+                if length == len(part) or sum(other[-length:] == part[-length:] for other in parts) == 1
+            )
+        )
+    return names
 
 
 def _number(value, digits):

@@ -58,13 +58,13 @@ def add(commands, common):
     results.add_argument("folder", metavar="DIR", help="folder of the search")
     results.add_argument("--best", metavar="YAML", help="write the config of the best trial for mrisr train")
     results.add_argument("--out", metavar="DIR", help="folder for table and plots (default: DIR/results)")
-    results.add_argument("--top", type=int, default=8, help="trials whose values are shown (default: 8)")
+    results.add_argument("--top", type=int, default=3, help="trials whose values are shown (default: 3)")
     results.add_argument("--overwrite", action="store_true", help="replace the file of --best")
     results.set_defaults(run=_results)
 
 
 def tuned_study(options):
-    """The `Study` of the options."""
+    """The `Study` of the options, but for what `--init` makes of it."""
     from keras_mrisr.config import parse_override
     from keras_mrisr.tuning import read_study
 
@@ -75,8 +75,7 @@ def tuned_study(options):
     fixes.update({key: value for key, value in given.items() if value is not None})
     if options.kind != "auto":
         fixes["data.kind"] = options.kind
-    study = read_study(options.study, fixes, options.objective)
-    return study.starting_from(options.init) if options.init else study
+    return read_study(options.study, fixes, options.objective)
 
 
 def _tune(options):
@@ -98,6 +97,8 @@ def _tune(options):
     from keras_mrisr.training import Interrupted
     from keras_mrisr.tuning import search
 
+    if options.init:
+        study = study.starting_from(options.init)
     out = options.out or pathlib.Path("studies") / pathlib.Path(options.study).stem
     try:
         with progress_bar("Epochs") as progress:
@@ -140,7 +141,7 @@ def _results(options):
     results.write_table(out / "trials.csv")
     plots = write_plots(results, out)
     print_rows(*trial_rows(results), title=f"Trials of {options.folder}, by score")
-    print_rows(*value_rows(results, options.top), title=f"\nValues of the best {options.top}")
+    print_rows(*value_rows(results, options.top), title="\nValues of the best")
     print_rows(*front_rows(results), title="\nNothing beats these in both score and cost")
     say(f"Table and plots in {out}: {', '.join(path.name for path in [out / 'trials.csv', *plots])}")
     if options.best:

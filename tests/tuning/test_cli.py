@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_from_study_to_trained_model(mrisr, study_file, image_root, tmp_path, mo
 
     code, out, err = mrisr("tune", "results", "studies/tiny", "--best", "best.yaml")
     assert (code, err) == (0, "")
-    assert "Trials of studies/tiny, by score" in out and "training.learning_rate" in out
+    assert "Trials of studies/tiny, by score" in out and "learning_rate" in out
     assert "mrisr train --config best.yaml --out runs/best" in out
     names = {path.name for path in (tmp_path / "studies/tiny/results").iterdir()}
     assert names == {"trials.csv", "parallel.png", "pareto.png"}
@@ -102,7 +103,6 @@ def refused(mrisr, tmp_path, monkeypatch, listing):
             ["objective must be one of psnr, perceptual, weighted"],
         ),
         (["--study", "srresnet", "--max-trials", "many"], ["argument --max-trials: invalid int value"]),
-        (["--study", "srgan", "--init", "nowhere"], ["No model at nowhere"]),
         (["--study", "srresnet", "--chief", "8000"], ["Expected HOST:PORT"]),
         (["results", "nothing"], ["nothing does not exist. Check the path"]),
         (["results"], ["the following arguments are required: DIR"]),
@@ -124,6 +124,7 @@ def test_bad_study_files(refused, tmp_path, image_root):
     refused(
         ["tune", "--data", image_root, "--study", "srgan"], "starts from a trained generator: give one with"
     )
+    refused(["tune", "--data", image_root, "--study", "srgan", "--init", "nowhere"], "No model at nowhere")
 
 
 def test_bad_searches(refused, made_search, study_file, image_root, mrisr):
@@ -140,6 +141,12 @@ def test_bad_searches(refused, made_search, study_file, image_root, mrisr):
     refused(
         ["tune", "results", "good", "--best", folder / "best.yaml"], "best.yaml exists. Choose another name"
     )
+
+
+def test_no_keras_tuner(refused, study_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_tuner", None)
+    words = ["tune", "--study", study_file(), "--out", "out"]
+    refused(words, "The search needs KerasTuner: pip install 'keras-mrisr[tuning]'")
 
 
 def test_no_chief_and_no_port(refused, study_file):

@@ -9,7 +9,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.tuning import read_results
 from keras_mrisr.tuning.importance import importance
 from keras_mrisr.tuning.plots import write_plots
-from keras_mrisr.tuning.tables import front_rows, trial_rows, value_rows
+from keras_mrisr.tuning.tables import front_rows, short_names, trial_rows, value_rows
 
 MIXED = [
     {"score": 31.0, "seconds": 100.0, "ssim": 0.9},
@@ -42,8 +42,9 @@ def test_tables(made_search, tmp_path):
     assert rows[-1] == ["04", "running", "", "", "", "", "", "", ""]
     columns, rows = value_rows(results, 2)
     assert columns == ["key", "trial 01", "trial 05"]
-    assert rows[0] == ["generator.name", "edsr", "edsr"]
-    assert rows[2] == ["generator.batch_norm", "-", "-"]
+    assert rows[0] == ["name", "edsr", "edsr"]
+    assert rows[2] == ["batch_norm", "-", "-"]
+    assert short_names(["a.b.name", "c.name", "c.d"]) == ["b.name", "c.name", "d"]
     assert front_rows(results)[1] == [["05", "32.000", "5,005", "0.10"], ["01", "33.000", "5,001", "0.20"]]
     results.write_table(tmp_path / "trials.csv")
     table = list(csv.DictReader((tmp_path / "trials.csv").read_text().splitlines()))
