@@ -32,7 +32,10 @@ setup(
         "keras_mrisr.tuning",
         "keras_mrisr.export",
     ],
-    package_data={"keras_mrisr.evaluation": ["templates/*"]},
+    package_data={
+        "keras_mrisr.evaluation": ["templates/*"],
+        "keras_mrisr.tuning": ["studies/*", "slurm.sh", "compose.yaml"],
+    },
     package_dir={"keras_mrisr.tuning": "tuning", "keras_mrisr.export": "export"},
     install_requires=[
         "tensorflow>=2.21",

@@ -349,7 +349,8 @@ def _picture(scorer, generator, info, seeds, out, size=96):
     for column, (name, image) in zip(axes.T, shown.items(), strict=True):
         crop = np.s_[top : top + size, left : left + size]
         error = np.abs(image[crop].astype(int) - pair.hr[crop]).mean(axis=-1)
-        column[0].imshow(np.squeeze(image[crop]), cmap="gray", interpolation="nearest")
+        bright = np.clip(image[crop] / max(pair.hr[crop].max(), 1), 0, 1)
+        column[0].imshow(np.squeeze(bright), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         column[0].set_title(name, fontsize=9)
         column[1].imshow(error, cmap="magma", vmin=0, vmax=32, interpolation="nearest")
     for axis in axes.flat:
