@@ -40,12 +40,13 @@ def test_version(arguments):
     assert newest.strip("[]") in (keras_mrisr.__version__, "Unreleased")
 
 
+OPTIONAL = ("demo", "dicom", "tuning", "export", "lgg", "lpips")
+
+
 def test_extras(arguments):
     extras = arguments["extras_require"]
-    assert set(extras) == {"demo", "dicom", "tuning", "export", "lgg", "dev", "all"}
-    optional = {
-        requirement for name in ("demo", "dicom", "tuning", "export", "lgg") for requirement in extras[name]
-    }
+    assert set(extras) == {*OPTIONAL, "dev", "all"}
+    optional = {requirement for name in OPTIONAL for requirement in extras[name]}
     assert set(extras["all"]) == optional
     assert set(extras["demo"]) <= set(extras["dev"])
 

@@ -237,7 +237,7 @@ def test_tiles_when_memory_is_short(wide, monkeypatch):
 def test_too_little_memory(wide):
     info = ModelInfo(1, 1, generator={}, degradation={})
     with pytest.raises(
-        InputError, match=r"1 MB of memory are too little.*take .*MB.* Allow more with --memory"
+        InputError, match=r"1 MB of memory are too little.*take .*[MG]B.* Allow more with --memory"
     ):
         SuperResolver(wide, info, memory=1_000_000)(np.eye(8, dtype="float32"))
 

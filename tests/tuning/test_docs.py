@@ -40,7 +40,7 @@ def test_our_spaces_in_a_build_of_ones_own(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks("python")[-1], "tuning.md", "exec"), {})
     best = ast.literal_eval(capsys.readouterr().out.splitlines()[-1])
-    assert {"generator.blocks", "generator.filters", "training.learning_rate"} <= set(best)
+    assert {"generator.filters", "training.learning_rate", "training.loss"} <= set(best)
     assert len(list((tmp_path / "own-search").glob("*/trial_*"))) == 2
 
 

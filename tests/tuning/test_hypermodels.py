@@ -18,21 +18,21 @@ def moments(model):
 
 
 def test_hyperband_keeps_the_moments(rates, tmp_path):
-    study = rates.fixed("training.epochs", 3)
+    study = rates.fixed("training.epochs", 2)
     tuner = keras_tuner.Hyperband(
         GeneratorHyperModel(study),
         objective=keras_tuner.Objective("val_psnr", "max"),
-        max_epochs=3,
-        factor=3,
+        max_epochs=2,
+        factor=2,
         hyperband_iterations=1,
         seed=1,
         directory=tmp_path,
         project_name="search",
     )
-    tuner.oracle.max_trials = 4  # Three of one epoch, of which one goes on.
+    tuner.oracle.max_trials = 3  # Two of one epoch, of which one goes on.
     tuner.search(verbose=0)
     trials = list(tuner.oracle.trials.values())
-    assert len(trials) == 4 and all(trial.status == "COMPLETED" for trial in trials)
+    assert len(trials) == 3 and all(trial.status == "COMPLETED" for trial in trials)
     promoted = next(trial for trial in trials if "tuner/trial_id" in trial.hyperparameters.values)
     model = tuner._build_hypermodel(promoted.hyperparameters)
     # One epoch of two steps lies behind it: neither the count nor the moments begin anew.
