@@ -11,7 +11,7 @@ version = runpy.run_path(str(here / "keras_mrisr" / "version.py"))["__version__"
 demo = ["nilearn>=0.11"]
 dicom = ["pydicom>=3", "pylibjpeg[all]>=2"]
 tuning = ["keras-tuner>=1.4.8", "scikit-learn"]
-export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20"]
+export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "tensorflow-serving-api>=2.18"]
 lgg = ["kagglehub>=0.3"]
 tests = ["pytest>=8", "ruff>=0.6", "scikit-image>=0.24", "selenium>=4.20"]
 lpips = ["lpips>=0.1.4"]  # Brings PyTorch.

@@ -55,7 +55,7 @@ ADVERSARIAL_PRESETS = {
         },
         "adversarial": {
             "on": True,
-            "pretraining": {"epochs": 40, "learning_rate": 7e-4, "batch_size": 16, "patch_size": 96},
+            "pretraining": {"epochs": 40, "learning_rate": 7e-4, "batch_size": 16},
             "discriminator": {"name": "srgan", "normalization": "spectral"},
             "kind": "relativistic",
             "discriminator_rate": 4e-4,

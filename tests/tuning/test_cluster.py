@@ -129,6 +129,7 @@ def test_claims(tmp_path, monkeypatch):
 def test_a_chief_and_two_workers_of_which_one_is_killed(tmp_path, rates, port):
     out = tmp_path / "out"
     study = rates.fixed("training.epochs", 2).fixed("training.steps_per_epoch", 20)
+    study = study.fixed("training.strategy", "mirrored")  # As on the GPUs of each worker.
     write_study(study, tmp_path / "study.yaml")
     words = ["tune", "--study", tmp_path / "study.yaml", "--out", out, "--tuner", "random", "--max-trials", 2]
 
