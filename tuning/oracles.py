@@ -102,10 +102,9 @@ class Steady:
         hp = keras_tuner.HyperParameters()
         hp.values = dict(drawn)
         for parameter in self.rules.space.parameters:
-            if parameter.key in self.rules.first:
-                value = parameter.encode(self.rules.first[parameter.key])
-                if value is not None:
-                    hp.values[parameter.key] = value
+            value = parameter.encode(self.rules.first.get(parameter.key))
+            if value is not None:
+                hp.values[parameter.key] = value
         self.rules.space.declare(hp)  # Gives what has become active a value.
         active = self.rules.space.decode(hp.values)
         values = {key: hp.values[key] for key in active}

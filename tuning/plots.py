@@ -3,6 +3,7 @@
 from keras_mrisr.files import whole_file
 from keras_mrisr.tuning.importance import EPOCHS, importance, place
 from keras_mrisr.tuning.results import ILL
+from keras_mrisr.tuning.tables import shown
 
 _ILL, _MUTED, _FRONT = "#d1495b", "#8b949e", "#1f77b4"
 _DPI = 130
@@ -174,7 +175,7 @@ def _short(key):
 
 
 def _text(value):
-    text = f"{value:.3g}" if isinstance(value, float) else str(value)
+    text = shown(value)
     return text if len(text) <= 14 else f"{text[:12]}.."
 
 

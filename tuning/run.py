@@ -9,7 +9,7 @@ from keras_mrisr.tuning.cluster import await_chief, check_port, environment, ser
 from keras_mrisr.tuning.data import checked_data
 from keras_mrisr.tuning.folder import STUDY, Strategy, check_folder, check_same, claim_folder
 from keras_mrisr.tuning.results import read_results
-from keras_mrisr.tuning.study import check_options, check_study
+from keras_mrisr.tuning.study import check_options, check_study, present_values
 
 LEASE = 120.0  # Seconds.
 
@@ -124,7 +124,7 @@ def _make_oracle(study, strategy, budget, max_trials, channels, place, lease):
         space=study.space,
         epochs=study.config.training.epochs,
         allows=_gate(study, budget, channels),
-        first=_present(study),
+        first=present_values(study),
         lease=None if place is None else lease,
         deadline=None if budget.hours is None else time.monotonic() + 3600 * budget.hours,
         report=Reporter(),
@@ -155,18 +155,6 @@ def _cost(config, channels):
             scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
         )
     )
-
-
-def _present(study):
-    """The values that the config has now, of those that the space varies."""
-    found = {}
-    for key in study.space.keys:
-        place = study.config.to_dict()
-        for part in key.split("."):
-            place = place.get(part) if isinstance(place, dict) else None
-        if place is not None:
-            found[key] = place
-    return found
 
 
 def _await(study, strategy, out, place, wait):

@@ -171,6 +171,43 @@ def check_study(study):
     check_options(study.config)
 
 
+def present_values(study):
+    """The values that a study's config has now, of the keys that its space varies: the recipe as it stands.
+
+    Returns:
+        Dictionary from key to value; an option that is left out has its builder's default. Keys of options
+        that the config's builder does not have are missing.
+    """
+    config, found = study.config.to_dict(), {}
+    builders = _builders(study.config)
+    for key in study.space.keys:
+        section, _, option = key.rpartition(".")
+        place = config
+        for part in section.split(".") if section else ():
+            place = place[part]
+        parameters = builders.get(section, {})
+        if option in place:
+            found[key] = place[option]
+        elif option in parameters and parameters[option].default is not inspect.Parameter.empty:
+            found[key] = parameters[option].default
+    return found
+
+
+def _builders(config):
+    """{section of the config: the parameters of the function that takes its options}."""
+    from keras_mrisr.models.discriminators import DISCRIMINATORS
+    from keras_mrisr.models.features import build_features
+    from keras_mrisr.models.registry import GENERATORS
+
+    return {
+        "generator": inspect.signature(GENERATORS[config.generator["name"]]).parameters,
+        "adversarial.discriminator": inspect.signature(
+            DISCRIMINATORS[config.adversarial.discriminator["name"]]
+        ).parameters,
+        "adversarial.features": inspect.signature(build_features).parameters,
+    }
+
+
 def check_options(config):
     """Raises InputError for options that the builders of a config don't have; builds nothing."""
     from keras_mrisr.degrade import get_degradation

@@ -28,7 +28,7 @@ def value_rows(results, top):
     keys = results.study.space.keys
     rows = []
     for key, name in zip(keys, short_names(keys), strict=True):
-        rows.append([name, *(_value(trial.values.get(key)) for trial in trials)])
+        rows.append([name, *(shown(trial.values[key]) if key in trial.values else "-" for trial in trials)])
     return ["key", *(f"trial {trial.name}" for trial in trials)], rows
 
 
@@ -66,7 +66,8 @@ def _number(value, digits):
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _value(value):
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def shown(value):
+    """A value of a space, short: a dictionary is shown by its keys."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "+".join(value) if isinstance(value, dict) else str(value)

@@ -71,7 +71,8 @@ def run(resolver, options):
             series=options.series,
             uncertainty=options.uncertainty,
         )
-    where = written[0] if len(written) == 1 else f"{len(written)} files to {options.output}"
+    few = len(written) <= 3
+    where = ", ".join(map(str, written)) if few else f"{len(written)} files to {options.output}"
     say(f"Wrote {where}")
 
 

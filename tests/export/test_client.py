@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from keras_mrisr.data import write_image
 from keras_mrisr.errors import InputError
 from keras_mrisr.export import ServingClient, ServingSuperResolver
 from keras_mrisr.inference import SuperResolver
@@ -142,6 +143,25 @@ def test_server_that_is_no_tensorflow_serving():
             pytest.raises(InputError, match="it answers, but not as TensorFlow Serving does"),
         ):
             client.describe()
+
+
+def test_bad_servers_on_the_command_line(mrisr, server, listing, tmp_path, smooth_image):
+    write_image(tmp_path / "in/a.png", smooth_image(8, 9))
+
+    def refused(message, *words):
+        before = listing(tmp_path)
+        code, _, err = mrisr("serve-client", "upscale", tmp_path / "in", tmp_path / "out", *words)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert message in err
+        assert listing(tmp_path) == before
+
+    refused("Is TensorFlow Serving up there?", "--server", free_port(), "--deadline", "0.3")
+    refused("must serve a model 'brain'", "--server", server["rest"], "--rest", "--name", "brain")
+    refused("takes 3 channel(s)", "--server", server["grpc"], "--name", "rgb")
+    refused("The server must be HOST:PORT", "--server", "localhost", "--rest")
+    refused("not allowed with argument", "--server", server["rest"], "--rest", "--grpc")
+    server["tell"](delay=2)
+    refused("allow more with --deadline", "--server", server["grpc"], "--deadline", "0.5")
 
 
 @pytest.mark.parametrize(

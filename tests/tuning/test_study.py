@@ -7,7 +7,7 @@ import yaml
 from keras_mrisr.config import RunConfig
 from keras_mrisr.errors import InputError
 from keras_mrisr.tuning import read_study, write_study
-from keras_mrisr.tuning.study import check_study
+from keras_mrisr.tuning.study import check_study, present_values
 
 
 @pytest.mark.parametrize("name", ["srresnet", "srgan"])
@@ -19,6 +19,12 @@ def test_studies_that_ship(name, models):
         study = study.starting_from(str(models["x4"]))
         assert (study.config.scale, study.config.generator["filters"]) == (4, 8)
         assert study.config.degradation["name"] == "bicubic"
+        # The preset lies within the space, so that it can be the first trial as it is.
+        present = present_values(study)
+        assert present["adversarial.features.before_activation"] is False, "the builder's default"
+        for parameter in study.space.parameters:
+            inactive = parameter.when and present["adversarial.kind"] != "bce"
+            assert inactive or parameter.encode(present[parameter.key]) is not None, parameter.key
     check_study(study)
 
 
