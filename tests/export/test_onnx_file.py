@@ -125,6 +125,8 @@ def test_int8(generators, smooth_image, layout):
     model = convert(deployable(generators["srresnet"]), layout=layout)
     quantised = to_int8(model, slices)
     assert kinds(quantised)["QuantizeLinear"] > 3
+    assert kinds(quantised)["PRelu"] == 0
+    assert kinds(model)["PRelu"] == 3
     weights = {item.name: item.data_type for item in quantised.graph.initializer}
     for node in quantised.graph.node:
         if node.name in ("input_conv/Conv", "output_conv/Conv"):
