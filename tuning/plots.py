@@ -115,7 +115,7 @@ def importance_plot(found, path):
     axes.set_xlabel("share of what the forest sees (permutation)", fontsize=9)
     axes.tick_params(axis="y", labelsize=8)
     axes.set_title(
-        f"Importance, from {found.trials} trials; the forest explains "
+        f"Importance, from {found.trials} trials.\nThe forest explains "
         f"{max(found.explained, 0):.0%} of the variance of unseen ones"
         + ("" if found.explained > 0.2 else ": too few to tell"),
         fontsize=9, loc="left",
