@@ -9,13 +9,14 @@ import numpy as np
 
 from keras_mrisr.errors import InputError
 from keras_mrisr.export.describe import metadata
+from keras_mrisr.export.onnx_resolver import FILE as ONNX_FILE
 from keras_mrisr.export.parity import TOLERANCE, check_parity, probes
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json
 
 FORMATS = ("saved_model", "onnx", "litert")
 PRECISIONS = ("float32", "float16", "int8")
 RECORD = "export.json"
-ONNX_FILE, LITERT_FILE, VERSION_FOLDER = "model.onnx", "model.tflite", "1"
+LITERT_FILE, VERSION_FOLDER = "model.tflite", "1"
 # Rounding to 11 bits in each of some forty layers; measured on trained networks: 2e-4.
 _HALF_TOLERANCE = 5e-3
 _OWN = {

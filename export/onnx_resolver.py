@@ -9,10 +9,17 @@ import numpy as np
 from keras_mrisr.errors import InputError
 from keras_mrisr.export.exported_resolver import ExportedSuperResolver
 
+FILE = "model.onnx"
 METADATA = "keras_mrisr"  # Key of the file's metadata that holds all of it as JSON.
 _INSTALL = "pip install 'keras-mrisr[onnx]'"
 _SUFFIX = "ExecutionProvider"
 log = logging.getLogger(__name__)
+
+
+def is_onnx(path):
+    """Whether a path is an ONNX file, by its name, or the folder of an ONNX export."""
+    path = pathlib.Path(path)
+    return path.suffix == ".onnx" or (path / FILE).is_file()
 
 
 class OnnxSuperResolver(ExportedSuperResolver):
@@ -27,7 +34,7 @@ class OnnxSuperResolver(ExportedSuperResolver):
         """Loads an ONNX file.
 
         Args:
-            path: A `model.onnx` that `mrisr export` wrote.
+            path: A `model.onnx` that `mrisr export` wrote, or the folder that it is in.
             memory: Bytes that this process may come to occupy in all.
             providers: Where onnxruntime runs it, in order of preference: "cpu", "cuda", "tensorrt" or
                 onnxruntime's own names; by default CUDA where it is installed, or else the CPU.
@@ -37,6 +44,8 @@ class OnnxSuperResolver(ExportedSuperResolver):
             InputError: Nothing there, no ONNX network, not one of ours, or a provider that isn't installed.
         """
         path = pathlib.Path(path)
+        name = path.resolve().name
+        path = path / FILE if path.is_dir() else path
         if not path.is_file():
             raise InputError(f"{path} does not exist. Give a model.onnx that mrisr export wrote.")
         try:
@@ -54,7 +63,7 @@ class OnnxSuperResolver(ExportedSuperResolver):
             if faster is not None:
                 session = _session(onnxruntime, path, faster, chosen, threads)
         network = _Network(session, metadata.get("layout") == "nchw")
-        return cls(network, metadata, memory, path.name)
+        return cls(network, metadata, memory, name)
 
 
 class _Network:

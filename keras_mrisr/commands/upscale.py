@@ -10,7 +10,7 @@ def add(commands, common):
     )
     add_options(upscale)
     upscale.add_argument(
-        "--model", metavar="RUN", required=True, help="trained model directory, or an exported model.onnx"
+        "--model", metavar="RUN", required=True, help="trained model directory, or an ONNX export"
     )
     upscale.add_argument("--scale", type=int, help="refuse a model of another scale")
     upscale.add_argument(
@@ -21,7 +21,7 @@ def add(commands, common):
     upscale.add_argument(
         "--providers",
         metavar="NAME,...",
-        help="of a model.onnx: where it runs, such as cuda,cpu (default: the best that is installed)",
+        help="of an ONNX export: where it runs, such as cuda,cpu (default: the best that is installed)",
     )
     upscale.set_defaults(run=_upscale)
 
@@ -92,13 +92,13 @@ def _upscale(options):
 
 
 def _load(options, memory):
-    if options.model.endswith(".onnx"):
-        from keras_mrisr.export import OnnxSuperResolver
+    from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
 
+    if is_onnx(options.model):
         providers = options.providers.split(",") if options.providers else None
         return OnnxSuperResolver.load(options.model, memory, providers)
     if options.providers:
-        raise InputError(f"--providers is for an exported model.onnx. Received: --model {options.model}")
+        raise InputError(f"--providers is for an ONNX export. Received: --model {options.model}")
     from keras_mrisr.terminal import load_tensorflow
 
     load_tensorflow()

@@ -88,7 +88,7 @@ def without_tensorflow(*words):
 def test_upscale_without_tensorflow(exported, image_root, local, tmp_path):
     from keras_mrisr.data import read_image
 
-    words = ["--model", exported["grey", "onnx"] / "model.onnx", "--providers", "cpu", "--consistency"]
+    words = ["--model", exported["grey", "onnx"], "--providers", "cpu", "--consistency"]
     done = without_tensorflow("upscale", image_root / "patient0", tmp_path / "sr", *words)
     assert done.returncode == 0, done.stderr
     for path in (image_root / "patient0").iterdir():
@@ -130,7 +130,7 @@ def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):
     refused("text.onnx cannot be loaded as an ONNX network", tmp_path / "text.onnx")
     refused("other.onnx is not a network of mrisr", tmp_path / "other.onnx")
     refused("no provider 'gpu' here. It has: ", network, "--providers", "gpu")
-    refused("--providers is for an exported model.onnx", trained["grey"], "--providers", "cpu")
+    refused("--providers is for an ONNX export", trained["grey"], "--providers", "cpu")
     refused("model.onnx is a model for x2. Received: --scale 4", network, "--scale", "4")
     refused("exported for slices of 16x12 only", tmp_path / "fixed/model.onnx")
     refused("takes 3 channel(s)", exported["rgb", "onnx"] / "model.onnx")
