@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from keras_mrisr.errors import InputError
 from keras_mrisr.export.onnx_file import INPUT
-from keras_mrisr.export.onnx_graph import split_prelu
+from keras_mrisr.export.onnx_graph import rewrite_for_cpu
 from keras_mrisr.export.onnx_nodes import Nodes
 
 # The end of the network adds its details to the enlarged image, and a half-precision number near 1 has
@@ -77,11 +77,9 @@ def to_int8(model, slices, symmetric=False):
         from onnxruntime import quantization
     except ImportError as error:
         raise InputError("INT8 needs onnxruntime: pip install 'keras-mrisr[export]'") from error
-    if not symmetric:  # For CPUs, which have no PRelu of integers, but such convolutions and sums.
+    if not symmetric:  # Besides, there is no PRelu of integers, but there are such convolutions and sums.
         model = onnx.ModelProto.FromString(model.SerializeToString())
-        nodes = Nodes(model)
-        split_prelu(nodes)
-        nodes.save()
+        rewrite_for_cpu(model)
     shape = model.graph.input[0].type.tensor_type.shape.dim
     if len(shape) != 4:
         raise InputError("INT8 is for networks of slices. Export this network of volumes as float32.")

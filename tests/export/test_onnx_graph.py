@@ -205,3 +205,34 @@ def test_split_prelu(slope):
     changed = change(model, onnx_graph.split_prelu)
     assert kinds(changed) == {"Conv": 2, "Relu": 1, "Add": 1}
     check_same(model, changed, shape=(2, 4, 5, 6))
+
+
+@pytest.mark.parametrize("width", [5, 9])
+def test_split_narrow_convs(width):
+    kernel = RNG.normal(size=(3, 64, 3, width)).astype("float32")
+    options = {"kernel_shape": [3, width], "pads": [1, 2, 1, width - 3]}
+    constants = {"w": kernel, "b": RNG.normal(size=3).astype("float32")}
+    model = make([("Conv", ["lr", "w", "b"], "sr", options)], ["batch", 64, "h", "w"], **constants)
+    changed = change(model, onnx_graph.split_narrow_convs)
+    first, second = changed.graph.node
+    assert (attributes(first)["kernel_shape"], attributes(second)["kernel_shape"]) == ([3, 1], [1, width])
+    x = RNG.normal(size=(2, 64, 6, 12)).astype("float32")
+    np.testing.assert_allclose(run(changed, x), run(model, x), atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"dilations": [1, 2]}, {"strides": [2, 1]}, {"group": 2}])
+def test_other_convs_stay(options):
+    channels = 64 // options.get("group", 1)
+    kernel = RNG.normal(size=(4, channels, 5, 5)).astype("float32")
+    model = make([("Conv", ["lr", "w"], "sr", options)], ["batch", 64, "h", "w"], w=kernel)
+    assert change(model, onnx_graph.split_narrow_convs) == model
+
+
+def test_rewrite_for_cpu_leaves_half_precision_alone():
+    slope = np.full((4, 1, 1), 0.2, "float32")
+    model = make([("PRelu", ["lr", "slope"], "sr")], ["batch", 4, "h", "w"], slope=slope)
+    half = make([("Cast", ["lr"], "sr", {"to": TensorProto.FLOAT})], ["batch", 4, "h", "w"])
+    for one, left in ((model, False), (half, True)):
+        copy = onnx.ModelProto.FromString(one.SerializeToString())
+        onnx_graph.rewrite_for_cpu(copy)
+        assert (copy == one) is left
