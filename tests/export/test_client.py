@@ -62,7 +62,8 @@ def test_restart_of_the_server(server, local):
         client.describe()
         server["tell"](restart=5, delay=0.05)
         check_results(images, client.upscale(images, SHAPE), local)
-    assert len(server["tell"]()) > 12  # Some had to be sent twice.
+    # Whether one was on its way when the server closed, and reached it twice, is chance.
+    assert len(server["tell"]()) >= 12
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
