@@ -108,6 +108,64 @@ def shuffle_last(model):
     return copy
 
 
+def separate_biases(model):
+    """A copy of a functional model whose convolutions have their bias added behind them, as (1, ..., 1, C).
+
+    For SavedModels. TensorFlow merges Conv and BiasAdd into one oneDNN operation, and with branches, as in a
+    residual network, concurrent requests then corrupt its memory: NaN, wrong shapes or a crash, seen with
+    TensorFlow 2.19 to 2.21, through its C++ sessions too. It leaves this form alone.
+
+    Args:
+        model: Functional `keras.Model`.
+
+    Returns:
+        The copy.
+    """
+    biased = {
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv3D)) and layer.use_bias
+    }
+    biases = {}
+
+    def clone(layer):
+        config = layer.get_config()
+        if layer.name in biased:
+            config.update(use_bias=False, activation=None)
+        return type(layer).from_config(config)
+
+    def call(layer, *inputs, **options):
+        result = layer(*inputs, **options)
+        if layer.name not in biased:
+            return result
+        biases[layer.name] = _Bias(name=f"{layer.name}_bias", dtype=layer.dtype_policy)
+        return model.get_layer(layer.name).activation(biases[layer.name](result))
+
+    copy = keras.models.clone_model(model, clone_function=clone, call_function=call)
+    for layer in model.layers:
+        *weights, bias = layer.get_weights() or [None]
+        if layer.name in biased:
+            biases[layer.name].set_weights([bias.reshape(biases[layer.name].bias.shape)])
+            copy.get_layer(layer.name).set_weights(weights)
+        elif layer.weights:
+            copy.get_layer(layer.name).set_weights(layer.get_weights())
+    return copy
+
+
+class _Bias(keras.layers.Layer):
+    """Adds a number to each channel."""
+
+    def build(self, input_shape):
+        self.bias = self.add_weight(shape=(1,) * (len(input_shape) - 1) + (input_shape[-1],), name="bias")
+        super().build(input_shape)
+
+    def call(self, inputs):
+        return inputs + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
 def _folded(conv, norm):
     """[kernel, bias] of a convolution with the normalisation behind it."""
     kernel, *bias = (array.astype("float64") for array in conv.get_weights())

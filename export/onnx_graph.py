@@ -55,8 +55,10 @@ def _transposition(nodes, reshape):
     if shape == [-1, 1, 0, 0] and before is not None:
         return before.input[0], _FIRST, reshape
     after = nodes.consumers(reshape.output[0])
-    if shape == [1, -1, 0, 0, 1] and [node.op_type for node in after] == ["Squeeze"]:
-        return reshape.input[0], _LAST, after[0]  # Which takes the 1 in front away again.
+    if shape == [1, -1, 0, 0, 1]:
+        # A Squeeze takes the 1 in front away again. tf2onnx 1.17 loses it now and then before the output.
+        squeezed = [node.op_type for node in after] == ["Squeeze"]
+        return reshape.input[0], _LAST, after[0] if squeezed else reshape
     known = nodes.shape(reshape.input[0])
     if len(shape) == 4 and shape[0] == -1 and known is not None and len(known) == 4:
         # Sizes are fixed: it depends on what came in.

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.export.deployable import separate_biases
 from keras_mrisr.export.encoded_images import upscale_png
 
 SERVING, ENCODED, RAW, DESCRIBE = "serving_default", "upscale_image", "upscale_raw", "describe"
@@ -36,6 +37,7 @@ def write_saved_model(generator, folder, metadata, size=None):
     """
     import tensorflow as tf
 
+    generator = separate_biases(generator)
     shape = [None, *(size or generator.input_shape[1:-1]), generator.input_shape[-1]]
     archive = keras.export.ExportArchive()
     archive.track(generator)

@@ -10,10 +10,6 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.export import ServingClient, ServingSuperResolver
 from keras_mrisr.inference import SuperResolver
 
-pytestmark = pytest.mark.xfail(
-    strict=False, reason="Open: a slice sometimes comes back from the test server as NaN; cause unknown."
-)
-
 TRANSPORTS = ("grpc", "rest")
 SHAPE = (1, 2, 2)  # Channels and factors of the grey model.
 
@@ -66,8 +62,7 @@ def test_restart_of_the_server(server, local):
         client.describe()
         server["tell"](restart=5, delay=0.05)
         check_results(images, client.upscale(images, SHAPE), local)
-    # Whether one was on its way when the server closed, and reached it twice, is chance.
-    assert len(server["tell"]()) >= 12
+    assert len(server["tell"]()) > 12  # Some had to be sent twice.
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

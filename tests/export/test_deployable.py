@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mrisr.export.deployable import deployable, fold_batch_norm, shuffle_last
+from keras_mrisr.export.deployable import deployable, fold_batch_norm, separate_biases, shuffle_last
 from keras_mrisr.models import PixelShuffle, edsr, srresnet
 
 
@@ -100,3 +100,19 @@ def test_shuffle_stays_where_nothing_is_gained():
     assert shuffle_last(model) is model
     strided = keras.Model(inputs, keras.layers.Conv2D(1, 3, padding="same", strides=2)(wide))
     assert shuffle_last(strided) is strided
+
+
+@pytest.mark.parametrize("build", [srresnet, edsr])
+def test_separate_biases(build):
+    model = randomise(build(2, 1, blocks=1, filters=8))
+    apart = separate_biases(model)
+    check_same(model, apart)
+    assert not any(getattr(layer, "use_bias", False) for layer in apart.layers)
+
+
+def test_separate_biases_of_volumes_and_activations():
+    inputs = keras.Input((None, None, None, 2))
+    x = keras.layers.Conv3D(3, 3, padding="same", activation="tanh")(inputs)
+    model = randomise(keras.Model(inputs, keras.layers.Conv3D(1, 3, padding="same", use_bias=False)(x)))
+    x = np.random.default_rng(1).random((2, 4, 5, 6, 2), dtype="float32")
+    np.testing.assert_allclose(separate_biases(model)(x), model(x), atol=1e-6)

@@ -198,6 +198,17 @@ def test_restore_transposes(fixed):
     assert kinds(change(model, onnx_graph.restore_transposes, onnx_graph.channels_first)) == {"Relu": 1}
 
 
+def test_restore_transposes_where_the_squeeze_is_lost():
+    nodes = [("Relu", ["lr"], "positive"), ("Reshape", ["positive", "back"], "sr")]
+    lost = make(nodes, ["batch", 1, "height", "width"], [None] * 5, back=np.array([1, -1, 0, 0, 1]))
+    x = RNG.normal(size=(3, 1, 5, 6)).astype("float32")
+    np.testing.assert_array_equal(run(lost, x), np.maximum(x, 0).transpose(TO_LAST)[np.newaxis])
+    restored = change(lost, onnx_graph.restore_transposes)
+    restored.graph.output[0].CopyFrom(helper.make_tensor_value_info("sr", TensorProto.FLOAT, [None] * 4))
+    assert kinds(restored) == {"Relu": 1, "Transpose": 1}
+    np.testing.assert_array_equal(run(restored, x), np.maximum(x, 0).transpose(TO_LAST))
+
+
 @pytest.mark.parametrize("slope", [(0.0, 0.25, 0.5, 1.0), (-0.5, 0.0, 2.0, 1.0)])
 def test_split_prelu(slope):
     slope = np.array(slope, "float32").reshape(4, 1, 1)

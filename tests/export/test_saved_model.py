@@ -47,6 +47,15 @@ def test_signatures(loaded):
     assert "data" not in info  # Names of patients stay here.
 
 
+def test_no_convolution_with_bias(loaded):
+    # TensorFlow would merge them, and corrupt its memory under concurrent requests: see separate_biases.
+    for name in ("serving_default", "upscale_image", "upscale_raw"):
+        graph = loaded["grey"].signatures[name].graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        kinds = {node.op for node in nodes}
+        assert "Conv2D" in kinds and "BiasAdd" not in kinds
+
+
 @pytest.mark.parametrize(("name", "dtype"), [("grey", "uint8"), ("grey", "uint16"), ("rgb", "uint8")])
 def test_upscale_image_does_as_the_resolver(loaded, local, smooth_image, name, dtype):
     channels = 3 if name == "rgb" else 1
