@@ -10,6 +10,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.version import __version__
 
 _NAMES = {
+    "FinetuneConfig": "finetune",
     "OnnxSuperResolver": "export",
     "PSNR": "metrics",
     "PatchDataset": "data.pipeline",
@@ -26,6 +27,7 @@ _NAMES = {
     "evaluate_model": "evaluation",
     "evaluate_models": "evaluation",
     "export_model": "export",
+    "finetune_features": "finetune",
     "get_degradation": "degrade",
     "load_pairs": "data.pipeline",
     "load_trained": "models.storage",

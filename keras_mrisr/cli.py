@@ -17,7 +17,7 @@ from keras_mrisr.commands import (
     tune,
     upscale,
 )
-from keras_mrisr.commands.common import Parser
+from keras_mrisr.commands.arguments import Parser
 from keras_mrisr.errors import InputError
 from keras_mrisr.version import __version__
 

@@ -40,7 +40,7 @@ def test_version(arguments):
     assert newest.strip("[]") in (keras_mrisr.__version__, "Unreleased")
 
 
-OPTIONAL = ("demo", "dicom", "tuning", "export", "lgg", "lpips")
+OPTIONAL = ("demo", "dicom", "tuning", "export", "onnx", "lgg", "lpips")
 
 
 def test_extras(arguments):

@@ -2,7 +2,7 @@
 
 import sys
 
-from keras_mrisr.commands.common import Parser, add_data_kind
+from keras_mrisr.commands.arguments import Parser, add_data_kind
 from keras_mrisr.errors import InputError
 
 

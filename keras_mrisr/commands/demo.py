@@ -2,7 +2,7 @@
 
 import shlex
 
-from keras_mrisr.commands.common import stopped
+from keras_mrisr.commands.arguments import stopped
 
 
 def add(commands, common):

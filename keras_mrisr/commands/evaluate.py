@@ -1,6 +1,6 @@
 """`mrisr evaluate`."""
 
-from keras_mrisr.commands.common import add_data_kind, check_exists
+from keras_mrisr.commands.arguments import add_data_kind, check_exists
 from keras_mrisr.errors import InputError
 
 

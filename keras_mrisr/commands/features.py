@@ -2,7 +2,7 @@
 
 import shlex
 
-from keras_mrisr.commands.common import Parser, add_data_kind, check_exists, stopped
+from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, stopped
 from keras_mrisr.errors import InputError
 
 

@@ -1,7 +1,7 @@
 """`mrisr serve-client`."""
 
 from keras_mrisr.commands import upscale as upscaling
-from keras_mrisr.commands.common import Parser, check_exists
+from keras_mrisr.commands.arguments import Parser, check_exists
 
 
 def add(commands, common):

@@ -2,7 +2,7 @@
 
 import shlex
 
-from keras_mrisr.commands.common import add_data_kind, stopped
+from keras_mrisr.commands.arguments import add_data_kind, stopped
 from keras_mrisr.errors import InputError
 
 

@@ -1,6 +1,6 @@
 """`mrisr upscale`."""
 
-from keras_mrisr.commands.common import check_exists
+from keras_mrisr.commands.arguments import check_exists
 from keras_mrisr.errors import InputError
 
 

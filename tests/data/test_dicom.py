@@ -257,7 +257,11 @@ def test_elements_that_are_not_needed_may_be_wrong(tmp_path, dicom_series, phant
     array = phantom(SHAPE, axial).astype("int16")
     for path in dicom_series(tmp_path, array, axial, SeriesNumber=1234, InstanceNumber=5678, EchoTime="111"):
         content = path.read_bytes()
-        for kind, value, wrong in ((b"IS", b"1234", b"1A34"), (b"IS", b"5678", b"56_8"), (b"DS", b"111 ", b"1\\2 ")):
+        for kind, value, wrong in (
+            (b"IS", b"1234", b"1A34"),
+            (b"IS", b"5678", b"56_8"),
+            (b"DS", b"111 ", b"1\\2 "),
+        ):
             head = kind + b"\x04\x00"  # A UID may hold the digits too.
             assert content.count(head + value) == 1
             content = content.replace(head + value, head + wrong)

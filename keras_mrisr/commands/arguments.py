@@ -1,4 +1,4 @@
-"""What several commands share."""
+"""Arguments that several commands take, and how commands end."""
 
 import argparse
 import os
