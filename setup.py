@@ -35,6 +35,7 @@ setup(
     ],
     package_data={
         "keras_mrisr.evaluation": ["templates/*"],
+        "keras_mrisr.pretrained": ["*/*"],
         "keras_mrisr.tuning": ["studies/*", "slurm.sh", "compose.yaml"],
     },
     package_dir={"keras_mrisr.tuning": "tuning", "keras_mrisr.export": "export"},

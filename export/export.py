@@ -12,6 +12,7 @@ from keras_mrisr.export.describe import metadata
 from keras_mrisr.export.onnx_resolver import FILE as ONNX_FILE
 from keras_mrisr.export.parity import TOLERANCE, check_parity, probes
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json
+from keras_mrisr.pretrained import find_model
 
 FORMATS = ("saved_model", "onnx", "litert")
 PRECISIONS = ("float32", "float16", "int8")
@@ -81,7 +82,7 @@ def export_model(
     slices, at two sizes and batches of 1 and 3. Where they differ by more than 1e-4 nothing is left.
 
     Args:
-        model: Path of a model directory, or of a `.keras` file in one.
+        model: Path of a model directory, or of a `.keras` file in one; or a name from `mrisr models`.
         target: Folder to write.
         to: "saved_model" (with what TensorFlow Serving needs), "onnx" or "litert".
         size: (height, width) to fix; LiteRT needs it. Of a model for volumes three sizes.
@@ -134,7 +135,7 @@ def export_model(
         export = Export(target, to, precision, parity, psnr, values)
         record = {"format": to, "precision": precision, "parity": parity, "psnr": psnr, "model": values}
         write_json(folder / RECORD, record)
-        card = pathlib.Path(model)
+        card = find_model(model)
         card = (card.parent if card.suffix == ".keras" else card) / CARD
         if card.is_file():
             shutil.copyfile(card, folder / CARD)

@@ -11,6 +11,7 @@ from keras_mrisr.commands import (
     evaluate,
     export,
     features,
+    models,
     segment,
     serve_client,
     train,
@@ -21,7 +22,9 @@ from keras_mrisr.commands.arguments import Parser
 from keras_mrisr.errors import InputError
 from keras_mrisr.version import __version__
 
-COMMANDS = (demo, data, train, tune, evaluate, compare, upscale, segment, features, export, serve_client)
+COMMANDS = (
+    demo, data, train, tune, evaluate, compare, upscale, models, segment, features, export, serve_client,
+)  # fmt: skip
 
 
 def main(arguments=None):

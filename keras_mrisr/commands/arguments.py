@@ -5,6 +5,7 @@ import os
 import sys
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.pretrained import find_model
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,6 +30,12 @@ def check_exists(*paths):
     for path in paths:
         if not os.path.exists(path):
             raise InputError(f"{path} does not exist. Check the path.")
+
+
+def check_models(*models):
+    """Likewise for models: paths, or names of those that come with the package."""
+    for model in models:
+        find_model(model)
 
 
 def stopped():

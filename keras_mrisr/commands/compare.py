@@ -1,6 +1,6 @@
 """`mrisr compare`."""
 
-from keras_mrisr.commands.arguments import check_exists
+from keras_mrisr.commands.arguments import check_exists, check_models
 from keras_mrisr.errors import InputError
 
 
@@ -10,7 +10,11 @@ def add(commands, common):
     )
     compare.add_argument("image", metavar="IMAGE", help="HR slice; it is degraded as the models expect")
     compare.add_argument(
-        "--model", metavar="[NAME=]RUN", action="append", required=True, help="trained model; give several"
+        "--model",
+        metavar="[NAME=]RUN",
+        action="append",
+        required=True,
+        help="trained model, or a name from mrisr models",
     )
     compare.add_argument("--out", metavar="PNG", required=True, help="figure to write: PNG, PDF, SVG or TIFF")
     compare.add_argument("--lr", action="store_true", help="IMAGE is low-resolution itself: no original")
@@ -31,7 +35,8 @@ def _compare(options):
     from keras_mrisr.terminal import load_tensorflow, say
 
     models = named_paths(options.model)
-    check_exists(options.image, *models.values())
+    check_exists(options.image)
+    check_models(*models.values())
     region = _region(options.region)
     load_tensorflow()
     from keras_mrisr.evaluation import compare_image

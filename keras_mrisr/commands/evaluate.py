@@ -1,6 +1,6 @@
 """`mrisr evaluate`."""
 
-from keras_mrisr.commands.arguments import add_data_kind, check_exists
+from keras_mrisr.commands.arguments import add_data_kind, check_exists, check_models
 from keras_mrisr.errors import InputError
 
 
@@ -10,7 +10,7 @@ def add(commands, common):
     )
     evaluate.add_argument(
         "--model", metavar="[NAME=]RUN", action="append", default=[],
-        help="trained model directory; give several to compare them",
+        help="trained model directory, or a name from mrisr models; give several to compare them",
     )  # fmt: skip
     evaluate.add_argument(
         "--predictions", metavar="NAME=FOLDER", action="append", default=[],
@@ -18,7 +18,7 @@ def add(commands, common):
     )  # fmt: skip
     evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of the data")
     add_data_kind(evaluate)
-    evaluate.add_argument("--part", default="test", help="test, val or all-unseen (default: test)")
+    evaluate.add_argument("--part", default="test", help="test, val, all-unseen or held-out (default: test)")
     evaluate.add_argument("--scale", type=int, help="refuse models of another scale")
     evaluate.add_argument("--degradation", help="degrade by this instead of what the models undo")
     evaluate.add_argument(
@@ -55,11 +55,14 @@ def _evaluate(options):
     models, predictions = named_paths(options.model), named_paths(options.predictions)
     if not models and not predictions:
         raise InputError("Nothing to evaluate: give --model RUN or --predictions NAME=FOLDER.")
-    check_exists(*models.values(), *predictions.values(), options.data)
+    check_exists(*predictions.values(), options.data)
+    check_models(*models.values())
     out = options.out
     if out is None and len(models) == 1 and not predictions:
         folder = pathlib.Path(*models.values())
         out = (folder.parent if folder.suffix == ".keras" else folder) / f"evaluation-{options.part}"
+        if not folder.exists():  # It comes with the package, where nothing is written.
+            out = pathlib.Path(f"{folder.name}-evaluation-{options.part}")
     features = parse_features(options.features)
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models

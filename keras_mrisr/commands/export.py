@@ -1,6 +1,6 @@
 """`mrisr export`."""
 
-from keras_mrisr.commands.arguments import check_exists
+from keras_mrisr.commands.arguments import check_exists, check_models
 
 
 def add(commands, common):
@@ -30,7 +30,8 @@ def add(commands, common):
 def _export(options):
     from keras_mrisr.terminal import load_tensorflow, say
 
-    check_exists(options.model, *([options.calibration] if options.calibration else []))
+    check_exists(*([options.calibration] if options.calibration else []))
+    check_models(options.model)
     load_tensorflow()
     from keras_mrisr.export.export import export_model, parse_size
 

@@ -68,7 +68,7 @@ def _add_evaluate(actions, common):
     )
     evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of slices with masks")
     add_data_kind(evaluate)
-    evaluate.add_argument("--part", default="test", help="test or all-unseen (default: test)")
+    evaluate.add_argument("--part", default="test", help="test, all-unseen or held-out (default: test)")
     evaluate.add_argument("--largest", action="store_true", help="only the largest lesion of a patient")
     evaluate.add_argument("--out", help="folder for JSON, CSV and overlay (default: UNET/evaluation-PART)")
     evaluate.add_argument("--overwrite", action="store_true", help="replace an existing --out")

@@ -1,6 +1,6 @@
 """`mrisr upscale`."""
 
-from keras_mrisr.commands.arguments import check_exists
+from keras_mrisr.commands.arguments import check_exists, check_models
 from keras_mrisr.errors import InputError
 
 
@@ -10,9 +10,11 @@ def add(commands, common):
     )
     add_options(upscale)
     upscale.add_argument(
-        "--model", metavar="RUN", required=True, help="trained model directory, or an ONNX export"
-    )
-    upscale.add_argument("--scale", type=int, help="refuse a model of another scale")
+        "--model", metavar="MODEL",
+        help="trained model directory, an ONNX export, or a name from mrisr models (default: of these "
+        "the one that fits --scale and IN)",
+    )  # fmt: skip
+    upscale.add_argument("--scale", type=int, help="enlarge by this (default: by 2, or as the model does)")
     upscale.add_argument(
         "--memory",
         metavar="SIZE",
@@ -77,7 +79,10 @@ def run(resolver, options):
 
 
 def _upscale(options):
-    check_exists(options.input, options.model)
+    check_exists(options.input)
+    if options.model is None:
+        options.model = _choose(options)
+    check_models(options.model)
     memory = None
     if options.memory is not None:
         from keras_mrisr.inference.memory import parse_memory
@@ -89,6 +94,18 @@ def _upscale(options):
             f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}"
         )
     run(resolver, options)
+
+
+def _choose(options):
+    """The name of the model that fits the input."""
+    from keras_mrisr.inference.upscale import channels_at
+    from keras_mrisr.pretrained import choose_model
+    from keras_mrisr.terminal import say
+
+    channels = channels_at(options.input)
+    model, reason = choose_model(options.scale or 2, channels or 1, volume=channels is None)
+    say(f"Model: {reason}")
+    return model.name
 
 
 def _load(options, memory):

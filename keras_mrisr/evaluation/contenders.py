@@ -9,6 +9,7 @@ from keras_mrisr.data import read_image
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.slices import to_8bit
+from keras_mrisr.pretrained import find_model
 
 
 class Interpolator:
@@ -38,8 +39,9 @@ class Model:
 
     Args:
         name: What it is called in tables.
-        model: Path of a model directory, or an object with `scale`, `channels`, `info` (a `ModelInfo`)
-            that maps a uint8 batch (N, h, w, C) to a uint8 batch scaled by `scale`.
+        model: Path of a model directory, a name from `mrisr models`, or an object with `scale`,
+            `channels`, `info` (a `ModelInfo`) that maps a uint8 batch (N, h, w, C) to a uint8 batch scaled by
+            `scale`.
         ensemble: Average over flips and quarter turns.
     """
 
@@ -47,7 +49,7 @@ class Model:
         is_path = isinstance(model, (str, os.PathLike))
         self.name = name
         self.source = str(model) if is_path else type(model).__name__
-        self.folder = _folder(pathlib.Path(model)) if is_path else None
+        self.folder = _folder(find_model(model)) if is_path else None
         if is_path:
             from keras_mrisr.inference import SuperResolver
 

@@ -75,7 +75,7 @@ def evaluate_models(
         data_root: Folder of the data.
         out: Folder for metrics.json, per_image.csv, per_patient.csv and figure.png; None for no files.
         predictions: Dict name -> folder of images under the names of the HR slices; see `Predictions`.
-        part: Which patients: "test" or "val" of the models' splits, or "all-unseen" (see
+        part: Which patients: "test" or "val" of the models' splits, "all-unseen" or "held-out" (see
             `choose_common_patients`).
         kind: "auto", "lgg" or "images".
         patient_pattern: For folders of images; the models' own pattern by default, so that their

@@ -2,7 +2,7 @@
 
 from keras_mrisr.errors import InputError
 
-PARTS = ("test", "val", "all-unseen")
+PARTS = ("test", "val", "all-unseen", "held-out")
 
 
 def choose_patients(present, split, part="test"):
@@ -10,12 +10,14 @@ def choose_patients(present, split, part="test"):
 
     "test" and "val" are the split's own; "all-unseen" is every patient that neither trained the model
     nor chose among its checkpoints: the test part and patients that the split doesn't know. When the
-    data set holds no patient of the split at all, every patient is unseen and all are taken.
+    data set holds no patient of the split at all, every patient is unseen and all are taken. "held-out" adds
+    the validation patients, which chose the checkpoint but did not train the model: for data sets whose test
+    part is too small for statistics.
 
     Args:
         present: Names of the patients in the data set.
         split: A `Split`, or None when the model has none.
-        part: "test", "val" or "all-unseen".
+        part: "test", "val", "all-unseen" or "held-out".
 
     Returns:
         (patients, part, notes): a sorted tuple of names; what they are ("test", "val", "all-unseen", or
@@ -43,15 +45,21 @@ def choose_patients(present, split, part="test"):
                 "if it is the data of the training, give the same root folder as there."
             )
         return tuple(present), "all-unseen", (note,)
-    chosen = sorted(known["test"] + strangers) if part == "all-unseen" else known[part]
+    groups = {
+        "all-unseen": known["test"] + strangers,
+        "held-out": known["val"] + known["test"] + strangers,
+    }
+    chosen = sorted(groups[part]) if part in groups else known[part]
     notes = []
     if known["train"]:
         seen = known["train"]
         notes.append(f"{_count(seen)} of the data trained the model and {_are(seen)} left out.")
-    other = {"test": "val", "val": "test", "all-unseen": "val"}[part]
-    if known[other]:
+    other = {"test": "val", "val": "test", "all-unseen": "val"}.get(part)
+    if part == "held-out" and known["val"]:
+        notes.append(f"{_count(known['val'])} chose the model's checkpoint, but did not train it.")
+    elif other and known[other]:
         notes.append(f"{_count(known[other])} of the {other} part {_are(known[other])} left out.")
-    if strangers and part != "all-unseen":
+    if strangers and part not in groups:
         left = f"{_count(strangers)} outside the model's split {_are(strangers)} left out"
         notes.append(f"{left}: part all-unseen takes them.")
     if not chosen:

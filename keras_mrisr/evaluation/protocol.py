@@ -22,8 +22,8 @@ class Protocol:
         interpolations: Which of them are plain interpolators.
         data: Folder of the data.
         kind: How it was read: "lgg" or "images".
-        part: Which patients: "test" or "val" of the model's split, "all-unseen", or "unknown" when
-            the model doesn't say whom it was trained on.
+        part: Which patients: "test" or "val" of the model's split, "all-unseen", "held-out", or "unknown"
+            when the model doesn't say whom it was trained on.
         patients: The patients that were evaluated.
         images: Number of slices that were evaluated.
         limit: Number of slices asked for, evenly spread over all; None for all of them.

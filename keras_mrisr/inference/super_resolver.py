@@ -74,7 +74,11 @@ class SuperResolver:
 
     @classmethod
     def load(cls, path, memory=None):
-        """Loads a model directory, or a `.keras` file in one.
+        """Loads a model directory, a `.keras` file in one, or a model that comes with the package.
+
+        Args:
+            path: Its path, or its name, such as "lgg-x2" (see `mrisr models`).
+            memory: See `SuperResolver`.
 
         Raises:
             InputError: Nothing there, or it is broken.

@@ -12,6 +12,7 @@ from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.volume_folder import volume_files
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json
+from keras_mrisr.inference.domain import warn_outside
 from keras_mrisr.inference.scan import check_new_file, is_scan, residual_path, upscale_scan
 
 log = logging.getLogger(__name__)
@@ -76,10 +77,24 @@ def upscale_path(
         raise InputError(f"{target} is the source itself. Choose another name.")
     check_new_file(target, overwrite)
     report = _Report(target, resolver, consistency, overwrite)
+    warn_outside(resolver.info, source, _check_file(source, resolver).shape[:2])
     report.add(_upscale_file([source], target, resolver, ensemble, consistency))
     if progress is not None:
         progress(1, 1)
     return [target, *report.write()]
+
+
+def channels_at(source):
+    """Channels of the image, or of the first one of the folder, at a path; None for a volume.
+
+    Raises:
+        InputError: There is no image.
+    """
+    source = pathlib.Path(source)
+    if is_scan(source):
+        return None
+    path = read_image_folder(source).slices[0].path if source.is_dir() else source
+    return read_image(path).shape[-1]
 
 
 def _upscale_folder(source, target, resolver, ensemble, overwrite, progress, consistency):
@@ -98,8 +113,11 @@ def _upscale_folder(source, target, resolver, ensemble, overwrite, progress, con
     masks = sum(record.mask is not None for record in records)
     if masks:
         log.info("%d masks (*_mask files) are left out", masks)
+    sizes = {}
     for record in records:  # All inputs are good before the long work begins.
-        _check_file(record.path, resolver)
+        sizes.setdefault(_check_file(record.path, resolver).shape[:2], record.path)
+    for size, path in sizes.items():
+        warn_outside(resolver.info, path, size)
     stacks = _stacks(records, resolver.info.neighbours)
     pool = concurrent.futures.ThreadPoolExecutor(resolver.images_at_once)
     with whole_directory(target, overwrite) as temporary, pool:

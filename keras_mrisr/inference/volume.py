@@ -10,6 +10,7 @@ from keras_mrisr.data.geometry import plane_axis, plane_of, slice_axis
 from keras_mrisr.data.neighbours import stack_around
 from keras_mrisr.data.volume import check_volume
 from keras_mrisr.errors import InputError
+from keras_mrisr.inference.domain import warn_outside
 from keras_mrisr.inference.ensemble import COUNT
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.volume_result import GrowingResult, stacked
@@ -61,6 +62,7 @@ def upscale_volume(
     check_volume(volume)
     axis = _stacking_axis(volume, plane)
     lr = stacked(volume.array, axis)
+    warn_outside(resolver.info, volume.name, lr.shape[:2], np.delete(volume.spacing, axis))
     if consistency:  # Refused now, if at all, and not after the work.
         resolver.degradation.axis_matrix(lr.shape[0] * resolver.scale)
     memory = resolver.memory if memory is None else memory

@@ -8,6 +8,7 @@ import keras
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import whole_file, write_json, write_text
 from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.pretrained import find_model
 
 WEIGHTS = "generator.keras"
 INFO = "model.json"
@@ -35,15 +36,13 @@ def load_info(path, kind=ModelInfo):
     """Reads the description of a model directory, or of a `.keras` file in one, without its weights.
 
     Args:
-        path: The directory or file.
+        path: The directory or file, or the name of a model that comes with the package.
         kind: The `Description` that its `model.json` holds.
 
     Raises:
         InputError: Nothing there, or `model.json` is missing or broken.
     """
-    path = pathlib.Path(path)
-    if not path.exists():
-        raise InputError(f"No model at {path}: expected a model directory or a .keras file.")
+    path = find_model(path)
     directory = path.parent if path.suffix == ".keras" else path
     file = directory / INFO
     if not file.is_file():
@@ -62,7 +61,8 @@ def load_trained(path):
     """Loads a trained generator.
 
     Args:
-        path: A model directory, or a `.keras` file that lies in one (such as `last.keras`).
+        path: A model directory, a `.keras` file that lies in one (such as `last.keras`), or the name of a
+            model that comes with the package.
 
     Returns:
         (generator, info): the uncompiled `keras.Model` and its `ModelInfo`.
@@ -70,7 +70,7 @@ def load_trained(path):
     Raises:
         InputError: Nothing there, or something in it is missing, broken or of another shape.
     """
-    path = pathlib.Path(path)
+    path = find_model(path)
     info = load_info(path)
     weights = path if path.suffix == ".keras" else path / WEIGHTS
     generator = load_network(weights)

@@ -23,7 +23,7 @@ from keras_mrisr.segmentation.segmenter import Segmenter
 from keras_mrisr.segmentation.tables import report, to_json, write_tables
 
 HR = "HR"
-PARTS = ("test", "all-unseen")
+PARTS = ("test", "all-unseen", "held-out")
 FILES = ("segmentation.json", "per_patient.csv", "overlay.png")
 
 
@@ -102,8 +102,8 @@ def evaluate_segmentation(
         data_root: Folder of slices with masks.
         sr_models: Dict name -> directory of a model, all of one scale and degradation; None for HR only.
         out: Folder for segmentation.json, per_patient.csv and overlay.png; None for no files.
-        part: "test" for the patients that are test patients to all, or "all-unseen" for those that none
-            has seen (see `choose_patients`).
+        part: "test" for the patients that are test patients to all, "all-unseen" for those that none
+            has seen, or "held-out" for those that did not train any (see `choose_patients`).
         kind: "auto", "lgg" or "images".
         patient_pattern: For folders of images; the U-Net's own pattern by default.
         methods: Interpolators to compare with.

@@ -18,7 +18,13 @@ def test_part_of_the_split_that_is_present():
 
 
 @pytest.mark.parametrize(
-    "part,expected", [("test", ("e", "f")), ("val", ("d",)), ("all-unseen", ("e", "f", "x"))]
+    "part,expected",
+    [
+        ("test", ("e", "f")),
+        ("val", ("d",)),
+        ("all-unseen", ("e", "f", "x")),
+        ("held-out", ("d", "e", "f", "x")),
+    ],
 )
 def test_no_part_holds_a_training_patient(part, expected):
     patients, _, notes = choose_patients((*ALL, "x"), SPLIT, part)

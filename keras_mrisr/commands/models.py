@@ -1,0 +1,90 @@
+"""`mrisr models`."""
+
+from keras_mrisr.commands.arguments import Parser, check_exists
+from keras_mrisr.errors import InputError
+
+
+def add(commands, common):
+    models = commands.add_parser("models", parents=[common], help="the trained models that come along")
+    models.set_defaults(run=_list)
+    actions = models.add_subparsers(title="actions", metavar="ACTION", parser_class=Parser)
+    listing = actions.add_parser("list", parents=[common], help="size, scale, degradation and scores of each")
+    listing.set_defaults(run=_list)
+    show = actions.add_parser("show", parents=[common], help="the card of one")
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(run=_show)
+    pack = actions.add_parser(
+        "pack", parents=[common], help="make a run half as large, with scores and a card, to hand it on"
+    )
+    pack.add_argument("model", metavar="RUN", help="folder that mrisr train wrote")
+    pack.add_argument("output", metavar="OUT", help="folder to write; its name is the model's")
+    pack.add_argument(
+        "--evaluation", metavar="FOLDER", action="append", default=[],
+        help="what mrisr evaluate wrote for this model alone; several for several degradations",
+    )  # fmt: skip
+    pack.add_argument("--licence", required=True, help="terms of the weights, one line")
+    pack.add_argument(
+        "--lr-spacing", nargs=2, type=float, metavar=("LEAST", "MOST"),
+        help="in-plane spacing in mm of LR that it is made for",
+    )  # fmt: skip
+    pack.add_argument(
+        "--lr-size", nargs=2, type=float, metavar=("LEAST", "MOST"),
+        help="edges of LR in pixels that it is made for",
+    )  # fmt: skip
+    pack.add_argument("--notes", metavar="FILE", help="Markdown for the card, such as known failures")
+    pack.add_argument("--overwrite", action="store_true", help="replace an earlier OUT")
+    pack.set_defaults(run=_pack)
+
+
+def _list(options):
+    from keras_mrisr.pretrained import pretrained_models
+    from keras_mrisr.terminal import say
+
+    models = pretrained_models()
+    for one in models:
+        say(f"{one.name}  {one.size / 1e6:.1f} MB  {one.purpose}")
+        for gain in _gains(one):
+            say(f"    {gain} on patients that it never saw")
+    say("mrisr models show NAME prints the card; every --model takes a name.")
+
+
+def _gains(model):
+    """A line for each degradation that was scored, of all channels together."""
+    rows = {(row["degradation"], row["method"]): row for row in model.scores if row["channel"] != "FLAIR"}
+    for (degradation, method), row in rows.items():
+        if method == "SR":
+            bicubic = rows.get((degradation, "bicubic"))
+            over = f", {row['psnr'] - bicubic['psnr']:+.2f} dB over bicubic" if bicubic else ""
+            yield f"{degradation}: PSNR {row['psnr']:.2f} dB, SSIM {row['ssim']:.4f}{over}"
+
+
+def _show(options):
+    from keras_mrisr.pretrained import pretrained_models
+
+    cards = {one.name: one.folder / "card.md" for one in pretrained_models()}
+    if options.name not in cards:
+        raise InputError(f"No model {options.name!r} comes along. There are: {', '.join(cards) or 'none'}.")
+    print(cards[options.name].read_text(encoding="utf-8"))
+
+
+def _pack(options):
+    check_exists(options.model, *options.evaluation, *([options.notes] if options.notes else []))
+    from keras_mrisr.terminal import load_tensorflow, say
+
+    load_tensorflow()
+    import pathlib
+
+    from keras_mrisr.pretrained.pack import pack_model
+
+    notes = [pathlib.Path(options.notes).read_text(encoding="utf-8")] if options.notes else []
+    difference = pack_model(
+        options.model,
+        options.output,
+        options.evaluation,
+        licence=options.licence,
+        lr_spacing=options.lr_spacing,
+        lr_size=options.lr_size,
+        notes=notes,
+        overwrite=options.overwrite,
+    )
+    say(f"Wrote {options.output}; float16 changes the result by {difference:.1g} at most (white is 1)")

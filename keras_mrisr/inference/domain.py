@@ -1,0 +1,31 @@
+"""Is an input what a model was made for?"""
+
+import logging
+
+log = logging.getLogger(__name__)
+
+
+def warn_outside(info, name, size, spacing=None):
+    """Warns where an image is of another size or spacing than those that a model was made for.
+
+    What a model was made for stands in its `model.json` under data, domain (see `pretrained.pack`); of one
+    that says nothing, nothing is known.
+
+    Args:
+        info: `ModelInfo` of the model.
+        name: What the image is called.
+        size: Its edges in the plane, in pixels.
+        spacing: Its in-plane spacing in mm, where it is known.
+    """
+    domain = info.data.get("domain", {})
+    for key, values, unit in (("lr_size", size, "pixels"), ("lr_spacing", spacing, "mm between pixels")):
+        if key not in domain or values is None:
+            continue
+        least, most = domain[key]
+        if min(values) < least or max(values) > most:
+            text = " x ".join(f"{value:.4g}" for value in values)
+            log.warning(
+                "%s has %s %s; the model was made for %g to %g. Compare the result with an interpolation "
+                "before you rely on it.",
+                name, text, unit, least, most,
+            )  # fmt: skip

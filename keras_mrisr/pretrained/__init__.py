@@ -1,0 +1,119 @@
+"""Trained models that come with the package, each a model directory of its own in this folder."""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.model_info import ModelInfo
+
+FOLDER = pathlib.Path(__file__).parent
+SCORES = "scores.json"
+_INFO, _WEIGHTS = "model.json", "generator.keras"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A model that comes with the package.
+
+    Attributes:
+        name: What `--model` and `SuperResolver.load` take.
+        folder: Its model directory.
+        info: Its `ModelInfo`.
+        scores: Of `pack_model`: rows of scores on patients that it never saw; empty if there are none.
+    """
+
+    name: str
+    folder: pathlib.Path
+    info: ModelInfo
+    scores: tuple
+
+    @property
+    def size(self):
+        """Bytes of its weights on disk."""
+        return (self.folder / _WEIGHTS).stat().st_size
+
+    @property
+    def adversarial(self):
+        """Whether it was trained against a discriminator, so that it may invent texture."""
+        return "adversarial" in self.info.training
+
+    @property
+    def purpose(self):
+        """What it undoes, in a few words."""
+        channels = self.info.image_channels
+        images = "any number of channels, one by one" if channels is None else f"{channels} channel(s)"
+        kind = ", adversarial" if self.adversarial else ""
+        return f"x{self.info.scale_text}, {images}, degraded by {self.info.degradation['name']}{kind}"
+
+
+def pretrained_models():
+    """The models that come with the package, by name: list of `Pretrained`."""
+    return [_read(path.parent) for path in sorted(FOLDER.glob(f"*/{_INFO}"))]
+
+
+def find_model(model):
+    """The path of a model: of one that comes with the package by its name, or else `model` itself.
+
+    What exists at the path `model` comes first.
+
+    Args:
+        model: Path of a model directory or file, or the name of a model that comes with the package.
+
+    Returns:
+        `pathlib.Path`
+
+    Raises:
+        InputError: There is neither.
+    """
+    path = pathlib.Path(model)
+    if path.exists():
+        return path
+    folder = FOLDER / path
+    if len(path.parts) == 1 and not path.is_absolute() and (folder / _INFO).is_file():
+        return folder
+    names = [shipped.parent.name for shipped in sorted(FOLDER.glob(f"*/{_INFO}"))]
+    known = f" or one that comes along ({', '.join(names)})" if names else ""
+    raise InputError(f"No model at {os.fspath(model)}: expected a model directory, a .keras file{known}.")
+
+
+def choose_model(scale, channels, volume=False):
+    """The model that comes with the package for an input, if none is named.
+
+    Of those of the scale it takes one that was not trained adversarially, since that may invent detail.
+    Colour images, which have the three sequences of the LGG data as channels, go to a model of 3 channels,
+    everything else to one that takes any channels one by one.
+
+    Args:
+        scale: Factor of the super-resolution.
+        channels: Channels of the image.
+        volume: Whether it is a volume, whose contrast may be any.
+
+    Returns:
+        (`Pretrained`, a line that says why)
+
+    Raises:
+        InputError: There is none.
+    """
+    models = [one for one in pretrained_models() if not one.adversarial and not one.info.factors]
+    wanted = [None, channels] if volume or channels != 3 else [channels, None]
+    for kind in wanted:
+        for one in models:
+            if one.info.scale == scale and one.info.image_channels == kind:
+                return one, f"{one.name} ({one.purpose}); --model takes another"
+    names = ", ".join(f"{one.name} ({one.purpose})" for one in models) or "none"
+    raise InputError(
+        f"No model that comes along is for x{scale} and {channels} channel(s): {names}. Train one and give "
+        "it with --model."
+    )
+
+
+def _read(folder):
+    scores = folder / SCORES
+    return Pretrained(
+        folder.name,
+        folder,
+        ModelInfo.from_dict(json.loads((folder / _INFO).read_text(encoding="utf-8"))),
+        tuple(json.loads(scores.read_text(encoding="utf-8"))) if scores.is_file() else (),
+    )

@@ -1,0 +1,208 @@
+"""A run made small enough to come with the package or to be handed on, with a card made of its own files."""
+
+import dataclasses
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+import yaml
+
+from keras_mrisr.errors import InputError
+from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
+from keras_mrisr.pretrained import SCORES
+
+CONFIG = "config.yaml"
+FILES = ("generator.keras", "model.json", "card.md", CONFIG, SCORES)
+_ARCHIVED = "model.weights.h5"
+# A grey level of 256, on noise, which is harder than any image.
+_TOLERANCE = 1 / 255
+
+
+def pack_model(
+    run, target, evaluations=(), *, licence, lr_spacing=None, lr_size=None, notes=(), overwrite=False
+):
+    """Writes a run as a model directory of half its size, with scores and a card.
+
+    The weights are stored in float16 and load as float32; the result is compared with the run's on a
+    phantom and on noise. No path of this machine is taken along.
+
+    Args:
+        run: Folder that `mrisr train` wrote.
+        target: Folder to write.
+        evaluations: Folders that `mrisr evaluate` wrote for this model alone.
+        licence: Terms of the weights, one line.
+        lr_spacing: (least, most) in-plane spacing in mm of LR that it was trained for; others are warned.
+        lr_size: (least, most) pixels along an edge of LR that it was trained for.
+        notes: What else its users must know, such as known failures: paragraphs of Markdown.
+        overwrite: Replace an earlier one.
+
+    Returns:
+        The largest difference of the packed model from the run, on the scale where an image is 0 to 1.
+
+    Raises:
+        InputError: No such run or evaluation, an evaluation of several models, or a difference that could
+            be seen.
+    """
+    from keras_mrisr.models.storage import CARD, WEIGHTS, load_info, load_network, load_trained
+    from keras_mrisr.training.card import model_card
+
+    run, target = pathlib.Path(run), pathlib.Path(target)
+    check_new_directory(target, overwrite)
+    check_only_holds(target, FILES)
+    generator, info = load_trained(run)
+    scores = [row for folder in evaluations for row in read_scores(folder)]
+    domain = {"lr_spacing": lr_spacing, "lr_size": lr_size}
+    domain = {key: list(map(float, value)) for key, value in domain.items() if value}
+    info = dataclasses.replace(info, data={**info.data, "licence": licence, "domain": domain})
+    with whole_directory(target, overwrite) as folder:
+        halve_weights((run.parent if run.suffix == ".keras" else run) / WEIGHTS, folder / WEIGHTS)
+        difference = _difference(generator, load_network(folder / WEIGHTS))
+        if not difference <= _TOLERANCE:
+            raise InputError(f"In float16 {run} differs by {difference:.2g}: it was not packed.")
+        _copy_config(run, folder)
+        write_json(folder / SCORES, scores)
+        write_text(folder / CARD, model_card(info) + card_sections(info, scores, difference, notes))
+        write_json(folder / "model.json", info.to_dict())
+    load_info(target)
+    return difference
+
+
+def halve_weights(source, target):
+    """Copies a `.keras` file with its float32 weights as float16; Keras loads it as it loads the source."""
+    import h5py
+
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for entry in old.namelist():
+            if entry != _ARCHIVED:
+                new.writestr(entry, old.read(entry))
+        weights = target.with_name("weights.h5")
+        try:
+            weights.write_bytes(old.read(_ARCHIVED))
+            names = []
+            with h5py.File(weights, "r") as file:
+                file.visititems(
+                    lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+                )
+            with h5py.File(weights, "r+") as file:
+                halved = {name: file[name][()] for name in names if file[name].dtype == np.float32}
+                for name, array in halved.items():
+                    attributes = dict(file[name].attrs)
+                    del file[name]
+                    file[name] = array.astype("float16")
+                    file[name].attrs.update(attributes)
+            # HDF5 keeps the room of what was deleted: only a new file is small.
+            small = target.with_name("small.h5")
+            with h5py.File(weights, "r") as full, h5py.File(small, "w") as lean:
+                for key in full:
+                    full.copy(key, lean)
+                lean.attrs.update(full.attrs)
+            new.write(small, _ARCHIVED)
+        finally:
+            weights.unlink(missing_ok=True)
+            target.with_name("small.h5").unlink(missing_ok=True)
+
+
+def read_scores(folder):
+    """Rows of an evaluation for a table: mean PSNR and SSIM of each method over whole slices.
+
+    Args:
+        folder: What `mrisr evaluate` wrote.
+
+    Returns:
+        List of {"degradation", "part", "patients", "images", "channel", "method", "psnr", "ssim", "hr",
+        "lr", "sr", "averaging"}; the model itself is "SR".
+
+    Raises:
+        InputError: No evaluation, or one of several models.
+    """
+    path = pathlib.Path(folder) / "metrics.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        protocol, summary = result["protocol"], result["summary"]
+        models = [name for name in protocol["methods"] if name not in protocol["interpolations"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder} holds no metrics.json of mrisr evaluate.") from None
+    if len(models) != 1:
+        raise InputError(f"{folder} compares {', '.join(models)}: pack needs an evaluation of one model.")
+    rows = {}
+    for row in summary:
+        if row["region"] == "whole" and row["metric"] in ("psnr", "ssim"):
+            method = "SR" if row["method"] == models[0] else row["method"]
+            rows.setdefault((method, row["channel"]), {})[row["metric"]] = row["image_mean"]
+    facts = {
+        "degradation": protocol["degradation"]["name"],
+        "part": protocol["part"],
+        "patients": list(protocol["patients"]),
+        "images": protocol["images"],
+        **{key: protocol[key] for key in ("hr", "lr", "sr", "averaging")},
+    }
+    return [{**facts, "method": key[0], "channel": key[1], **values} for key, values in rows.items()]
+
+
+def card_sections(info, scores, difference, notes):
+    """What a card of a model that is handed on says besides `model_card`: scores, terms, limits."""
+    parts = [_score_table(scores)] if scores else []
+    domain = info.data["domain"]
+    limits = []
+    if "lr_size" in domain:
+        limits.append("LR edges of {:g} to {:g} pixels".format(*domain["lr_size"]))
+    if "lr_spacing" in domain:
+        limits.append("LR in-plane spacing of {:g} to {:g} mm".format(*domain["lr_spacing"]))
+    if limits:
+        parts.append(f"## Made for\n\n{'; '.join(limits)}. `mrisr upscale` warns about others.\n")
+    parts += list(notes)
+    held_out = ", ".join((*info.data["split"]["val"], *info.data["split"]["test"]))
+    parts.append(
+        "## Must not be used for\n\nDiagnosis, measurement of lesions, or anything else that decides about a "
+        "patient; showing detail as if it had been measured; images of another organ.\n"
+    )
+    parts.append(
+        f"## Terms, and how it was made\n\n{info.data['licence']}\n\nNever trained on: {held_out}.\n\n"
+        f"`{CONFIG}` is the whole recipe: `mrisr train --config {CONFIG} --data ROOT --out RUN`. Weights are "
+        f"stored in float16, which changes the result by {difference:.1g} at most (white is 1).\n"
+    )
+    return "\n" + "\n".join(parts)
+
+
+def _score_table(scores):
+    text = ["## Scores\n"]
+    for degradation in dict.fromkeys(row["degradation"] for row in scores):
+        rows = [row for row in scores if row["degradation"] == degradation]
+        first = rows[0]
+        text.append(
+            f"Degraded by `{degradation}`, {first['images']} whole slices of {len(first['patients'])} "
+            f"patients ({first['part']}) that it was never trained on; HR {first['hr']}; LR {first['lr']}; "
+            f"SR {first['sr']}; {first['averaging']}; here the mean over images:\n"
+        )
+        text.append("| method | channels | PSNR | SSIM |\n|---|---|---|---|")
+        text += [
+            f"| {row['method']} | {row['channel']} | {row['psnr']:.2f} dB | {row['ssim']:.4f} |"
+            for row in rows
+        ]
+        text.append("")
+    return "\n".join(text)
+
+
+def _difference(generator, other):
+    rng = np.random.default_rng(0)
+    edges = (24,) * (len(generator.input_shape) - 2)
+    noise = rng.random((2, *edges, generator.input_shape[-1]), dtype="float32")
+    smooth = np.cumsum(noise, axis=1) / np.arange(1, edges[0] + 1).reshape(-1, *[1] * len(edges))
+    worst = 0.0
+    for batch in (noise, smooth.astype("float32")):
+        results = [np.asarray(network(batch, training=False)) for network in (generator, other)]
+        worst = max(worst, float(np.max(np.abs(results[0] - results[1]))))
+    return worst
+
+
+def _copy_config(run, folder):
+    """Copies the run's config without its paths."""
+    source = run / CONFIG
+    if not source.is_file():
+        raise InputError(f"{run} holds no {CONFIG}. Give a folder that mrisr train wrote.")
+    config = yaml.safe_load(source.read_text(encoding="utf-8"))
+    del config["data"]["root"]
+    if config["training"].get("init"):
+        config["training"]["init"] = pathlib.Path(config["training"]["init"]).name
+    write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))

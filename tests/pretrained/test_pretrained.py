@@ -1,0 +1,227 @@
+"""Models that come with the package: packed, found by name, chosen, shown."""
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from keras_mrisr import pretrained
+from keras_mrisr.data import Volume, read_image, write_image, write_volume
+from keras_mrisr.errors import InputError
+from keras_mrisr.inference import SuperResolver
+from keras_mrisr.pretrained import choose_model, find_model, pretrained_models
+from keras_mrisr.pretrained.pack import halve_weights, pack_model, read_scores
+
+LICENCE = "CC BY-NC-SA 4.0"
+
+
+@pytest.fixture(scope="module")
+def run(lgg_root, tmp_path_factory):
+    """A run on the LGG-like tree, and its evaluation."""
+    from keras_mrisr.cli import main
+
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    words = [
+        "train", "--data", lgg_root, "--out", run, "--epochs", 1, "--batch-size", 2, "--patch-size", 16,
+        "--generator", "edsr", "--set", "generator.blocks=1", "--set", "generator.filters=8",
+        "--set", "training.steps_per_epoch=2", "--set", "training.validation_slices=2",
+    ]  # fmt: skip
+    assert main([str(word) for word in words]) == 0
+    words = ["evaluate", "--model", run, "--data", lgg_root, "--part", "held-out", "--out", run / "scores"]
+    assert main([str(word) for word in words]) == 0
+    return run
+
+
+@pytest.fixture(scope="module")
+def packed(run, models, tmp_path_factory):
+    """A folder of models: "tiny" packed from the run, "grey" of 1 channel, both x2; "tiny-gan" likewise."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    domain = {"lr_size": (20, 40), "lr_spacing": (1.5, 2.0)}
+    notes = ["## Known failures\n\nIt is tiny.\n"]
+    pack_model(run, folder / "tiny", [run / "scores"], licence=LICENCE, notes=notes, **domain)
+    shutil.copytree(models["grey"], folder / "grey")
+    shutil.copytree(folder / "tiny", folder / "a-gan")
+    path = folder / "a-gan/model.json"
+    values = json.loads(path.read_text())
+    values["training"]["adversarial"] = {"kind": "bce"}
+    path.write_text(json.dumps(values))
+    return folder
+
+
+@pytest.fixture
+def shipped(packed, monkeypatch, tmp_path):
+    """As if `packed` came with the package, seen from an empty folder."""
+    monkeypatch.setattr(pretrained, "FOLDER", packed)
+    monkeypatch.chdir(tmp_path)
+    return packed
+
+
+def test_halve_weights(models, tmp_path):
+    import keras
+
+    source = models["rgb"] / "generator.keras"
+    halve_weights(source, tmp_path / "half.keras")
+    assert (tmp_path / "half.keras").stat().st_size < 0.7 * source.stat().st_size
+    assert [path.name for path in tmp_path.iterdir()] == ["half.keras"]
+    model, half = (keras.saving.load_model(path) for path in (source, tmp_path / "half.keras"))
+    assert [weight.path for weight in model.weights] == [weight.path for weight in half.weights]
+    for weight, other in zip(model.get_weights(), half.get_weights(), strict=True):
+        assert other.dtype == np.float32
+        np.testing.assert_array_equal(other, weight.astype("float16").astype("float32"))
+
+
+def test_pack(run, packed):
+    folder = packed / "tiny"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        ["card.md", "config.yaml", "generator.keras", "model.json", "scores.json"]
+    )
+    card = (folder / "card.md").read_text()
+    split = json.loads((folder / "model.json").read_text())["data"]["split"]
+    for words in (LICENCE, "| SR | RGB |", "LR edges of 20 to 40 pixels; LR in-plane spacing of 1.5 to 2 mm",
+                  "It is tiny.", *split["val"], *split["test"]):  # fmt: skip
+        assert words in card
+    for text in (path.read_text() for path in folder.iterdir() if path.suffix != ".keras"):
+        assert str(run.parent) not in text and "/lgg" not in text
+    assert yaml.safe_load((folder / "config.yaml").read_text())["generator"]["name"] == "edsr"
+    evaluation = json.loads((run / "scores/metrics.json").read_text())["summary"]
+    psnr = {
+        row["method"]: row["image_mean"]
+        for row in evaluation
+        if (row["metric"], row["channel"], row["region"]) == ("psnr", "RGB", "whole")
+    }
+    scores = {row["method"]: row for row in read_scores(run / "scores") if row["channel"] == "RGB"}
+    assert {name: row["psnr"] for name, row in scores.items()} == psnr
+    assert len(scores["SR"]["patients"]) == 2 and scores["SR"]["images"] == 6
+
+
+def test_its_config_trains(packed, lgg_root, tmp_path, mrisr):
+    code, _, err = mrisr(
+        "train", "--config", packed / "tiny/config.yaml", "--data", lgg_root, "--out", tmp_path / "run"
+    )
+    assert (code, err) == (0, "")
+
+
+def test_bad_packs(run, tmp_path, models, listing):
+    def refused(message, *arguments, **options):
+        with pytest.raises(InputError, match=message):
+            pack_model(*arguments, licence=LICENCE, **options)
+        assert listing(tmp_path) == before
+
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/thesis.tex").write_text("years of work")
+    (tmp_path / "scores").mkdir()
+    (tmp_path / "scores/metrics.json").write_text("{}")
+    before = listing(tmp_path)
+    refused("No model at", tmp_path / "nothing", tmp_path / "out")
+    refused("holds no config.yaml", models["grey"], tmp_path / "out")
+    refused("holds no metrics.json", run, tmp_path / "out", [run])
+    refused("holds no metrics.json", run, tmp_path / "out", [tmp_path / "scores"])
+    refused("exists", run, tmp_path / "full")
+    refused("thesis.tex", run, tmp_path / "full", overwrite=True)
+
+
+def test_find_model(shipped, tmp_path):
+    assert find_model("tiny") == shipped / "tiny"
+    (tmp_path / "tiny").mkdir()
+    assert find_model("tiny").resolve() == tmp_path / "tiny"  # One's own comes first.
+    with pytest.raises(
+        InputError, match=r"No model at nothing.* or one that comes along \(a-gan, grey, tiny\)"
+    ):
+        find_model("nothing")
+    for name in ("..", "../tiny/model.json", "", "tiny/generator"):
+        with pytest.raises(InputError):
+            assert find_model(name).exists() and name in ("..", "")
+            raise InputError("A path that exists.")
+
+
+def test_choose_model(shipped):
+    model, reason = choose_model(2, 3)
+    assert model.name == "tiny"  # Not a-gan, which may invent detail.
+    assert reason.startswith("tiny (x2, 3 channel(s), degraded by paper); --model")
+    assert choose_model(2, 1)[0].name == choose_model(2, 1, volume=True)[0].name == "grey"
+    with pytest.raises(InputError, match=r"for x4 and 3 channel\(s\): grey .*Train one"):
+        choose_model(4, 3)
+
+
+def test_python(shipped, smooth_image):
+    resolver = SuperResolver.load("tiny")
+    assert resolver.name == "tiny"
+    assert resolver(smooth_image(20, 24, 3)).shape == (40, 48, 3)
+
+
+def test_models_on_the_command_line(shipped, mrisr):
+    code, out, err = mrisr("models")
+    assert (code, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines() if " MB " in line] == ["a-gan", "grey", "tiny"]
+    assert out.count("over bicubic on patients that it never saw") == 2
+    assert mrisr("models", "list") == (code, out, err)
+    assert mrisr("models", "show", "tiny")[1].startswith("# edsr x2, 3 channel(s)")
+    code, _, err = mrisr("models", "show", "thing")
+    assert (code, err) == (2, "mrisr: error: No model 'thing' comes along. There are: a-gan, grey, tiny.\n")
+
+
+def test_pack_on_the_command_line(run, tmp_path, mrisr):
+    (tmp_path / "notes.md").write_text("## Known failures\n\nNone.\n")
+    words = ["--lr-size", 20, 40, "--notes", tmp_path / "notes.md", "--evaluation", run / "scores"]
+    code, out, err = mrisr("models", "pack", run, tmp_path / "mine", "--licence", LICENCE, *words)
+    assert (code, err) == (0, "")
+    assert f"Wrote {tmp_path / 'mine'}; float16 changes the result by" in out
+    with h5py.File(tmp_path / "w.h5", "w"):
+        pass
+    code, _, err = mrisr("models", "pack", run, tmp_path / "mine", "--licence", LICENCE)
+    assert code == 2 and "--overwrite" in err
+
+
+def test_upscale_without_model(shipped, mrisr, tmp_path, smooth_image):
+    write_image(tmp_path / "colour.png", smooth_image(24, 30, 3))
+    code, out, err = mrisr("upscale", "colour.png", "sr.png")
+    assert (code, err) == (0, "")
+    assert "Model: tiny (x2, 3 channel(s), degraded by paper); --model takes another" in out
+    assert read_image(tmp_path / "sr.png").shape == (48, 60, 3)
+    volume = Volume(smooth_image(20, 18, 6, "uint16"), np.diag([1.8, 1.8, 4, 1.0]))
+    write_volume(volume, tmp_path / "scan.nii.gz")
+    code, out, err = mrisr("upscale", "scan.nii.gz", "sr.nii.gz")
+    assert (code, err) == (0, "")
+    assert "Model: grey" in out
+    code, _, err = mrisr("upscale", "colour.png", "x4.png", "--scale", 4)
+    assert code == 2 and "No model that comes along is for x4" in err
+
+
+def test_every_command_takes_a_name(shipped, mrisr, tmp_path, lgg_root):
+    image = next(lgg_root.rglob("*_1.tif"))
+    words = ("--data", lgg_root, "--limit", 1, "--methods", "bicubic", "--metrics", "psnr")
+    for command in (
+        ("evaluate", "--model", "tiny", *words),
+        ("compare", image, "--model", "tiny", "--out", tmp_path / "figure.png", "--dpi", 50),
+        ("export", "--model", "tiny", "--to", "onnx", "--out", tmp_path / "onnx"),
+    ):
+        code, _, err = mrisr(*command)
+        assert (code, err) == (0, ""), command
+    assert (tmp_path / "tiny-evaluation-test/metrics.json").is_file()
+    assert (tmp_path / "onnx/card.md").read_text() == (shipped / "tiny/card.md").read_text()
+    assert sorted(path.name for path in shipped.iterdir()) == ["a-gan", "grey", "tiny"]
+
+
+def test_warning_outside_the_domain(shipped, mrisr, tmp_path, smooth_image):
+    write_image(tmp_path / "in/small.png", smooth_image(10, 30, 3))
+    write_image(tmp_path / "in/right.png", smooth_image(24, 30, 3))
+    _, out, err = mrisr("upscale", "in", "out", "--model", "tiny")
+    text = " ".join((out + err).split())
+    assert "small.png has 10 x 30 pixels; the model was made for 20 to 40." in text
+    assert "right.png has" not in text
+
+
+def test_what_ships():
+    """Small enough for a wheel, and each of them works."""
+    models = pretrained_models()
+    assert sum(path.stat().st_size for path in pretrained.FOLDER.rglob("*") if path.is_file()) < 25e6
+    for model in models:
+        channels = model.info.image_channels or 2
+        image = np.random.default_rng(0).integers(0, 255, (16, 18, channels), "uint8")
+        sr = SuperResolver.load(model.name)(image)
+        assert sr.shape == (16 * model.info.scale, 18 * model.info.scale, channels)
+        assert (model.folder / "card.md").read_text().startswith("# ")
+        assert model.scores
