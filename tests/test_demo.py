@@ -27,7 +27,9 @@ def small(monkeypatch, smooth_image, request):
 def test_through_the_command(mrisr, small, tmp_path, listing):
     code, out, err = mrisr("demo", "--out", tmp_path / "demo", "--epochs", 1)
     assert (code, err) == (0, "")
-    assert "Epoch 1: loss" in out
+    assert (
+        out.index("zero-filled") < out.index("That was a model that comes along") < out.index("Epoch 1: loss")
+    )
     assert (
         "Note: in this demo slabs of 10 neighbouring slices of one template brain stand in for patients"
         in out
@@ -35,7 +37,7 @@ def test_through_the_command(mrisr, small, tmp_path, listing):
     assert f"  mrisr upscale {tmp_path / 'demo'}/low-resolution my-upscaled --model" in out
     folder = tmp_path / "demo"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "demo.txt", "evaluation", "low-resolution", "model", "slices", "upscaled"
+        "demo.txt", "evaluation", "low-resolution", "model", "pretrained", "slices", "upscaled"
     ]  # fmt: skip
     lr, sr = (read_image(folder / name / "axial-012.png") for name in ("low-resolution", "upscaled"))
     assert (lr.shape, sr.shape) == ((33, 36, 1), (66, 72, 1))
@@ -44,6 +46,9 @@ def test_through_the_command(mrisr, small, tmp_path, listing):
     assert metrics["protocol"]["patients"] == ["slab-02", "slab-07", "slab-11"]
     assert metrics["protocol"]["images"] == len(listing(folder / "upscaled")) == 12
     assert "stand in for patients" in metrics["notes"][0]
+    protocol = json.loads((folder / "pretrained/metrics.json").read_text())["protocol"]
+    assert (protocol["degradation"]["name"], protocol["images"]) == ("kspace", 12)
+    assert (folder / "pretrained/figure.png").is_file()
 
     # Again: nothing is trained, all is there.
     before = listing(folder / "model")
@@ -101,7 +106,7 @@ def test_stopped_and_started_again(small, tmp_path, monkeypatch):
         progress=progress,
     )
     assert epochs[-1] == (2, None)
-    assert stages == ["Scoring slices", *((done, 12) for done in range(1, 13))]
+    assert stages == 2 * ["Scoring slices", *((done, 12) for done in range(1, 13))]
     assert evaluation.protocol.images == 12
     assert all("patient" not in case.label for case in evaluation.cases)
 
@@ -118,7 +123,7 @@ def test_stopped_while_the_slices_are_written(small, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "_template", lambda: np.ones((40, 30, 189), "float32"))
     with pytest.raises(KeyboardInterrupt):  # It gets as far as the training.
         demo.run_demo(tmp_path / "demo", epochs=1)
-    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["demo.txt", "slices"]
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["demo.txt", "pretrained", "slices"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

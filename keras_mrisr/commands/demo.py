@@ -7,7 +7,9 @@ from keras_mrisr.commands.arguments import stopped
 
 def add(commands, common):
     demo = commands.add_parser(
-        "demo", parents=[common], help="train a small x2 model on a real brain and look at the result"
+        "demo",
+        parents=[common],
+        help="enlarge slices of a real brain by a model that comes along, then train a small one",
     )
     demo.add_argument("--out", default="demo", help="folder to write (default: demo)")
     demo.add_argument(
@@ -25,16 +27,23 @@ def _demo(options):
 
     load_tensorflow()
     from keras_mrisr.demo import NEXT_STEPS, STEPS, run_demo
+    from keras_mrisr.evaluation.tables import summary_table
     from keras_mrisr.training import Interrupted
 
     try:
         with training_progress(options.epochs, STEPS) as report:
+
+            def show_first(evaluation):
+                show(summary_table(evaluation.summary))
+                say("That was a model that comes along. Now one of your own is trained:")
+
             evaluation = run_demo(
                 options.out,
                 options.epochs,
                 overwrite=options.overwrite,
                 report=report,
                 progress=report.stage,
+                show=show_first,
             )
     except Interrupted:
         return stopped()
