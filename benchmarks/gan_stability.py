@@ -29,7 +29,7 @@ import keras
 import matplotlib
 import numpy as np
 
-from keras_mrisr.config import parse_override
+from keras_mrisr.config import RunConfig, parse_override, read_config
 from keras_mrisr.data import read_dataset
 from keras_mrisr.data.pipeline import load_pairs
 from keras_mrisr.degrade import get_degradation, upscale_image
@@ -38,6 +38,7 @@ from keras_mrisr.files import write_json, write_text
 from keras_mrisr.metrics import psnr
 from keras_mrisr.models.features import build_features
 from keras_mrisr.presets import adversarial_config, preset_config
+from keras_mrisr.pretrained import find_model
 from keras_mrisr.training.train import PRETRAINED, train
 
 matplotlib.use("Agg")
@@ -67,14 +68,19 @@ def main():
     parser.add_argument("--first-stage", type=int, default=1500, help="steps of batch 16 before `stable`")
     parser.add_argument("--steps", type=int, default=600, help="adversarial steps of `stable`")
     parser.add_argument("--paper-steps", type=int, default=3000, help="steps of `paper`, of batch 1")
+    parser.add_argument(
+        "--config", nargs="*", default=[], metavar="NAME=FILE",
+        help="more presets: configs of a run or of mrisr tune results, as they are but for the seed",
+    )  # fmt: skip
     parser.add_argument("--set", nargs="*", default=[], help="KEY=VALUE over the preset `stable`")
     parser.add_argument("--slices", type=int, default=48, help="test slices that are scored")
     parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args()
+    options.config = dict(word.split("=", 1) for word in options.config)
 
     dataset = read_dataset(options.data)
     for seed in options.seeds:
-        for preset in options.presets:
+        for preset in (*options.presets, *options.config):
             run = options.out / f"{preset}-{seed}"
             if not options.report and not (run / "seconds.json").exists():
                 _train(_config(preset, seed, options), run, dataset)
@@ -83,6 +89,9 @@ def main():
 
 def _config(preset, seed, options):
     """The `RunConfig` of a run: the preset, but for the size of the network and the length."""
+    if preset in options.config:
+        config = read_config(options.config[preset], RunConfig())
+        return config.replace({"training.seed": seed, "data.root": options.data})
     network, weights = options.features.split(":", 1)
     features = {"network": network, "weights": weights}
     if options.precision == "mixed_bfloat16":
@@ -166,9 +175,9 @@ def report(options, dataset):
     rows, images = [], {"bicubic": bicubic_images}
     for run in runs:
         row = {"run": run.name, "history": _history(run), **json.loads((run / "seconds.json").read_text())}
-        for name, file in MODELS.items():
-            if (run / file).exists():
-                predict = _predictor(keras.models.load_model(run / file, compile=False))
+        for name, path in _models(run).items():
+            if path.exists():
+                predict = _predictor(keras.models.load_model(path, compile=False))
                 row[name], sr = _score(predict, pairs, features, degradation)
                 images[f"{run.name} {name}"] = sr
                 keras.backend.clear_session()
@@ -189,6 +198,13 @@ def _test_slices(runs, dataset, count):
     test = dataset.select(parts[0])
     chosen = np.linspace(0, len(test) - 1, min(count, len(test))).round().astype(int)
     return dataclasses.replace(test, slices=tuple(test.slices[i] for i in chosen))
+
+
+def _models(run):
+    """{"start", "kept", "last"}: files of a run; it starts from its first stage, or from another run."""
+    models = {name: run / file for name, file in MODELS.items()}
+    init = read_config(run / "config.yaml", RunConfig()).training.init
+    return {**models, "start": find_model(init) / "generator.keras"} if init else models
 
 
 def _history(run):

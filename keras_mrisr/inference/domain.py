@@ -18,14 +18,17 @@ def warn_outside(info, name, size, spacing=None):
         spacing: Its in-plane spacing in mm, where it is known.
     """
     domain = info.data.get("domain", {})
-    for key, values, unit in (("lr_size", size, "pixels"), ("lr_spacing", spacing, "mm between pixels")):
-        if key not in domain or values is None:
-            continue
-        least, most = domain[key]
-        if min(values) < least or max(values) > most:
-            text = " x ".join(f"{value:.4g}" for value in values)
-            log.warning(
-                "%s has %s %s; the model was made for %g to %g. Compare the result with an interpolation "
-                "before you rely on it.",
-                name, text, unit, least, most,
-            )  # fmt: skip
+    # Where the spacing is known, the size says no more than how much is in view.
+    if spacing is not None and "lr_spacing" in domain:
+        values, (least, most), unit = spacing, domain["lr_spacing"], "mm between pixels"
+    elif "lr_size" in domain:
+        values, (least, most), unit = size, domain["lr_size"], "pixels"
+    else:
+        return
+    if min(values) < least or max(values) > most:
+        text = " x ".join(f"{value:.4g}" for value in values)
+        log.warning(
+            "%s has %s %s; the model was made for %g to %g. Compare the result with an interpolation before "
+            "you rely on it.",
+            name, text, unit, least, most,
+        )  # fmt: skip
