@@ -38,6 +38,19 @@ def check_models(*models):
         find_model(model)
 
 
+def read_training_data(config):
+    """The dataset that a config names under data.
+
+    Raises:
+        InputError: It names none, or it cannot be read.
+    """
+    from keras_mrisr.data import read_dataset
+
+    if not config.data.root:
+        raise InputError("No data: give --data ROOT, or data.root in the config.")
+    return read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+
+
 def stopped():
     from keras_mrisr.terminal import say
 

@@ -2,8 +2,7 @@
 
 import shlex
 
-from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, stopped
-from keras_mrisr.errors import InputError
+from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, read_training_data, stopped
 
 
 def add(commands, common):
@@ -65,16 +64,13 @@ def finetune_config(options):
 
 
 def _finetune(options):
-    from keras_mrisr.data import read_dataset
     from keras_mrisr.terminal import load_tensorflow, print_rows, say, training_progress
 
     if options.data is not None:
         check_exists(options.data)
     load_tensorflow()
     config = finetune_config(options)
-    if not config.data.root:
-        raise InputError("No data: give --data ROOT, or data.root in the config.")
-    dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+    dataset = read_training_data(config)
     from keras_mrisr.finetune import finetune_features
     from keras_mrisr.finetune.storage import WEIGHTS, score_rows
     from keras_mrisr.training import Interrupted

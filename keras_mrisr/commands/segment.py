@@ -2,8 +2,7 @@
 
 import shlex
 
-from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, stopped
-from keras_mrisr.errors import InputError
+from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, read_training_data, stopped
 
 
 def add(commands, common):
@@ -94,16 +93,13 @@ def segmentation_config(options):
 
 
 def _train(options):
-    from keras_mrisr.data import read_dataset
     from keras_mrisr.terminal import load_tensorflow, say, training_progress
 
     if options.data is not None:
         check_exists(options.data)
     load_tensorflow()
     config = segmentation_config(options)
-    if not config.data.root:
-        raise InputError("No data: give --data ROOT, or data.root in the config.")
-    dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+    dataset = read_training_data(config)
     from keras_mrisr.segmentation import train_segmenter
     from keras_mrisr.training import Interrupted
 

@@ -2,8 +2,7 @@
 
 import shlex
 
-from keras_mrisr.commands.arguments import add_data_kind, stopped
-from keras_mrisr.errors import InputError
+from keras_mrisr.commands.arguments import add_data_kind, read_training_data, stopped
 
 
 def add(commands, common):
@@ -90,14 +89,11 @@ def train_config(options):
 
 
 def _train(options):
-    from keras_mrisr.data import read_dataset
     from keras_mrisr.terminal import load_tensorflow, say, training_progress
 
     config = train_config(options)
-    if not config.data.root:
-        raise InputError("No data: give --data ROOT, or data.root in the config.")
     # Read first: a wrong path is answered before TensorFlow is loaded.
-    dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+    dataset = read_training_data(config)
     load_tensorflow()
     from keras_mrisr.training import Interrupted, train
 

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from keras_mrisr.data import normalizer_for, read_image
+from keras_mrisr.data.masks import read_mask
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.regions import tissue_mask
@@ -100,15 +101,9 @@ class SliceReader:
         """The slice's own mask, bool (H, W), or None without a mask file."""
         if record.mask is None:
             return None
-        mask = read_image(record.mask)[..., 0]
-        whole = self.original(record)
-        if mask.shape != whole.shape[:2]:
-            raise InputError(
-                f"{record.mask} is {_size(mask)} pixels, its slice {_size(whole)}: "
-                "a mask must have the size of its slice. Export it again or remove it."
-            )
+        mask = read_mask(record, self.original(record).shape[:2])
         height, width = self.hr(record).shape[:2]
-        return mask[:height, :width] > 0
+        return mask[:height, :width]
 
     def _read_all(self, record):
         original = read_image(record.path)

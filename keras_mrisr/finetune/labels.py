@@ -8,10 +8,10 @@ import numpy as np
 
 from keras_mrisr.data.images import read_image
 from keras_mrisr.data.lgg import SEQUENCES
+from keras_mrisr.data.masks import read_mask
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
 from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.errors import InputError
-from keras_mrisr.segmentation.masked import read_mask
 
 log = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 
 from keras_mrisr.data.images import read_image
+from keras_mrisr.data.masks import read_mask
 from keras_mrisr.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -74,25 +75,6 @@ def load_stacks(dataset, channels=None, progress=None):
                 progress(done, len(masked))
         stacks.append(MaskedStack(patient, images, masks, peaks_of(images), records))
     return stacks
-
-
-def read_mask(record, shape):
-    """The mask of a slice: array (H, W), bool, true where any channel is over 0.
-
-    Args:
-        record: A `SliceRecord` with a mask.
-        shape: (H, W) of its image.
-
-    Raises:
-        InputError: It cannot be read, or is of another size.
-    """
-    mask = read_image(record.mask)
-    if mask.shape[:2] != tuple(shape):
-        raise InputError(
-            f"{record.mask} is {mask.shape[0]}x{mask.shape[1]} pixels, its image {shape[0]}x{shape[1]}: "
-            "export the mask again at the size of the image."
-        )
-    return (mask > 0).any(axis=-1)
 
 
 def peaks_of(images):

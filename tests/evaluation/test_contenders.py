@@ -132,7 +132,7 @@ def test_a_mask_of_another_size(tmp_path, smooth_image):
     write_image(tmp_path / "data/a/0_mask.png", np.zeros((16, 16), "uint8"))
     dataset = read_dataset(tmp_path / "data")
     reader = SliceReader(dataset, get_degradation("bicubic", 2))
-    with pytest.raises(InputError, match=r"0_mask\.png is 16x16 pixels, its slice 32x32"):
+    with pytest.raises(InputError, match=r"0_mask\.png is 16x16 pixels, its image 32x32"):
         reader.masks(dataset.slices[0])
 
 

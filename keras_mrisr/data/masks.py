@@ -1,0 +1,23 @@
+"""Tumour masks of slices."""
+
+from keras_mrisr.data.images import read_image
+from keras_mrisr.errors import InputError
+
+
+def read_mask(record, shape):
+    """The mask of a slice: array (H, W), bool, true where any channel is over 0.
+
+    Args:
+        record: A `SliceRecord` with a mask.
+        shape: (H, W) of its image.
+
+    Raises:
+        InputError: It cannot be read, or is of another size.
+    """
+    mask = read_image(record.mask)
+    if mask.shape[:2] != tuple(shape):
+        raise InputError(
+            f"{record.mask} is {mask.shape[0]}x{mask.shape[1]} pixels, its image {shape[0]}x{shape[1]}: "
+            "export the mask again at the size of the image, or remove it."
+        )
+    return (mask > 0).any(axis=-1)
