@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder of the LGG slices")
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--features", default="vgg19:imagenet", help="NETWORK:WEIGHTS")
-    parser.add_argument("--presets", nargs="+", default=["paper", "stable"])
+    parser.add_argument("--presets", nargs="*", default=["paper", "stable"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--degradation", default="paper")
