@@ -179,7 +179,7 @@ def test_train_adversarially(mrisr, image_root, tmp_path, monkeypatch):
     assert "Epoch 3: loss" in out and "Epoch 3/2" not in out and "━" in out
     assert "The feature network vgg16 has random weights" in out + err
     assert {path.name for path in run.iterdir()} == {*RUN_FILES, "pretrained"}
-    assert "| adversarial | relativistic against srgan" in (run / "card.md").read_text()
+    assert "| adversarial | relativistic_average against srgan" in (run / "card.md").read_text()
     with (run / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2"] and "d_hr" in rows[0]
@@ -235,7 +235,7 @@ def test_adversarial_presets_lie_between_the_preset_and_the_rest(tmp_path):
         "--batch-size", "3", "--adversarial",
     )  # fmt: skip
     assert made.generator == config("--preset", "compact").generator
-    assert (made.adversarial.on, made.adversarial.kind) == (True, "relativistic")
+    assert (made.adversarial.on, made.adversarial.kind) == (True, "relativistic_average")
     assert (made.adversarial.ramp, made.adversarial.average, made.training.batch_size) == (7, 0.9, 3)
     paper = config("--adversarial", "paper")
     assert (paper.adversarial.kind, paper.training.batch_size) == ("bce", 1)

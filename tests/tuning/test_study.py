@@ -153,7 +153,7 @@ def test_what_goes_together(study_file, models):
     adversarial = read_study(study_file(space, "gan", stage="adversarial"))
     with pytest.raises(InputError, match="starts from a trained generator: give one with --init"):
         check_study(adversarial)
-    with pytest.raises(InputError, match="'srgan' has no option 'depth'"):
+    with pytest.raises(InputError, match="'patchgan' has no option 'depth'"):
         check_study(adversarial.starting_from(str(models["grey"])))
     with pytest.raises(
         InputError, match=r"The study varies generator\.name, but runs that start from a trained"
