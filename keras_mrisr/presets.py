@@ -67,6 +67,7 @@ ADVERSARIAL_PRESETS = {
             "consistency_weight": 1.0,
             "r1_weight": 0.07,
             "ramp": 250,
+            "average": 0.9995,
         },
     },
 }
