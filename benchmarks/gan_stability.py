@@ -18,6 +18,7 @@ A run counts as diverged if
 import argparse
 import csv
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -169,16 +170,18 @@ def report(options, dataset):
         raise SystemExit(f"No finished runs in {options.out}.")
     degradation = get_degradation(options.degradation, options.scale)
     pairs = load_pairs(_test_slices(runs, dataset, options.slices), degradation)
-    bicubic, bicubic_images = _score(
-        lambda pair: upscale_image(pair.lr, options.scale, "bicubic"), pairs, features, degradation
+    originals = [features(_unit(pair.hr)) for pair in pairs]
+    score = functools.partial(
+        _score, pairs=pairs, originals=originals, features=features, degradation=degradation
     )
+    bicubic, bicubic_images = score(lambda pair: upscale_image(pair.lr, options.scale, "bicubic"))
     rows, images = [], {"bicubic": bicubic_images}
     for run in runs:
         row = {"run": run.name, "history": _history(run), **json.loads((run / "seconds.json").read_text())}
         for name, path in _models(run).items():
             if path.exists():
                 predict = _predictor(keras.models.load_model(path, compile=False))
-                row[name], sr = _score(predict, pairs, features, degradation)
+                row[name], sr = score(predict)
                 images[f"{run.name} {name}"] = sr
                 keras.backend.clear_session()
         row["verdict"] = _verdict(row, bicubic)
@@ -220,16 +223,19 @@ def _predictor(generator):
     return predict
 
 
-def _score(predict, pairs, features, degradation):
+def _unit(image):
+    return image[np.newaxis].astype("float32") / 255
+
+
+def _score(predict, pairs, originals, features, degradation):
     """({score: mean over slices}, images): PSNR of RGB in dB, the feature distance of each layer, and
     "consistency", the RMS of degrade(SR) - LR in grey levels of 255.
     """
     rows, images = [], []
-    for pair in pairs:
+    for pair, hr_maps in zip(pairs, originals, strict=True):
         sr = predict(pair)
-        one, two = (image[np.newaxis].astype("float32") / 255 for image in (pair.hr, sr))
-        row = {"psnr": float(psnr(one, two, 1.0)[0])}
-        for layer, hr_map, sr_map in zip(features.layers, features(one), features(two), strict=True):
+        row = {"psnr": float(psnr(_unit(pair.hr), _unit(sr), 1.0)[0])}
+        for layer, hr_map, sr_map in zip(features.layers, hr_maps, features(_unit(sr)), strict=True):
             row[layer] = float(keras.ops.mean(keras.ops.square(hr_map - sr_map)))
         again = degradation.degrade_image(sr).astype("float64")
         row["consistency"] = float(np.sqrt(np.mean((again - pair.lr) ** 2)))
