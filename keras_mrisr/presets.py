@@ -42,9 +42,9 @@ ADVERSARIAL_PRESETS = {
             "rollbacks": 0,
         },
     },
-    # Ours: a trained start, pixels and consistency as anchors, little of the features, a discriminator that is
-    # kept smooth and slow. The weights are those of the best trial of `mrisr tune --study srgan` on LGG slices
-    # (docs/tuning.md); the patches are larger, since deep features of small ones are mostly border.
+    # Ours: a trained start, pixels and consistency as anchors, little of the features, a discriminator that
+    # is kept smooth and slow. The weights are those of the best trial of `mrisr tune --study srgan` on LGG
+    # slices (docs/tuning.md); patches are larger, since deep features of small ones are mostly border.
     "stable": {
         "training": {
             "batch_size": 4,
