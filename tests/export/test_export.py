@@ -161,7 +161,7 @@ def refused(mrisr, listing, tmp_path, monkeypatch):
 
 def test_bad_input(refused, trained, tmp_path, image_root, lgg_root):
     grey = trained["grey"]
-    refused("nothing does not exist. Check the path", "nothing")
+    refused("No model at nothing", "nothing")
     shutil.copytree(grey, tmp_path / "untrained")
     (tmp_path / "untrained/generator.keras").unlink()
     refused("holds no generator.keras: the run has not saved a model yet", "untrained")
