@@ -74,8 +74,8 @@ def find_model(model):
     if len(path.parts) == 1 and not path.is_absolute() and (folder / _INFO).is_file():
         return folder
     names = [shipped.parent.name for shipped in sorted(FOLDER.glob(f"*/{_INFO}"))]
-    known = f" or one that comes along ({', '.join(names)})" if names else ""
-    raise InputError(f"No model at {os.fspath(model)}: expected a model directory, a .keras file{known}.")
+    known = f", or the name of one that comes along ({', '.join(names)})" if names else ""
+    raise InputError(f"No model at {os.fspath(model)}: give the path of a trained model{known}.")
 
 
 def choose_model(scale, channels, volume=False):

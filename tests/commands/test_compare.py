@@ -27,7 +27,7 @@ def test_compare(mrisr, place, models):
     ("words", "message"),
     [
         (["--out", "figure.png"], "--model"),
-        (["--model", "nothing", "--out", "figure.png"], "nothing does not exist"),
+        (["--model", "nothing", "--out", "figure.png"], "No model at nothing"),
         (["--model", "A=grey", "--model", "B=x4", "--out", "figure.png"], "A and B differ in scale"),
         (["--model", "grey", "--out", "figure.png", "--region", "1,2,3"], "four whole numbers X,Y,W,H"),
         (["--model", "grey", "--out", "figure.png", "--region", "20,20,20,20"], "must lie inside"),

@@ -126,7 +126,7 @@ def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):
         assert message in err
         assert listing(tmp_path) == before
 
-    refused("nothing.onnx does not exist", tmp_path / "nothing.onnx")
+    refused("nothing.onnx: give the path of a trained model", tmp_path / "nothing.onnx")
     refused("text.onnx cannot be loaded as an ONNX network", tmp_path / "text.onnx")
     refused("other.onnx is not a network of mrisr", tmp_path / "other.onnx")
     refused("no provider 'gpu' here. It has: ", network, "--providers", "gpu")

@@ -128,7 +128,7 @@ def test_find_model(shipped, tmp_path):
     (tmp_path / "tiny").mkdir()
     assert find_model("tiny").resolve() == tmp_path / "tiny"  # One's own comes first.
     with pytest.raises(
-        InputError, match=r"No model at nothing.* or one that comes along \(a-gan, grey, tiny\)"
+        InputError, match=r"No model at nothing.* name of one that comes along \(a-gan, grey, tiny\)"
     ):
         find_model("nothing")
     for name in ("..", "../tiny/model.json", "", "tiny/generator"):
