@@ -132,7 +132,7 @@ class SuperResolver:
                 image = [stack_around(image, place, neighbours) for place in range(len(image))]
             return _together([self.enlarge(one, ensemble, uncertainty, consistency) for one in image])
         self.check_image(image)
-        if self._separates(image):
+        if self.separates(image.shape[-1]):
             parts = [
                 self.enlarge(image[..., [channel]], ensemble, uncertainty, consistency)
                 for channel in range(image.shape[-1])
@@ -162,7 +162,7 @@ class SuperResolver:
                 "The model is for volumes, not for slices: use a model that was trained on slices."
             )
         known = image.shape[-1] in (self.channels, self.info.input_channels)
-        if not known and not self._separates(image):
+        if not known and not self.separates(image.shape[-1]):
             raise InputError(
                 f"The model takes {self.channels} channel(s). Received an image of shape {image.shape}: "
                 "use a model that was trained on images like this."
@@ -172,9 +172,9 @@ class SuperResolver:
         if not np.isfinite(image).all():
             raise InputError("The image holds NaN or infinite values: replace them first.")
 
-    def _separates(self, image):
-        """Whether the model takes the channels of this image one by one."""
-        return self.info.image_channels is None and image.shape[-1] > 1
+    def separates(self, channels):
+        """Whether the model takes the channels of an image with so many one by one."""
+        return self.info.image_channels is None and channels > 1
 
     def predict(self, lr, ensemble=False, uncertainty=False, consistency=False, most_pixels=None, step=None):
         """Enlarges a batch that is normalised already.

@@ -1,5 +1,6 @@
 """Super-resolution of volumes: the geometry follows, intensities and background stay the scanner's."""
 
+import dataclasses
 import logging
 import math
 import pathlib
@@ -13,7 +14,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.inference.domain import warn_outside
 from keras_mrisr.inference.ensemble import COUNT
 from keras_mrisr.inference.super_resolver import SuperResolver
-from keras_mrisr.inference.volume_result import GrowingResult, stacked
+from keras_mrisr.inference.volume_result import GrowingResult, joined_channels, stacked
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ def upscale_volume(
     `consistency` both rules give way, because they would change what was measured.
 
     Args:
-        volume: `Volume` of shape (X, Y, Z), for a model of 1 channel, or (X, Y, Z, C) for one of C.
+        volume: `Volume` of shape (X, Y, Z), for a model of 1 channel, or (X, Y, Z, C) for one of C. A model
+            for grey images of any contrast takes the channels of any volume one by one, each with its
+            own normalisation.
         model: A `SuperResolver`, or the path of a model directory.
         plane: "axial", "coronal" or "sagittal": in which plane the slices lie; by default across the
             axis of the largest spacing (see `data.geometry.slice_axis`). A model for slices enlarges
@@ -66,6 +69,13 @@ def upscale_volume(
     if consistency:  # Refused now, if at all, and not after the work.
         resolver.degradation.axis_matrix(lr.shape[0] * resolver.scale)
     memory = resolver.memory if memory is None else memory
+    if resolver.separates(_channels(volume)):
+        return _each_channel(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress)
+    return _enlarge(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress)
+
+
+def _enlarge(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress):
+    lr = stacked(volume.array, axis)
     result = GrowingResult(volume, resolver, axis, uncertainty, consistency)
     result.allocate(memory)
     sizes = lr.shape[:3] if resolver.info.factors else lr.shape[:2]
@@ -83,14 +93,34 @@ def upscale_volume(
     return result.finish()
 
 
+def _each_channel(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress):
+    """The `UpscaledVolume` of the channels' own results."""
+    count = _channels(volume)
+    parts = []
+    for place in range(count):
+        channel = dataclasses.replace(volume, array=volume.array[..., place])
+        step = None
+        if progress is not None:
+
+            def step(done, total, place=place):
+                progress(place * total + done, count * total)
+
+        parts.append(_enlarge(channel, resolver, axis, uncertainty, consistency, ensemble, memory, step))
+    return joined_channels(parts)
+
+
 def check_model(volume, resolver):
     """Raises InputError unless the model is for volumes of so many channels."""
-    channels = volume.array.shape[3] if volume.array.ndim == 4 else 1
-    if channels != resolver.channels:
+    channels = _channels(volume)
+    if channels != resolver.channels and not resolver.separates(channels):
         raise InputError(
             f"{volume.name} has {channels} channel(s), but {resolver.name} is for images of "
             f'{resolver.channels}: use a model with "channels": {channels} in its model.json.'
         )
+
+
+def _channels(volume):
+    return volume.array.shape[3] if volume.array.ndim == 4 else 1
 
 
 def _stacking_axis(volume, plane):

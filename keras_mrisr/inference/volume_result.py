@@ -52,6 +52,20 @@ class UpscaledVolume:
     residual: Residual | None = None
 
 
+def joined_channels(parts):
+    """One `UpscaledVolume` of those of single channels, in their order."""
+
+    def join(volumes):
+        return dataclasses.replace(volumes[0], array=np.stack([one.array for one in volumes], axis=-1))
+
+    first, residual = parts[0], None
+    if first.residual is not None:
+        values = [dataclasses.astuple(part.residual) for part in parts]
+        residual = Residual(*np.sqrt(np.mean(np.square(values), axis=0)).tolist())
+    uncertainty = None if first.uncertainty is None else join([part.uncertainty for part in parts])
+    return UpscaledVolume(join([part.volume for part in parts]), uncertainty, residual)
+
+
 def stacked(array, axis):
     """A view (A, B, S, C) of a volume's array, with the slices along S."""
     return np.moveaxis(array if array.ndim == 4 else array[..., np.newaxis], axis, 2)

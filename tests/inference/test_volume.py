@@ -147,6 +147,25 @@ def test_channels(volume):
         upscale_volume(rgb, resolver())
 
 
+def test_a_model_for_grey_images_takes_channels_one_by_one(volume):
+    degradation = get_degradation("kspace", 2, magnitude=False).to_dict()
+    model = resolver(lambda lr: enlarge(lr) * 0.9, degradation=degradation, data={"separate_channels": True})
+    volumes = [Volume(volume.array // part, AFFINE, name="rgb.nii") for part in (1, 2, 3)]
+    options = {"uncertainty": True, "consistency": True}
+    alone = [upscale_volume(one, model, **options) for one in volumes]
+    steps = []
+    rgb = Volume(np.stack([one.array for one in volumes], axis=-1), AFFINE, name="rgb.nii")
+    result = upscale_volume(rgb, model, progress=lambda *step: steps.append(step), **options)
+    for channel, one in enumerate(alone):
+        np.testing.assert_array_equal(result.volume.array[..., channel], one.volume.array)
+        np.testing.assert_array_equal(result.uncertainty.array[..., channel], one.uncertainty.array)
+    np.testing.assert_array_equal(result.volume.affine, alone[0].volume.affine)
+    before = [one.residual.before for one in alone]
+    np.testing.assert_allclose(result.residual.before, np.sqrt(np.mean(np.square(before))))
+    assert steps == sorted(steps)
+    assert steps[-1][0] == steps[-1][1]
+
+
 def test_neighbours_are_those_of_the_stack(volume):
     def mean(stack):
         return enlarge(stack.mean(axis=-1, keepdims=True))
