@@ -1,6 +1,6 @@
 """Do neighbouring slices help? 2-D against 2.5-D (k = 1) on stacks, with the same budget.
 
-    python benchmarks/neighbours.py --data kaggle_3m --out runs/neighbours [--tasks x2-paper x4-bicubic]
+    python benchmarks/neighbours.py --data kaggle_3m --out runs/neighbours [--tasks x2-paper x4-bicubic x2-kspace]
 
 Trains the same generator with and without neighbours from several seeds: the same number of steps, batch,
 patches (the same places, in the same order) and schedule; the one with neighbours has a wider first
@@ -32,7 +32,9 @@ from keras_mrisr.training.state import read_state
 TASKS = {
     "x2-paper": {"scale": 2, "degradation.name": "paper"},
     "x4-bicubic": {"scale": 4, "degradation.name": "bicubic", "training.patch_size": 128},
+    "x2-kspace": {"scale": 2, "degradation.name": "kspace"},
 }
+BASELINES = ("bicubic", "zero-filled")
 METRICS = {"psnr": ("PSNR dB", ".3f"), "ssim": ("SSIM", ".4f")}
 SCORES = "neighbours-scores.json"
 
@@ -107,7 +109,7 @@ def _score(run, options):
         return
     print(f"Scoring {run.name}", flush=True)
     evaluation = evaluate_model(
-        run, options.data, methods=("bicubic",), metrics=list(METRICS), limit=options.limit, figure_cases=0
+        run, options.data, methods=BASELINES, metrics=list(METRICS), limit=options.limit, figure_cases=0
     )
     rows = per_patient(evaluation.scores, evaluation.measures)
     scores = {"limit": options.limit, "images": evaluation.protocol.images, "task": evaluation.protocol.task}
@@ -166,8 +168,8 @@ def _compare(runs):
     for channel, region in keys:
         for metric in METRICS:
             values = {k: _by_patient(runs, k, seeds, "SR", channel, region, metric) for k in every}
-            bicubic = _by_patient(runs, every[0], seeds, "bicubic", channel, region, metric)
-            if not bicubic:
+            plain = [_by_patient(runs, every[0], seeds, one, channel, region, metric) for one in BASELINES]
+            if not plain[0]:
                 continue  # No test patient has a tumour in its slices, say.
             for k in every:
                 means = [statistics.mean(each) for each in values[k].values()]
@@ -180,7 +182,10 @@ def _compare(runs):
                     {
                         "channel": channel, "region": region, "metric": metric, "neighbours": k,
                         "seeds": seeds, "patients": len(means),
-                        "bicubic": statistics.mean(each[0] for each in bicubic.values()),
+                        **{
+                            name: statistics.mean(each[0] for each in one.values())
+                            for name, one in zip(BASELINES, plain, strict=True)
+                        },
                         "mean": statistics.mean(means), "sd_patients": _sd(means),
                         "sd_seeds": _sd(per_seed), "difference": statistics.mean(difference),
                         "sd_difference": _sd(difference), "better": sum(each > 0 for each in difference),
@@ -218,14 +223,13 @@ def _markdown(task, rows, runs):
         "means of their slices; ± standard deviation over patients, [over seeds]; the difference is paired "
         "by patient.",
         "",
-        "| channels, region | metric | bicubic | k | SR | difference to k=0 | patients better |",
-        "|---|---|---|---|---|---|---|",
+        "| channels, region | metric | bicubic | zero-filled | k | SR | difference to k=0 | patients better |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         name, form = METRICS[row["metric"]]
-        line = (
-            f"| {row['channel']}, {row['region']} | {name} | {row['bicubic']:{form}} | {row['neighbours']} "
-        )
+        line = f"| {row['channel']}, {row['region']} | {name} | {row['bicubic']:{form}} "
+        line += f"| {row['zero-filled']:{form}} | {row['neighbours']} "
         line += f"| {row['mean']:{form}} ± {row['sd_patients']:{form}} [{row['sd_seeds']:{form}}] "
         if row["neighbours"]:
             line += f"| {row['difference']:+{form}} ± {row['sd_difference']:{form}} "
