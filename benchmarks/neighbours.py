@@ -1,6 +1,6 @@
 """Do neighbouring slices help? 2-D against 2.5-D (k = 1) on stacks, with the same budget.
 
-    python benchmarks/neighbours.py --data kaggle_3m --out runs/neighbours [--tasks x2-paper x4-bicubic x2-kspace]
+    python benchmarks/neighbours.py --data kaggle_3m --out runs/neighbours --tasks x2-kspace
 
 Trains the same generator with and without neighbours from several seeds: the same number of steps, batch,
 patches (the same places, in the same order) and schedule; the one with neighbours has a wider first
@@ -223,7 +223,7 @@ def _markdown(task, rows, runs):
         "means of their slices; ± standard deviation over patients, [over seeds]; the difference is paired "
         "by patient.",
         "",
-        "| channels, region | metric | bicubic | zero-filled | k | SR | difference to k=0 | patients better |",
+        "| channels, region | metric | bicubic | zero-filled | k | SR | difference to k=0 | better |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
