@@ -14,6 +14,7 @@ SCALES = (2, 3, 4, 8)
 FACTORS = (1, 2, 3, 4)  # Of one axis of a volume.
 ADVERSARIAL_LOSSES = ("bce", "relativistic", "relativistic_average")
 LOSSES = ("mean_squared_error", "mean_absolute_error")
+OPTIMIZERS = ("adam", "muon")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("none", "mirrored")
@@ -76,7 +77,8 @@ class TrainingConfig:
             over sigma, see `degrade.noise`), or [low, high] between which it is drawn anew for each; None
             for no noise. Validation slices stay free of it.
         loss: "mean_squared_error" or "mean_absolute_error", on [0, 1].
-        learning_rate: Of Adam; the start of the schedule.
+        optimizer: "adam", or "muon" (see `training.muon`), which learns as much in a fraction of the steps.
+        learning_rate: Of the optimizer; the start of the schedule.
         schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
         clip_norm: Limit on the norm of the whole gradient; 0 for none.
         precision: Keras dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
@@ -98,6 +100,7 @@ class TrainingConfig:
     gain: list | None = None
     noise_snr: int | float | list | None = None
     loss: str = "mean_absolute_error"
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     clip_norm: float = 0.0
@@ -124,6 +127,7 @@ class TrainingConfig:
         if self.gain is not None:
             _check_range("training.gain", self.gain, "[low, high], both over 0")
         one_of("training.loss", self.loss, LOSSES)
+        one_of("training.optimizer", self.optimizer, OPTIMIZERS)
         one_of("training.schedule", self.schedule, SCHEDULES)
         one_of("training.precision", self.precision, PRECISIONS)
         one_of("training.strategy", self.strategy, STRATEGIES)

@@ -34,7 +34,8 @@ def add(commands, common):
     train.add_argument("--epochs", type=int, help="rounds of training (default: the preset's)")
     train.add_argument("--batch-size", type=int, help="patches a step")
     train.add_argument("--patch-size", type=int, help="edge of the HR patches; 0 for whole slices")
-    train.add_argument("--learning-rate", type=float, help="of Adam, at the start")
+    train.add_argument("--optimizer", help="adam or muon")
+    train.add_argument("--learning-rate", type=float, help="at the start")
     train.add_argument("--loss", help="mean_absolute_error or mean_squared_error")
     train.add_argument("--precision", help="float32, mixed_bfloat16 or mixed_float16")
     train.add_argument("--strategy", help="none, or mirrored for all visible GPUs")
@@ -59,8 +60,8 @@ _TRAIN_KEYS = {
     **{
         key: f"training.{key}"
         for key in (
-            "epochs", "batch_size", "patch_size", "learning_rate", "loss", "precision", "strategy",
-            "init", "seed",
+            "epochs", "batch_size", "patch_size", "optimizer", "learning_rate", "loss", "precision",
+            "strategy", "init", "seed",
         )
     },
 }  # fmt: skip

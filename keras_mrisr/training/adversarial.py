@@ -92,6 +92,7 @@ def compiled_srgan(config, channels, features):
             training.learning_rate,
             adversarial.discriminator_rate,
             clip_norm=training.clip_norm / replica_count(),
+            generator=training.optimizer,
         )
     )
     return model

@@ -15,14 +15,15 @@ def model_card(info):
     patch = f"{training['patch_size']} px HR patches" if training["patch_size"] else "whole slices"
     if info.factors:
         patch = f"HR blocks of {training['patch_size']} px and {training['patch_slices']} slices"
+    optimizer = training.get("optimizer", "adam").capitalize()  # Older models don't say.
     rows = {
         "generator": f"{info.generator['name']} ({options}), {training['parameters']:,} parameters",
         "data": f"{info.data['root_name']} ({info.data['kind']}), {training['train_slices']} slices of "
         f"{len(split['train'])} patients",
         "held out": f"{len(split['val'])} validation and {len(split['test'])} test patients "
         "(names in `model.json`)",
-        "training": f"{training['loss']}, Adam {training['learning_rate']:g} {training['schedule']}, batch "
-        f"{training['batch_size']}, {patch}, {training['precision']}, seed {training['seed']}",
+        "training": f"{training['loss']}, {optimizer} {training['learning_rate']:g} {training['schedule']}, "
+        f"batch {training['batch_size']}, {patch}, {training['precision']}, seed {training['seed']}",
     }
     if info.neighbours:
         count = 2 * info.neighbours + 1

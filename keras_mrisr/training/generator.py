@@ -8,6 +8,7 @@ import numpy as np
 from keras_mrisr.errors import InputError
 from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.storage import load_trained
+from keras_mrisr.training.muon import make_optimizer
 from keras_mrisr.training.strategy import dtype_policy, replica_count
 
 
@@ -35,8 +36,9 @@ def compiled_generator(config, channels):
     if training.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
     # Each replica clips its own share of the gradient before the shares are summed.
-    clip_norm = training.clip_norm / replicas or None
-    model.compile(keras.optimizers.Adam(rate, global_clipnorm=clip_norm), loss=training.loss)
+    clip_norm = training.clip_norm / replicas
+    optimizer = make_optimizer(training.optimizer, rate, clip_norm, training.optimizer)
+    model.compile(optimizer, loss=training.loss)
     return model
 
 

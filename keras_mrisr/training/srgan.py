@@ -9,6 +9,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.losses import adversarial, consistency
 from keras_mrisr.metrics import PSNR
 from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
+from keras_mrisr.training.muon import make_optimizer
 from keras_mrisr.training.strategy import replica_count
 
 PIXEL_LOSSES = ("mean_absolute_error", "mean_squared_error")
@@ -296,26 +297,22 @@ class SRGAN(keras.Model):
         return cls(**config)
 
 
-def gan_optimizer(generator_rate=1e-4, discriminator_rate=1e-4, beta_1=0.9, clip_norm=0.0):
-    """One optimizer for both networks: Adam each, with rates of their own.
+def gan_optimizer(generator_rate=1e-4, discriminator_rate=1e-4, clip_norm=0.0, generator="adam"):
+    """One optimizer for both networks, with rates of their own; the discriminator's is Adam.
 
     Args:
         generator_rate: Learning rate of the generator, or a schedule.
         discriminator_rate: Learning rate of the discriminator, or a schedule.
-        beta_1: Of both.
         clip_norm: Limit on the norm of each network's whole gradient; 0 for none.
+        generator: "adam" or "muon" (`training.muon`): the generator's.
 
     Returns:
         A `keras.optimizers.MultiOptimizer`.
     """
-
-    def adam(rate, name):
-        return keras.optimizers.Adam(rate, beta_1=beta_1, global_clipnorm=clip_norm or None, name=name)
-
     # Every layer of a discriminator is named d_..., and no layer of a generator.
-    by_name = {"d_.*": adam(discriminator_rate, "discriminator_adam")}
-    generator = adam(generator_rate, "generator_adam")
-    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(generator, by_name))
+    by_name = {"d_.*": make_optimizer("discriminator_adam", discriminator_rate, clip_norm)}
+    default = make_optimizer(f"generator_{generator}", generator_rate, clip_norm, generator)
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(default, by_name))
 
 
 def _check_losses(weights, pixel, perceptual, segmentation, degradation):
