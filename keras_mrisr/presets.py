@@ -9,7 +9,8 @@ PRESETS = {
         "generator": {"name": "edsr", "blocks": 8, "filters": 64, "direct_upsampling": True},
         "training": {
             "epochs": 40,
-            "learning_rate": 7e-4,
+            "optimizer": "muon",
+            "learning_rate": 2e-3,
             "clip_norm": 0.5,
             "precision": "mixed_bfloat16",
         },
@@ -17,7 +18,7 @@ PRESETS = {
     # The same recipe at the paper's size, for a GPU.
     "full": {
         "generator": {"name": "edsr", "blocks": 16, "filters": 64},
-        "training": {"epochs": 400, "learning_rate": 5e-4, "clip_norm": 0.5},
+        "training": {"epochs": 400, "optimizer": "muon", "learning_rate": 2e-3, "clip_norm": 0.5},
     },
     # SRResNet as in the paper: Adam 1e-3, batch 16, MSE, no schedule.
     "paper": {
@@ -32,7 +33,13 @@ DEFAULT_PRESET = "full"
 ADVERSARIAL_PRESETS = {
     # What diverged in the paper: no hand-over, batch 1, the same rate for both, VGG features only.
     "paper": {
-        "training": {"batch_size": 1, "learning_rate": 1e-4, "schedule": "constant", "clip_norm": 0.0},
+        "training": {
+            "batch_size": 1,
+            "optimizer": "adam",
+            "learning_rate": 1e-4,
+            "schedule": "constant",
+            "clip_norm": 0.0,
+        },
         "adversarial": {
             "on": True,
             "pixel_weight": 0.0,
@@ -49,6 +56,7 @@ ADVERSARIAL_PRESETS = {
         "training": {
             "batch_size": 4,
             "patch_size": 128,
+            "optimizer": "adam",
             "learning_rate": 2.5e-4,
             "schedule": "cosine",
             "epochs": 20,
@@ -56,7 +64,7 @@ ADVERSARIAL_PRESETS = {
         },
         "adversarial": {
             "on": True,
-            "pretraining": {"epochs": 40, "learning_rate": 7e-4, "batch_size": 16},
+            "pretraining": {"epochs": 40, "optimizer": "muon", "learning_rate": 2e-3, "batch_size": 16},
             "discriminator": {"name": "patchgan", "normalization": "spectral"},
             "kind": "relativistic_average",
             "discriminator_rate": 5e-5,

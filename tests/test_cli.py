@@ -113,7 +113,8 @@ def test_evaluate(mrisr, lgg_run, lgg_root):
 
 
 def test_evaluate_another_part_of_few_slices(mrisr, lgg_run, lgg_root, tmp_path):
-    words = ["--part", "val", "--limit", 1, "--ensemble", "--scale", 2, "--out", tmp_path / "new/scores"]
+    words = ["--part", "val", "--limit", 1, "--ensemble", "--consistency", "--scale", 2]
+    words += ["--out", tmp_path / "new/scores"]
     code, out, err = mrisr("evaluate", "--model", lgg_run / "last.keras", "--data", lgg_root, *words)
     assert (code, err) == (0, "")
     assert "part val: 1 slice of 1 patient (limit 1" in out

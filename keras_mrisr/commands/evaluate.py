@@ -25,6 +25,9 @@ def add(commands, common):
         "--noise-snr", type=float, metavar="SNR", help="add Rician noise of this signal-to-noise ratio to LR"
     )
     evaluate.add_argument("--limit", type=int, help="at most so many slices, evenly spaced")
+    evaluate.add_argument(
+        "--consistency", action="store_true", help="make the results agree with what was measured"
+    )
     evaluate.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
     evaluate.add_argument("--methods", help="interpolators (default: nearest,bicubic,lanczos)")
     evaluate.add_argument(
@@ -82,6 +85,7 @@ def _evaluate(options):
             noise_snr=options.noise_snr,
             limit=options.limit,
             ensemble=options.ensemble,
+            consistency=options.consistency,
             features=features,
             figure_cases=options.cases,
             report=options.report,

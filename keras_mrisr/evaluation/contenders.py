@@ -43,9 +43,10 @@ class Model:
             `channels`, `info` (a `ModelInfo`) that maps a uint8 batch (N, h, w, C) to a uint8 batch scaled by
             `scale`.
         ensemble: Average over flips and quarter turns.
+        consistency: Make the result consistent with LR (see `inference.consistency`).
     """
 
-    def __init__(self, name, model, ensemble=False):
+    def __init__(self, name, model, ensemble=False, consistency=False):
         is_path = isinstance(model, (str, os.PathLike))
         self.name = name
         self.source = str(model) if is_path else type(model).__name__
@@ -60,7 +61,10 @@ class Model:
                 f"{self.source} is a model of volumes ({self.info.scale_text}): slices cannot be compared "
                 "with it. Upscale a volume with mrisr upscale."
             )
-        self.options = {"ensemble": True} if ensemble else {}
+        options = {"ensemble": ensemble, "consistency": consistency}
+        self.options = {key: True for key, wanted in options.items() if wanted}
+        if is_path and consistency:  # Refused now, if at all.
+            model.degradation.axis_matrix(16 * self.scale)
 
     def __call__(self, record, reader):
         """The enlarged slice, uint8 (H, W, C)."""

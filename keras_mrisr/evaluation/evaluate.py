@@ -52,6 +52,7 @@ def evaluate_models(
     degradation=None,
     limit=None,
     ensemble=False,
+    consistency=False,
     noise_snr=None,
     methods=None,
     metrics=None,
@@ -84,6 +85,7 @@ def evaluate_models(
         degradation: A `Degradation`, or the name of one, to use instead of the models'.
         limit: Evaluate at most this many slices, evenly spread over all patients.
         ensemble: Average the models over flips and quarter turns.
+        consistency: Change what the models give so that their degradation leads back to LR.
         noise_snr: Add Rician noise to LR, at this ratio of the tissue's mean to sigma (see `degrade.noise`).
         methods: Interpolators to compare with; by default nearest, bicubic and Lanczos, and for the
             degradation "kspace" also zero-filling.
@@ -115,7 +117,7 @@ def evaluate_models(
     measures = _measures(metrics, features)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
-        models = [Model(name, model, ensemble) for name, model in models.items()]
+        models = [Model(name, model, ensemble, consistency) for name, model in models.items()]
         degradation, notes = choose_degradation(models, degradation, scale)
         dataset = read_dataset(data_root, kind, choose_pattern(models, patient_pattern, kind))
         dataset.require_slices()
@@ -155,6 +157,7 @@ def evaluate_models(
             degradation=degradation.to_dict(),
             resampler=pillow_version(),
             ensemble=ensemble,
+            consistency=consistency,
             noise_snr=noise_snr,
             cropped=len(task.reader.cropped),
             converted=len(task.reader.converted),

@@ -31,6 +31,7 @@ class Protocol:
         degradation: How LR was made: `get_degradation(**degradation)`.
         resampler: Library of the degradation and the interpolators.
         ensemble: Whether SR is the mean over flips and quarter turns.
+        consistency: Whether SR was made consistent with LR.
         noise_snr: Signal-to-noise ratio of the noise on LR (see `degrade.noise`); None for no noise.
         cropped: Number of slices whose bottom or right edge was cut to a multiple of the scale.
         converted: Number of slices that were not 8 bit and were brought to 8 bit first.
@@ -56,6 +57,7 @@ class Protocol:
     metrics: dict[str, str]
     limit: int | None = None
     ensemble: bool = False
+    consistency: bool = False
     noise_snr: float | None = None
     cropped: int = 0
     converted: int = 0
@@ -112,6 +114,7 @@ class Protocol:
         if self.noise_snr is not None:
             lr += f"; Rician noise at SNR {self.noise_snr:g} (mean of the tissue over sigma, by channel)"
         sr = self.sr + ("; mean of 8 flips and turns" if self.ensemble else "")
+        sr += "; made consistent with LR" if self.consistency else ""
         return [
             *self.sources(),
             f"data: {self.data} ({self.kind}), part {self.part}: {images}",

@@ -182,6 +182,13 @@ def test_limit_methods_ensemble_and_part(root):
     assert model.options == [{"ensemble": True}] * 3
 
 
+def test_consistency(root):
+    model = Upscaler()
+    evaluation = evaluate_model(model, root, consistency=True, figure_cases=0)
+    assert model.options == [{"consistency": True}] * 4
+    assert any("made consistent with LR" in line for line in evaluation.protocol.lines())
+
+
 def test_another_degradation(root):
     easy = evaluate_model(Upscaler(), root)
     hard = evaluate_model(Upscaler(), root, degradation=get_degradation("paper", 2))
