@@ -199,7 +199,8 @@ def test_options_become_config_keys():
         "train", "--data", "D", "--kind", "images", "--patient-pattern", "(p)", "--out", "R", "--scale", "4",
         "--preset", "compact", "--degradation", "bicubic", "--generator", "srresnet", "--epochs", "3",
         "--batch-size", "5", "--patch-size", "48", "--learning-rate", "1e-4", "--loss", "mean_squared_error",
-        "--precision", "float32", "--strategy", "mirrored", "--init", "I", "--seed", "7",
+        "--optimizer", "muon", "--precision", "float32", "--strategy", "mirrored", "--init", "I",
+        "--seed", "7",
         "--set", "generator.blocks=3", "--set", "data.split_seed=2", "--set", "training.schedule=constant",
     ]  # fmt: skip
     config = train_config(cli._build_parser().parse_args(words))
@@ -208,6 +209,7 @@ def test_options_become_config_keys():
     data, training = config.data, config.training
     assert (data.root, data.kind, data.patient_pattern, data.split_seed) == ("D", "images", "(p)", 2)
     assert (training.epochs, training.batch_size, training.patch_size) == (3, 5, 48)
+    assert training.optimizer == "muon"
     assert (training.learning_rate, training.loss, training.schedule) == (
         1e-4,
         "mean_squared_error",
