@@ -32,6 +32,10 @@ def add(commands, common):
         help="edges of LR in pixels that it is made for",
     )  # fmt: skip
     pack.add_argument("--notes", metavar="FILE", help="Markdown for the card, such as known failures")
+    pack.add_argument(
+        "--picture-of", metavar="IMAGE",
+        help="HR slice that may be shown, for a picture of what the model does and what it fails at",
+    )  # fmt: skip
     pack.add_argument("--overwrite", action="store_true", help="replace an earlier OUT")
     pack.set_defaults(run=_pack)
 
@@ -68,7 +72,7 @@ def _show(options):
 
 
 def _pack(options):
-    check_exists(options.model, *options.evaluation, *([options.notes] if options.notes else []))
+    check_exists(options.model, *options.evaluation, *filter(None, (options.notes, options.picture_of)))
     from keras_mrisr.terminal import load_tensorflow, say
 
     load_tensorflow()
@@ -85,6 +89,7 @@ def _pack(options):
         lr_spacing=options.lr_spacing,
         lr_size=options.lr_size,
         notes=notes,
+        picture_of=options.picture_of,
         overwrite=options.overwrite,
     )
     say(f"Wrote {options.output}; float16 changes the result by {difference:.1g} at most (white is 1)")

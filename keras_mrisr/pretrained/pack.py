@@ -13,14 +13,24 @@ from keras_mrisr.files import check_new_directory, check_only_holds, whole_direc
 from keras_mrisr.pretrained import SCORES
 
 CONFIG = "config.yaml"
-FILES = ("generator.keras", "model.json", "card.md", CONFIG, SCORES)
+PICTURE = "failure.jpg"
+FILES = ("generator.keras", "model.json", "card.md", CONFIG, SCORES, PICTURE)
 _ARCHIVED = "model.weights.h5"
 # A grey level of 256, on noise, which is harder than any image.
 _TOLERANCE = 1 / 255
 
 
 def pack_model(
-    run, target, evaluations=(), *, licence, lr_spacing=None, lr_size=None, notes=(), overwrite=False
+    run,
+    target,
+    evaluations=(),
+    *,
+    licence,
+    lr_spacing=None,
+    lr_size=None,
+    notes=(),
+    picture_of=None,
+    overwrite=False,
 ):
     """Writes a run as a model directory of half its size, with scores and a card.
 
@@ -35,6 +45,8 @@ def pack_model(
         lr_spacing: (least, most) in-plane spacing in mm of LR that it was trained for; others are warned.
         lr_size: (least, most) pixels along an edge of LR that it was trained for.
         notes: What else its users must know, such as known failures: paragraphs of Markdown.
+        picture_of: Image file of an HR slice that may be shown, for a picture of what the model makes of a
+            degradation that it was made for and of one that it was not.
         overwrite: Replace an earlier one.
 
     Returns:
@@ -60,6 +72,8 @@ def pack_model(
         difference = _difference(generator, load_network(folder / WEIGHTS))
         if not difference <= _TOLERANCE:
             raise InputError(f"In float16 {run} differs by {difference:.2g}: it was not packed.")
+        if picture_of is not None:
+            notes = [*notes, _picture(generator, info, picture_of, folder / PICTURE)]
         _copy_config(run, folder)
         write_json(folder / SCORES, scores)
         write_text(folder / CARD, model_card(info) + card_sections(info, scores, difference, notes))
@@ -182,6 +196,19 @@ def _score_table(scores):
         ]
         text.append("")
     return "\n".join(text)
+
+
+def _picture(generator, info, source, target):
+    """Draws the picture; returns what the card says of it."""
+    from keras_mrisr.inference import SuperResolver
+    from keras_mrisr.pretrained.picture import draw_failure
+
+    own, other = draw_failure(SuperResolver(generator, info), source, target)
+    return (
+        f"![A slice degraded by {own} and by {other}, enlarged by interpolation and by this model, with "
+        f"errors]({target.name})\n\nAbove, a slice degraded by `{own}`, which this model undoes; below, the "
+        f"same slice degraded by `{other}`, which it was not made for.\n"
+    )
 
 
 def _difference(generator, other):

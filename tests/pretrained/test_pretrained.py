@@ -3,10 +3,10 @@
 import json
 import shutil
 
-import h5py
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from keras_mrisr import pretrained
 from keras_mrisr.data import Volume, read_image, write_image, write_volume
@@ -163,14 +163,17 @@ def test_models_on_the_command_line(shipped, mrisr):
     assert (code, err) == (2, "mrisr: error: No model 'thing' comes along. There are: a-gan, grey, tiny.\n")
 
 
-def test_pack_on_the_command_line(run, tmp_path, mrisr):
+def test_pack_on_the_command_line(run, tmp_path, mrisr, smooth_image):
     (tmp_path / "notes.md").write_text("## Known failures\n\nNone.\n")
+    write_image(tmp_path / "hr.png", smooth_image(41, 52, 1))
     words = ["--lr-size", 20, 40, "--notes", tmp_path / "notes.md", "--evaluation", run / "scores"]
+    words += ["--picture-of", tmp_path / "hr.png"]
     code, out, err = mrisr("models", "pack", run, tmp_path / "mine", "--licence", LICENCE, *words)
     assert (code, err) == (0, "")
     assert f"Wrote {tmp_path / 'mine'}; float16 changes the result by" in out
-    with h5py.File(tmp_path / "w.h5", "w"):
-        pass
+    assert "degraded by `bicubic`, which it was not made for" in (tmp_path / "mine/card.md").read_text()
+    with Image.open(tmp_path / "mine/failure.jpg") as picture:
+        assert picture.format == "JPEG" and picture.width == 1500
     code, _, err = mrisr("models", "pack", run, tmp_path / "mine", "--licence", LICENCE)
     assert code == 2 and "--overwrite" in err
 
