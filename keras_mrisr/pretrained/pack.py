@@ -66,7 +66,11 @@ def pack_model(
     scores = [row for folder in evaluations for row in read_scores(folder)]
     domain = {"lr_spacing": lr_spacing, "lr_size": lr_size}
     domain = {key: list(map(float, value)) for key, value in domain.items() if value}
-    info = dataclasses.replace(info, data={**info.data, "licence": licence, "domain": domain})
+    training = dict(info.training)
+    if training.get("init"):
+        training["init"] = pathlib.Path(training["init"]).name
+    data = {**info.data, "licence": licence, "domain": domain}
+    info = dataclasses.replace(info, data=data, training=training)
     with whole_directory(target, overwrite) as folder:
         halve_weights((run.parent if run.suffix == ".keras" else run) / WEIGHTS, folder / WEIGHTS)
         difference = _difference(generator, load_network(folder / WEIGHTS))
