@@ -75,7 +75,7 @@ ADVERSARIAL_PRESETS = {
                 "weights": "imagenet",
                 "layers": {"block4": 1.2e-2, "block5": 1.5},
             },
-            "perceptual_weight": 0.35,
+            "perceptual_weight": 0.5,
             "adversarial_weight": 7e-3,
             "consistency_weight": 1.0,
             "r1_weight": 0.07,
