@@ -216,17 +216,7 @@ class SRGAN(keras.Model):
 
     def _perceptual_loss(self, hr, sr):
         # Not through Loss.__call__, which divides by the replicas already.
-        return ops.mean(self.perceptual.call(self._shifted(hr), self._shifted(sr)))
-
-    def _shifted(self, images):
-        """Rolled by a pixel along neither, one, the other or both axes in turn, from step to step.
-
-        The network's pooling has a grid, and so has the generator's pixel shuffle: where the two always lie
-        on each other alike, a checkerboard that suits the pooling is learnt, which nothing else would see.
-        """
-        step = ops.cast(self.optimizer.iterations, "int32")
-        images = ops.where(step % 2 == 1, ops.roll(images, 1, axis=1), images)
-        return ops.where(step // 2 % 2 == 1, ops.roll(images, 1, axis=2), images)
+        return ops.mean(self.perceptual.call(hr, sr))
 
     def _segmentation_loss(self, hr, sr):
         return ops.mean(self.segmentation.call(hr, sr))

@@ -122,14 +122,6 @@ def test_the_total_is_the_weighted_sum(make_gan, batch, cheap_perceptual):
     assert logs["g_gradient"] > 0 and logs["d_gradient"] > 0
 
 
-def test_features_are_compared_on_every_phase_of_the_pooling_grid(make_gan, batch):
-    model, (_, hr) = make_gan(), batch
-    shifts = [(0, 0), (1, 0), (0, 1), (1, 1), (0, 0)]
-    for iteration, shift in enumerate(shifts):
-        model.optimizer.iterations.assign(iteration)
-        np.testing.assert_array_equal(model._shifted(hr), np.roll(hr, shift, axis=(1, 2)))
-
-
 def test_a_weight_of_zero_costs_nothing(make_gan, batch, monkeypatch):
     weights = {"pixel": 1.0, "adversarial": 0.0, "r1": 1.0}
     model = make_gan(weights=weights, perceptual=Forbidden())
