@@ -306,11 +306,13 @@ def _curves(rows, path):
         "d_sr": "D(SR)",
     }
     for axis, (key, title) in zip(axes.flat, panels.items(), strict=True):
+        named = set()
         for row in rows:
-            preset, seed = row["run"].rsplit("-", 1)
+            preset = row["run"].rsplit("-", 1)[0]
             lines = [line for line in row["history"] if key in line]
             x = [line["epoch"] / len(lines) for line in lines]
-            label = preset if seed == "0" else None
+            label = None if preset in named else preset
+            named.add(preset)
             axis.plot(x, [line[key] for line in lines], color=COLOURS.get(preset), alpha=0.8, label=label)
         axis.set_title(title)
         axis.grid(alpha=0.3)
