@@ -97,6 +97,7 @@ def _config(stage, weight, options):
             "training.steps_per_epoch": math.ceil(options.steps / options.epochs),
             "training.batch_size": options.batch_size,
             "training.patch_size": options.patch_size,
+            "training.optimizer": "adam",
             "training.learning_rate": options.learning_rate,
             "training.precision": options.precision,
             "training.validation_slices": 8,

@@ -9,9 +9,11 @@ import yaml
 from PIL import Image
 
 from keras_mrisr import pretrained
+from keras_mrisr.config import read_config
 from keras_mrisr.data import Volume, read_image, write_image, write_volume
 from keras_mrisr.errors import InputError
 from keras_mrisr.inference import SuperResolver
+from keras_mrisr.presets import PRESETS, preset_config
 from keras_mrisr.pretrained import choose_model, find_model, pretrained_models
 from keras_mrisr.pretrained.pack import halve_weights, pack_model, read_scores
 
@@ -228,3 +230,6 @@ def test_what_ships():
         assert sr.shape == (16 * model.info.scale, 18 * model.info.scale, channels)
         assert (model.folder / "card.md").read_text().startswith("# ")
         assert model.scores
+        # Its config says all that decides the training, whatever the preset that it is read over says.
+        configs = [read_config(model.folder / "config.yaml", preset_config(name)) for name in PRESETS]
+        assert all(config == configs[0] for config in configs)
