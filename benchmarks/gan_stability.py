@@ -121,7 +121,6 @@ def _config(preset, seed, options):
         {
             "generator.blocks": options.blocks,
             "generator.filters": options.filters,
-            "generator.direct_upsampling": False,
             "adversarial.features": features,
             "adversarial.pretraining": {
                 **config.adversarial.pretraining,

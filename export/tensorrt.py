@@ -47,6 +47,8 @@ def _reason(node, values, constants):
         return f"it is of {node.domain}, not of ONNX"
     if kind in _ALWAYS:
         return None
+    if kind == "AveragePool":
+        return None if len(values["kernel_shape"]) in (2, 3) else "only 2-D and 3-D pooling"
     if kind == "Conv":
         return None if len(values["kernel_shape"]) in (2, 3) else "only 2-D and 3-D convolutions"
     if kind == "DepthToSpace":

@@ -17,7 +17,8 @@ PRESETS = {
     },
     # The same recipe at the paper's size, for a GPU.
     "full": {
-        "generator": {"name": "edsr", "blocks": 16, "filters": 64},
+        # Smooth, so that adversarial training can go on from it.
+        "generator": {"name": "edsr", "blocks": 16, "filters": 64, "smooth_upsampling": True},
         "training": {"epochs": 400, "optimizer": "muon", "learning_rate": 2e-3, "clip_norm": 0.5},
     },
     # SRResNet as in the paper: Adam 1e-3, batch 16, MSE, no schedule.
@@ -29,7 +30,7 @@ PRESETS = {
 }
 DEFAULT_PRESET = "full"
 
-# Put over a preset by `adversarial_config`; the generator, the scale and the data stay the preset's.
+# Put over a preset by `adversarial_config`; size of the generator, scale and data stay the preset's.
 ADVERSARIAL_PRESETS = {
     # What diverged in the paper: no hand-over, batch 1, the same rate for both, VGG features only.
     "paper": {
@@ -54,6 +55,7 @@ ADVERSARIAL_PRESETS = {
     # tune --study srgan` on LGG slices (docs/tuning.md), features and optimizer those of five runs each
     # against the paper's (docs/training-a-gan.md).
     "stable": {
+        "generator": {"smooth_upsampling": True},
         "training": {
             "batch_size": 4,
             "patch_size": 128,
@@ -100,8 +102,13 @@ def adversarial_config(base, name="stable"):
     if name not in ADVERSARIAL_PRESETS:
         known = ", ".join(sorted(ADVERSARIAL_PRESETS))
         raise InputError(f"Unknown adversarial preset {name!r}. Known: {known}.")
-    sections = ADVERSARIAL_PRESETS[name].items()
-    return base.replace({f"{part}.{key}": value for part, keys in sections for key, value in keys.items()})
+    preset = ADVERSARIAL_PRESETS[name]
+    if preset.get("generator", {}).get("smooth_upsampling"):
+        generator = {key: value for key, value in base.generator.items() if key != "direct_upsampling"}
+        base = base.replace({"generator": generator})
+    return base.replace(
+        {f"{part}.{key}": value for part, keys in preset.items() for key, value in keys.items()}
+    )
 
 
 def preset_config(name=DEFAULT_PRESET):

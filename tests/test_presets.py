@@ -30,11 +30,19 @@ def test_unknown_preset():
 
 @pytest.mark.parametrize("base", PRESETS)
 @pytest.mark.parametrize("name", ADVERSARIAL_PRESETS)
-def test_an_adversarial_preset_keeps_generator_scale_and_data(tmp_path, base, name):
+def test_an_adversarial_preset_keeps_size_scale_and_data(tmp_path, base, name):
     before = preset_config(base).replace({"scale": 4, "data.root": "here"})
     config = adversarial_config(before, name)
     assert config.adversarial.on
-    assert (config.generator, config.scale, config.data) == (before.generator, 4, before.data)
+    assert (config.scale, config.data) == (4, before.data)
+    upsampling = {"direct_upsampling", "smooth_upsampling"}
+    kept, given = ({k: v for k, v in c.generator.items() if k not in upsampling} for c in (config, before))
+    assert kept == given
+    if name == "stable":
+        assert config.generator["smooth_upsampling"]
+        assert "direct_upsampling" not in config.generator
+    else:
+        assert config.generator == before.generator
     write_config(config, tmp_path / "config.yaml")
     assert read_config(tmp_path / "config.yaml", RunConfig()) == config
 

@@ -36,13 +36,20 @@ def prelu(x, name):
     return layers.PReLU(alpha_initializer=slope, shared_axes=[1, 2], name=name)(x)
 
 
-def upsample(x, scale, filters, name, activation=None):
-    """One sub-pixel convolution for each shuffle of `scale`; `activation(x, name)` after each."""
+def upsample(x, scale, filters, name, activation=None, smooth=False):
+    """One sub-pixel convolution for each shuffle of `scale`; `activation(x, name)` after each.
+
+    With `smooth`, a mean over as many pixels as the shuffle makes of one follows each: it is blind to
+    patterns of that period, so no checkerboard gets past it (Sugawara et al. 2018, "Super-resolution using
+    convolutional neural networks without any checkerboard artifacts").
+    """
     for step, factor in enumerate(SHUFFLES[scale], start=1):
         x = conv(x, filters * factor**2, 3, f"{name}{step}_conv", kernel_initializer=ICNR(factor))
         x = PixelShuffle(factor, name=f"{name}{step}_shuffle")(x)
         if activation is not None:
             x = activation(x, f"{name}{step}_prelu")
+        if smooth:
+            x = layers.AveragePooling2D(factor, 1, "same", name=f"{name}{step}_mean")(x)
     return x
 
 

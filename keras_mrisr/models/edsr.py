@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_mrisr.errors import InputError
 from keras_mrisr.models import blocks as parts
 
 
@@ -14,6 +15,7 @@ def edsr(
     residual_scaling=1.0,
     global_skip=True,
     direct_upsampling=False,
+    smooth_upsampling=False,
     neighbours=0,
     name="edsr",
 ):
@@ -33,6 +35,8 @@ def edsr(
         direct_upsampling: One sub-pixel convolution from the features straight to the output, as in
             ESPCN (Shi et al. 2016), instead of a chain with a last convolution at full resolution. All
             the work is then done on the LR grid: about a quarter less of it in small networks.
+        smooth_upsampling: A mean over 2 x 2 pixels after each pixel shuffle by 2, against the checkerboards
+            that feature losses bring out (see `blocks.upsample`); not with `direct_upsampling`.
         neighbours: Adjacent slices k on each side that the network also takes (2.5-D): its input then has
             (2k+1) * channels channels in the order of `data.neighbours`, its output is the middle slice.
         name: Name of the model.
@@ -45,6 +49,11 @@ def edsr(
         InputError: An argument is out of range.
     """
     parts.check_arguments(scale, channels, blocks, filters, neighbours)
+    if direct_upsampling and smooth_upsampling:
+        raise InputError(
+            "direct_upsampling leaves no features at full resolution that smooth_upsampling could smooth: "
+            "choose one of them."
+        )
     inputs = keras.Input((None, None, (2 * neighbours + 1) * channels), name="lr")
     x = long_skip = parts.conv(inputs, filters, 3, "input_conv")
     for i in range(1, blocks + 1):
@@ -59,7 +68,7 @@ def edsr(
     if direct_upsampling:
         x = parts.output_conv(x, channels, 3, global_skip, shuffle=scale)
     else:
-        x = parts.upsample(x, scale, filters, "upsample")
+        x = parts.upsample(x, scale, filters, "upsample", smooth=smooth_upsampling)
         x = parts.output_conv(x, channels, 3, global_skip)
     if global_skip:
         x = parts.add_global_skip(x, inputs, scale)

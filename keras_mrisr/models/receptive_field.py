@@ -135,6 +135,10 @@ def _reads(node, axis):
         # "same" adds just what the last output lacks, the odd pixel at the end.
         before = max(span + 1 - stride, 0) // 2
         return _Reads(1, stride, before, span - before)
+    if isinstance(layer, layers.AveragePooling2D) and layer.padding == "same":
+        window, stride = layer.pool_size[axis - 1], layer.strides[axis - 1]
+        before = max(window - stride, 0) // 2
+        return _Reads(1, stride, before, window - 1 - before)
     if type(layer) in _UPSAMPLING:
         factor = layer.factors[axis - 1] if hasattr(layer, "factors") else layer.scale
         reach = _UPSAMPLING[type(layer)] if factor > 1 else 0

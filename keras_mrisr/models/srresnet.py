@@ -14,6 +14,7 @@ def srresnet(
     batch_norm=True,
     synchronized=False,
     global_skip=False,
+    smooth_upsampling=False,
     neighbours=0,
     name="srresnet",
 ):
@@ -31,6 +32,8 @@ def srresnet(
         synchronized: Batch statistics over all replicas; needs a distribution strategy to matter.
         global_skip: Add the bicubic enlargement of the input to the output, so that the network learns
             the difference only.
+        smooth_upsampling: A mean over 2 x 2 pixels after each pixel shuffle by 2, against the checkerboards
+            that feature losses bring out (see `blocks.upsample`).
         neighbours: Adjacent slices k on each side that the network also takes (2.5-D): its input then has
             (2k+1) * channels channels in the order of `data.neighbours`, its output is the middle slice.
         name: Name of the model.
@@ -60,7 +63,7 @@ def srresnet(
         x = layers.Add(name=f"block{i}_sum")([x, skip])
     x = normalize(parts.conv(x, filters, 3, "body_conv"), "body_bn")
     x = layers.Add(name="body_sum")([x, long_skip])
-    x = parts.upsample(x, scale, filters, "upsample", activation=parts.prelu)
+    x = parts.upsample(x, scale, filters, "upsample", activation=parts.prelu, smooth=smooth_upsampling)
     x = parts.output_conv(x, channels, 9, global_skip)
     if global_skip:
         x = parts.add_global_skip(x, inputs, scale)

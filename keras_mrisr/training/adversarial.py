@@ -216,7 +216,7 @@ def check_adversarial(config):
     if config.generator.get("direct_upsampling"):
         log.warning(
             "generator.direct_upsampling leaves no layer at full resolution to smooth the grid of its pixel "
-            "shuffle, and feature losses bring that grid out: train with it off."
+            "shuffle, and feature losses bring that grid out: train with generator.smooth_upsampling in its place."
         )
     weights = config.adversarial.pixel_weight, config.adversarial.perceptual_weight
     if not any(weights):

@@ -63,10 +63,16 @@ def start_from(config, init, model):
     grows = new.get("blocks", 0) > old.get("blocks", 0)
     scale = info.factors or info.scale
     if (scale, {**old, "blocks": new.get("blocks") if grows else old.get("blocks")}) != (config.scale, new):
+        other = ", ".join(
+            f"{key} {old.get(key)} there and {new.get(key)} here"
+            for key in sorted({*old, *new})
+            if old.get(key) != new.get(key) and not (grows and key == "blocks")
+        )
         raise InputError(
             f"training.init: {init} is {info.generator} at scale {scale}, this run is "
-            f"{config.generator} at scale {config.scale}. Choose the same generator and scale; only blocks "
-            "may be more."
+            f"{config.generator} at scale {config.scale}"
+            + (f" ({other})" if other else "")
+            + ". Choose the same generator and scale; only blocks may be more."
         )
     if info.neighbours > config.data.neighbours:
         raise InputError(

@@ -31,6 +31,7 @@ def generators():
         "srresnet": randomise(srresnet(2, 3, **small)),
         "srresnet grey x4": randomise(srresnet(4, 1, global_skip=True, **small)),
         "edsr": randomise(edsr(2, 1, residual_scaling=0.5, **small)),
+        "smooth x4": randomise(edsr(4, 1, smooth_upsampling=True, **small)),
         "neighbours": randomise(edsr(3, 1, neighbours=1, direct_upsampling=True, **small)),
     }
 
@@ -54,7 +55,7 @@ def run(model, x):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("srresnet", None), ("srresnet grey x4", None), ("edsr", (10, 7)), ("neighbours", None)],
+    [("srresnet", None), ("srresnet grey x4", None), ("edsr", (10, 7)), ("smooth x4", None), ("neighbours", None)],
 )
 def test_one_node_for_one_layer(generators, name, size):
     generator = deployable(generators[name])
@@ -66,7 +67,10 @@ def test_one_node_for_one_layer(generators, name, size):
     assert nodes["DepthToSpace"] == layers["PixelShuffle"] + skip
     assert nodes["Conv"] == layers["Conv2D"] + skip
     assert nodes["Pad"] == skip
-    assert set(nodes) <= {"Conv", "PRelu", "Relu", "Add", "Mul", "DepthToSpace", "Pad", "Slice"}
+    assert nodes["AveragePool"] == layers["AveragePooling2D"]
+    assert set(nodes) <= {
+        "Conv", "PRelu", "Relu", "Add", "Mul", "DepthToSpace", "Pad", "Slice", "AveragePool"
+    }  # fmt: skip
     assert not unsupported(model)
 
 

@@ -20,6 +20,8 @@ VARIANTS = [
     ("srresnet", {"synchronized": True}),
     ("edsr", {}),
     ("edsr", {"global_skip": False, "residual_scaling": 0.1}),
+    ("srresnet", {"smooth_upsampling": True}),
+    ("edsr", {"smooth_upsampling": True}),
     ("edsr", {"direct_upsampling": True}),
     ("edsr", {"direct_upsampling": True, "global_skip": False}),
     ("srresnet", {"neighbours": 1}),
@@ -150,6 +152,24 @@ def test_no_checkerboard_at_the_start(direct):
     else:
         initializer = model.get_layer("upsample1_conv").kernel_initializer
         assert isinstance(initializer, ICNR)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", ["edsr", "srresnet"])
+def test_smooth_upsampling_keeps_the_grid_of_the_shuffle_out(name, scale):
+    """Of an even image, random weights make an even one: no phase of the shuffle differs from another."""
+    even = np.full((1, 24, 24, 1), 0.6, "float32")
+    middle = slice(10 * scale, 14 * scale)
+    spread = {}
+    for smooth in (True, False):
+        model = randomize(build_generator(name, scale, 1, **TINY, smooth_upsampling=smooth))
+        spread[smooth] = np.ptp(np.asarray(model(even))[0, middle, middle])
+    assert spread[True] < 1e-3 * spread[False]
+
+
+def test_smooth_upsampling_needs_features_at_full_resolution():
+    with pytest.raises(InputError, match="choose one"):
+        edsr(2, 1, **TINY, direct_upsampling=True, smooth_upsampling=True)
 
 
 def test_number_of_parameters():

@@ -13,6 +13,8 @@ CASES = [
     *(("edsr", scale, {}) for scale in (2, 3, 4, 8)),
     ("srresnet", 2, {"global_skip": True, "neighbours": 1}),
     ("edsr", 4, {"direct_upsampling": True}),
+    *(("edsr", scale, {"smooth_upsampling": True}) for scale in (2, 3, 4, 8)),
+    ("srresnet", 2, {"smooth_upsampling": True}),
     ("srresnet3d", (1, 1, 2), {}),
     ("srresnet3d", (2, 2, 2), {"batch_norm": True}),
     ("srresnet3d", (2, 1, 3), {}),
