@@ -26,7 +26,9 @@ def add(commands, common):
         help="train on against a discriminator: stable (the default) or paper",
     )
     train.add_argument("--config", metavar="YAML", help="config file, over the preset")
-    train.add_argument("--degradation", help="paper, bicubic, kspace, or slice-profile for volumes")
+    train.add_argument(
+        "--degradation", help="paper, bicubic, random-blur, kspace, or slice-profile for volumes"
+    )
     train.add_argument("--generator", help="srresnet, edsr, or srresnet3d for volumes")
     train.add_argument(
         "--neighbours", type=int, metavar="K", help="also show the generator K adjacent slices on each side"

@@ -4,6 +4,7 @@ from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.interpolate import upscale_image
 from keras_mrisr.degrade.kspace import KSpaceCrop
+from keras_mrisr.degrade.random_blur import RandomBlur
 from keras_mrisr.degrade.registry import DEGRADATIONS, get_degradation
 from keras_mrisr.degrade.slice_profile import SliceProfile
 
@@ -12,6 +13,7 @@ __all__ = [
     "BlurBicubic",
     "Degradation",
     "KSpaceCrop",
+    "RandomBlur",
     "SliceProfile",
     "get_degradation",
     "upscale_image",

@@ -58,6 +58,10 @@ class Degradation(abc.ABC):
         """The smallest height and width, in HR pixels, that can be degraded."""
         return self.scale
 
+    def of_slice(self, hr):
+        """The degradation of this one slice (H, W, C): itself, but where each slice has one of its own."""
+        return self
+
     def degrade_image(self, hr):
         """Degrades one whole slice on the host.
 

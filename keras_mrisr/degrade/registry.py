@@ -4,6 +4,7 @@ import inspect
 
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.kspace import KSpaceCrop
+from keras_mrisr.degrade.random_blur import RandomBlur
 from keras_mrisr.degrade.slice_profile import SliceProfile
 from keras_mrisr.errors import InputError
 
@@ -11,6 +12,8 @@ from keras_mrisr.errors import InputError
 DEGRADATIONS = {
     "paper": (BlurBicubic, {"sigma": 2.0}),
     "bicubic": (BlurBicubic, {"sigma": 0.0}),
+    # Any blur between those two.
+    "random-blur": (RandomBlur, {}),
     "kspace": (KSpaceCrop, {}),
     "slice-profile": (SliceProfile, {}),
 }
@@ -20,7 +23,7 @@ def get_degradation(name, scale, **overrides):
     """Makes a degradation.
 
     Args:
-        name: A key of `DEGRADATIONS`: "paper", "bicubic", "kspace" or "slice-profile".
+        name: A key of `DEGRADATIONS`: "paper", "bicubic", "random-blur", "kspace" or "slice-profile".
         scale: Integer factor; for "slice-profile", which is of volumes, the factor of each axis.
         **overrides: Arguments of the degradation that differ from the preset's.
 

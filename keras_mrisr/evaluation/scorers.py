@@ -58,7 +58,8 @@ class ConsistencyScorer:
         from keras_mrisr.metrics.consistency import rms_difference
 
         methods, scale = list(images.images), self.degradation.scale
-        again = np.stack([self.degradation.degrade_image(images.images[method]) for method in methods])
+        degradation = self.degradation.of_slice(images.hr)
+        again = np.stack([degradation.degrade_image(images.images[method]) for method in methods])
         lr = np.broadcast_to(images.lr, again.shape)
         found = {}
         for region, mask in images.masks.items():

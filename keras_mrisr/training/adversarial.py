@@ -216,7 +216,12 @@ def check_adversarial(config):
     if config.generator.get("direct_upsampling"):
         log.warning(
             "generator.direct_upsampling leaves no layer at full resolution to smooth the grid of its pixel "
-            "shuffle, and feature losses bring that grid out: train with generator.smooth_upsampling in its place."
+            "shuffle, and feature losses bring that grid out: train with generator.smooth_upsampling instead."
+        )
+    if config.adversarial.consistency_weight and config.degradation["name"] == "random-blur":
+        raise InputError(
+            "adversarial.consistency_weight needs a degradation that is known, and random-blur differs from "
+            "slice to slice: set it to 0, or choose paper or bicubic."
         )
     weights = config.adversarial.pixel_weight, config.adversarial.perceptual_weight
     if not any(weights):

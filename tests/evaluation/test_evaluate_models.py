@@ -63,6 +63,20 @@ def test_numbers_of_one_slice(evaluation, study):
     )
 
 
+def test_consistency_with_a_blur_of_each_slice(study, pattern, upscaler):
+    model = upscaler(degradation="random-blur")
+    evaluation = evaluate_models(
+        {"A": model}, study, patient_pattern=pattern, metrics=["consistency"], limit=2, figure_cases=0
+    )
+    for score in evaluation.scores:
+        if (score.method, score.channel, score.region) == ("A", "RGB", "whole"):
+            hr = read_image(score.path)
+            degradation = get_degradation("random-blur", 2).of_slice(hr)
+            lr = degradation.degrade_image(hr)
+            again = degradation.degrade_image(model(lr[np.newaxis])[0]).astype(float)
+            assert score.values["consistency"] == pytest.approx(np.sqrt(np.mean((again - lr) ** 2)), rel=1e-4)
+
+
 def test_statistics_are_over_patients(evaluation):
     row = next(r for r in evaluation.summary if (r.method, r.metric, r.region) == ("A", "psnr", "whole"))
     samples = next(s for s in evaluation.samples if (s.measure.name, s.region) == ("psnr", "whole"))

@@ -41,7 +41,9 @@ def test_srresnet(scale):
     assert "BatchNormalization" in kinds(model)  # The original is left alone.
 
 
-@pytest.mark.parametrize("options", [{}, {"direct_upsampling": True}, {"smooth_upsampling": True}, {"residual_scaling": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"direct_upsampling": True}, {"smooth_upsampling": True}, {"residual_scaling": 0.1}]
+)
 def test_edsr(options):
     model = randomise(edsr(2, 1, blocks=1, filters=8, **options))
     check_same(model, deployable(model))

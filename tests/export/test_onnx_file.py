@@ -55,7 +55,13 @@ def run(model, x):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("srresnet", None), ("srresnet grey x4", None), ("edsr", (10, 7)), ("smooth x4", None), ("neighbours", None)],
+    [
+        ("srresnet", None),
+        ("srresnet grey x4", None),
+        ("edsr", (10, 7)),
+        ("smooth x4", None),
+        ("neighbours", None),
+    ],
 )
 def test_one_node_for_one_layer(generators, name, size):
     generator = deployable(generators[name])

@@ -292,6 +292,10 @@ def test_pytorch_takes_the_same_steps(tmp_path, monkeypatch, capsys):
             {"adversarial.discriminator.channels": 3},
             r"adversarial\.discriminator\.channels is no option: it follows from data",
         ),
+        (
+            {"degradation.name": "random-blur", "adversarial.consistency_weight": 1.0},
+            "consistency_weight needs a degradation that is known",
+        ),
         ({"adversarial.discriminator.name": "resnet"}, r"Unknown discriminator 'resnet'\. Known: patchgan"),
         ({"adversarial.discriminator.depth": 3}, r"Unknown option 'depth' of 'patchgan'"),
         (

@@ -1,0 +1,66 @@
+"""A blur that differs from slice to slice: for models that must not depend on how sharp a scan is."""
+
+import zlib
+
+import numpy as np
+
+from keras_mrisr.degrade.blur_bicubic import BlurBicubic
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.errors import InputError
+
+
+class RandomBlur(Degradation):
+    """Gaussian blur of a radius of the slice's own, then bicubic downsampling by an integer factor.
+
+    The radius is uniform between two bounds and follows from the pixels of the slice, so that a slice has
+    the same LR wherever it is degraded, and the models that are compared on it get the same. With (0, 2)
+    it reaches from the degradation `bicubic` to `paper`.
+
+    It has no operator for whole batches, because what blurred an image cannot be told from the LR or SR
+    image: losses and projections that degrade SR again need a blur that is known.
+
+    Args:
+        scale: Integer factor, 1 or more.
+        smallest_sigma: Lower bound of the standard deviation of the blur, in HR pixels.
+        largest_sigma: Upper bound.
+        name: What the degradation is called in messages and in `model.json`.
+
+    Raises:
+        InputError: An argument is out of range.
+    """
+
+    def __init__(self, scale, smallest_sigma=0.0, largest_sigma=2.0, name="random-blur"):
+        if not 0 <= smallest_sigma <= largest_sigma:
+            raise InputError(
+                "smallest_sigma and largest_sigma must be 0 or more, and in this order. "
+                f"Received: smallest_sigma={smallest_sigma!r}, largest_sigma={largest_sigma!r}"
+            )
+        self.name = name
+        self.scale = scale
+        self.smallest_sigma = float(smallest_sigma)
+        self.largest_sigma = float(largest_sigma)
+        self._widest = BlurBicubic(scale, self.largest_sigma, name=name)
+
+    @property
+    def smallest_size(self):
+        return self._widest.smallest_size
+
+    def get_config(self):
+        return {"smallest_sigma": self.smallest_sigma, "largest_sigma": self.largest_sigma}
+
+    def __call__(self, hr):
+        raise InputError(
+            f"The degradation {self.name!r} blurs every slice otherwise, so that nothing can be degraded "
+            "again to compare it with LR: leave out what asks for that (adversarial.consistency_weight=0), "
+            "or choose paper or bicubic."
+        )
+
+    def of_slice(self, hr):
+        """The `BlurBicubic` that degrades this slice, array (H, W, C)."""
+        drawn = zlib.crc32(np.ascontiguousarray(hr)) / 0xFFFFFFFF
+        sigma = self.smallest_sigma + drawn * (self.largest_sigma - self.smallest_sigma)
+        return BlurBicubic(self.scale, sigma, name=self.name)
+
+    def degrade_image(self, hr):
+        self.check_size(hr.shape)
+        return self.of_slice(hr).degrade_image(hr)
