@@ -110,9 +110,7 @@ def _train(options):
     except Interrupted:
         return stopped()
     words = ["mrisr", "evaluate", "--model", str(run), "--data", config.data.root]
-    if config.is_3d:
-        words = ["mrisr", "upscale", "SCAN.nii.gz", "UPSCALED.nii.gz", "--model", str(run)]
-    elif config.data.kind != "auto":
+    if config.data.kind != "auto":
         words += ["--kind", config.data.kind]
     say(f"Trained model in {run}. Next:\n  {shlex.join(words)}")
     return 0

@@ -24,7 +24,7 @@ def choose_degradation(models, degradation=None, scale=None):
         _check_same_task(models)
         if scale is not None and scale != models[0].scale:
             raise InputError(
-                f"{models[0].source} is a x{models[0].scale} model, not x{scale}. "
+                f"{models[0].source} is a x{models[0].info.scale_text} model, not x{scale}. "
                 "Choose another model or leave it out."
             )
         scale = models[0].scale
@@ -51,7 +51,7 @@ def choose_degradation(models, degradation=None, scale=None):
     if degradation.scale != scale:
         raise InputError(
             f"The degradation {degradation.name!r} has scale {degradation.scale}, "
-            f"but {models[0].source if models else 'the task'} is x{scale}. Choose one of the same scale."
+            f"but {models[0].source if models else 'the task'} has {scale}. Choose one of the same scale."
         )
     return degradation, [
         f"{name} was trained to undo another degradation: {_in_words(own)}."
@@ -97,7 +97,7 @@ def _check_same_task(models):
     first, *others = models
     for other in others:
         for what, one, two in (
-            ("scale", f"x{first.scale}", f"x{other.scale}"),
+            ("scale", f"x{first.info.scale_text}", f"x{other.info.scale_text}"),
             ("number of channels", first.info.image_channels, other.info.image_channels),
         ):
             if one != two and None not in (one, two):  # None: any number of them, one by one.

@@ -44,7 +44,12 @@ class Model:
             `scale`.
         ensemble: Average over flips and quarter turns.
         consistency: Make the result consistent with LR (see `inference.consistency`).
+
+    Raises:
+        InputError: Nothing there, broken, or a model of volumes (for those there is `StackModel`).
     """
+
+    of_stacks = False
 
     def __init__(self, name, model, ensemble=False, consistency=False):
         is_path = isinstance(model, (str, os.PathLike))
@@ -55,16 +60,17 @@ class Model:
             from keras_mrisr.inference import SuperResolver
 
             model = SuperResolver.load(model)
-        self.model, self.info, self.scale = model, model.info, model.scale
-        if self.info.factors:
+        self.model, self.info = model, model.info
+        if self.info.factors and not self.of_stacks:
             raise InputError(
-                f"{self.source} is a model of volumes ({self.info.scale_text}): slices cannot be compared "
-                "with it. Upscale a volume with mrisr upscale."
+                f"{self.source} is a model of volumes ({self.info.scale_text}), and slices are compared "
+                "here: use mrisr evaluate."
             )
+        self.scale = tuple(self.info.factors) or model.scale
         options = {"ensemble": ensemble, "consistency": consistency}
         self.options = {key: True for key, wanted in options.items() if wanted}
         if is_path and consistency:  # Refused now, if at all.
-            model.degradation.axis_matrix(16 * self.scale)
+            model.degradation.axis_matrix(16 * model.scale)
 
     def __call__(self, record, reader):
         """The enlarged slice, uint8 (H, W, C)."""

@@ -5,10 +5,12 @@ import csv
 import os
 import pathlib
 
+import numpy as np
+
 from keras_mrisr.data import read_dataset
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.agreement import check_names, choose_degradation, choose_pattern, split_of
-from keras_mrisr.evaluation.contenders import Interpolator, Model, Predictions
+from keras_mrisr.evaluation.contenders import Interpolator, Predictions
 from keras_mrisr.evaluation.measures import choose_measures
 from keras_mrisr.evaluation.patients import PARTS, choose_common_patients
 from keras_mrisr.evaluation.protocol import SR, Protocol, pillow_version
@@ -18,6 +20,7 @@ from keras_mrisr.evaluation.scores import REGIONS, TUMOUR, ImageScore, channel_g
 from keras_mrisr.evaluation.sharpness import spectral_energy
 from keras_mrisr.evaluation.slices import SliceImages, SliceReader, spread
 from keras_mrisr.evaluation.views import Case
+from keras_mrisr.evaluation.volumes import StackInterpolator, StackReader, VolumeSlices, make_model
 from keras_mrisr.files import check_only_holds, whole_directory
 
 
@@ -65,20 +68,23 @@ def evaluate_models(
 ):
     """Scores models, predictions of other programs and plain interpolators on the same patients.
 
-    Each HR slice is degraded whole by what the models were trained to undo, as 8-bit images throughout;
-    every model and interpolator enlarges the same LR; metrics are taken per image for all channels and
-    for FLAIR, on the whole slice, on tissue, and where the data has masks on the tumour.
+    Each HR slice is degraded whole by what the models were trained to undo, as 8-bit images throughout, or
+    for models of volumes each stack of slices; every model and interpolator enlarges the same LR; metrics
+    are taken per image for all channels and for FLAIR, on the whole slice, on tissue, and where the data has
+    masks on the tumour.
     `Evaluation.protocol` says it all.
 
     Args:
         models: Dict name -> path of a model directory, or an object with `scale` and `info` (a
             `ModelInfo`) that maps a uint8 batch (N, h, w, C) to a uint8 batch scaled by `scale`.
-        data_root: Folder of the data.
+        data_root: Folder of the data: images, LGG slices, or NIfTI volumes, of which the slices across the
+            largest spacing are scored (those of a patient's images, in order, are the stack that a model of
+            volumes enlarges).
         out: Folder for metrics.json, per_image.csv, per_patient.csv and figure.png; None for no files.
         predictions: Dict name -> folder of images under the names of the HR slices; see `Predictions`.
         part: Which patients: "test" or "val" of the models' splits, "all-unseen" or "held-out" (see
             `choose_common_patients`).
-        kind: "auto", "lgg" or "images".
+        kind: "auto", "lgg", "images" or "volumes".
         patient_pattern: For folders of images; the models' own pattern by default, so that their
             patients are recognised.
         scale: Refuse models of another scale than this; with predictions alone, their scale.
@@ -88,7 +94,7 @@ def evaluate_models(
         consistency: Change what the models give so that their degradation leads back to LR.
         noise_snr: Add Rician noise to LR, at this ratio of the tissue's mean to sigma (see `degrade.noise`).
         methods: Interpolators to compare with; by default nearest, bicubic and Lanczos, and for the
-            degradation "kspace" also zero-filling.
+            degradation "kspace" also zero-filling; for models of volumes nearest, linear and cubic.
         metrics: Names of metrics (see `measures.MEASURES`); by default all that need no network.
         features: Arguments of `build_features` as a dict, for the metric "features".
         scorers: Further scorers (see `evaluation.scorers`), whose values join the tables.
@@ -117,12 +123,17 @@ def evaluate_models(
     measures = _measures(metrics, features)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
-        models = [Model(name, model, ensemble, consistency) for name, model in models.items()]
+        models = [make_model(name, model, ensemble, consistency) for name, model in models.items()]
         degradation, notes = choose_degradation(models, degradation, scale)
         dataset = read_dataset(data_root, kind, choose_pattern(models, patient_pattern, kind))
-        dataset.require_slices()
+        if dataset.kind == "volumes" and predictions:
+            raise InputError(
+                "Predictions are images under the names of slices; volumes have none: save them as images."
+            )
         foreign = [Predictions(name, path, dataset) for name, path in (predictions or {}).items()]
-        plain = [Interpolator(name, degradation.scale) for name in _interpolators(methods, degradation)]
+        in_3d = not isinstance(degradation.scale, int)
+        interpolator = StackInterpolator if in_3d else Interpolator
+        plain = [interpolator(name, degradation.scale) for name in _interpolators(methods, degradation)]
         contenders = [*plain, *models, *foreign]
         check_names(contenders)
         splits = {model.name: split_of(model.info) for model in models}
@@ -133,13 +144,25 @@ def evaluate_models(
             "checked."
             for one in foreign
         ]
-        records = spread(dataset.select(patients).slices, limit)
         fixed = [(one.info.image_channels, one.source) for one in models if one.info.image_channels]
         channels = fixed[0] if fixed else ()
-        reader = SliceReader(dataset, degradation, *channels, noise_snr=noise_snr)
+        options = {"noise_snr": noise_snr}
+        if dataset.kind == "volumes":
+            volumes = VolumeSlices(dataset.select(patients))
+            dataset = volumes.dataset
+            options.update(read=volumes, stack=lambda record: record.path.parent)
+        reader = (StackReader if in_3d else SliceReader)(dataset, degradation, *channels, **options)
+        if in_3d and reader.left_out:
+            notes.append(
+                f"{reader.left_out} slices at the end of stacks were left out, to make a multiple of "
+                f"{degradation.scale[2]}."
+            )
+        records = spread(reader.dataset.select(patients).slices, limit)
         for one in foreign:
             one.check(records, reader)
         task = _Task(reader, contenders, dataset.kind)
+        if in_3d:
+            measures = _without_consistency(measures, metrics)
         scorers = [*make_scorers(measures, degradation, _network(features, measures)), *scorers]
         scores = task.score(records, scorers, progress)
         cases = _cases(task, scores, records, figure_cases, measures[0])
@@ -240,6 +263,12 @@ def _measures(metrics, features):
     return chosen
 
 
+def _without_consistency(measures, metrics):
+    if metrics is not None and "consistency" in metrics:
+        raise InputError("The metric 'consistency' is for models of slices: leave it out.")
+    return tuple(measure for measure in measures if measure.name != "consistency")
+
+
 def _network(features, measures):
     if not any(measure.name == "features" for measure in measures):
         return None
@@ -256,6 +285,8 @@ def _interpolators(methods, degradation):
     """Names of the interpolators; zero-filling undoes a k-space crop, so it is that one's baseline."""
     if methods is not None:
         return tuple(dict.fromkeys(methods))
+    if not isinstance(degradation.scale, int):
+        return ("nearest", "linear", "cubic")
     return ("nearest", "bicubic", "lanczos", *(("zero-filled",) if degradation.name == "kspace" else ()))
 
 
@@ -280,7 +311,7 @@ def _cases(task, scores, records, count, measure):
     plain = [one.name for one in task.contenders if isinstance(one, Interpolator)]
     if not count:
         return ()
-    baseline = "bicubic" if "bicubic" in plain else names[0]
+    baseline = next((name for name in ("bicubic", "cubic") if name in plain), names[0])
     shown = [baseline, *(name for name in names if name not in plain and name != baseline)]
     channel = list(channel_groups(task.reader.hr(records[0]).shape[-1], task.kind))[-1]
     leader, by_path = shown[min(1, len(shown) - 1)], {record.path: record for record in records}
@@ -290,13 +321,16 @@ def _cases(task, scores, records, count, measure):
     )
     for label, path in chosen:
         images = task.images(by_path[path])
+        # NIfTI counts x from left to right and y upwards.
+        turn = np.rot90 if task.kind == "volumes" else np.asarray
+        mask = images.masks.get(TUMOUR)
         cases.append(
             Case(
                 label=label,
-                hr=images.hr,
-                lr=images.lr,
-                images={name: images.images[name] for name in shown},
-                mask=images.masks.get(TUMOUR),
+                hr=turn(images.hr),
+                lr=turn(images.lr),
+                images={name: turn(images.images[name]) for name in shown},
+                mask=None if mask is None else turn(mask),
                 channel=images.groups[channel].start,
                 channel_name=channel,
             )

@@ -27,7 +27,7 @@ class Protocol:
         patients: The patients that were evaluated.
         images: Number of slices that were evaluated.
         limit: Number of slices asked for, evenly spread over all; None for all of them.
-        scale: Factor of the super-resolution.
+        scale: Factor of the super-resolution; three for volumes.
         degradation: How LR was made: `get_degradation(**degradation)`.
         resampler: Library of the degradation and the interpolators.
         ensemble: Whether SR is the mean over flips and quarter turns.
@@ -49,7 +49,7 @@ class Protocol:
     part: str
     patients: tuple[str, ...]
     images: int
-    scale: int
+    scale: int | tuple
     degradation: dict
     resampler: str
     channels: tuple[str, ...]
@@ -97,7 +97,8 @@ class Protocol:
         """Scale and degradation in a few words."""
         # What is off (None, False, 0) is left out here; the stored protocol has it.
         options = (f"{key}={value}" for key, value in self.degradation.items() if key not in _NAMED and value)
-        return f"x{self.scale}, degradation {self.degradation.get('name', '?')} ({', '.join(options)})"
+        scale = "x".join(map(str, self.scale)) if isinstance(self.scale, tuple) else self.scale
+        return f"x{scale}, degradation {self.degradation.get('name', '?')} ({', '.join(options)})"
 
     def lines(self):
         """The protocol for a person: a list of short lines without line breaks."""
@@ -105,7 +106,9 @@ class Protocol:
         images = " of ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
         if self.limit is not None:
             images += f" (limit {self.limit}, evenly spread)"
-        hr = self.hr
+        hr = self.hr + (
+            "; volumes by their own range (0 to the 99.9th percentile)" if self.kind == "volumes" else ""
+        )
         if self.converted:
             hr += f"; {self.converted} of other depth brought to 8 bit (0 to the 99.9th percentile)"
         if self.cropped:

@@ -1,5 +1,6 @@
 """The slices of an evaluation: originals, what they are degraded to, and masks."""
 
+import collections
 import dataclasses
 import functools
 import zlib
@@ -48,19 +49,39 @@ class SliceReader:
         taker: Who asks for them, for the message.
         noise_snr: Signal-to-noise ratio of Rician noise on LR (see `degrade.noise`), the same for a slice
             in every evaluation; None for none.
+        read: Maps a record to its slice (H, W, C), in the file's type.
+        stack: Maps a record to what its neighbours share with it.
 
     Attributes:
+        dataset: The slices that can be asked for.
         cropped: Paths of slices that were cut to a multiple of the scale.
         converted: Paths of slices that were not 8 bit.
     """
 
-    def __init__(self, dataset, degradation, channels=None, taker="the first slice", noise_snr=None):
+    def __init__(
+        self,
+        dataset,
+        degradation,
+        channels=None,
+        taker="the first slice",
+        *,
+        noise_snr=None,
+        read=None,
+        stack=lambda record: record.patient,
+    ):
+        self.dataset = dataset
         self.degradation = degradation
+        self.stack = stack
+        self._open = read or (lambda record: read_image(record.path))
+        factors = degradation.scale
+        self._factor = factors if isinstance(factors, int) else factors[0]
         self._channels, self._taker = channels, taker
         self._noise_snr = noise_snr
         self.cropped, self.converted = set(), set()
-        stacks = dataset.by_patient().items()
-        self._stacks = {patient: sorted(stack, key=lambda one: one.index) for patient, stack in stacks}
+        stacks = collections.defaultdict(list)
+        for record in dataset.slices:
+            stacks[stack(record)].append(record)
+        self._stacks = {key: sorted(each, key=lambda one: one.index) for key, each in stacks.items()}
         self._places = {r.path: place for stack in self._stacks.values() for place, r in enumerate(stack)}
         # A slice is asked for by its score, by its neighbours, and by every method.
         self._read = functools.lru_cache(maxsize=16)(self._read_all)
@@ -77,7 +98,7 @@ class SliceReader:
         """What it was degraded to, uint8 (h, w, C), or with neighbours (h, w, (2 * neighbours + 1) * C)."""
         if not neighbours:
             return self._read(record)[2]
-        stack = self._stacks[record.patient]
+        stack = self._stacks[self.stack(record)]
         around = [stack[i] for i in window(self._places[record.path], len(stack), neighbours)]
         slices = [self._read(one)[2] for one in around]
         for one, lr in zip(around, slices, strict=True):
@@ -106,7 +127,7 @@ class SliceReader:
         return mask[:height, :width]
 
     def _read_all(self, record):
-        original = read_image(record.path)
+        original = self._open(record)
         if self._channels is None:
             self._channels = original.shape[-1]
         if original.shape[-1] != self._channels:
@@ -116,7 +137,7 @@ class SliceReader:
             )
         if original.dtype != np.uint8:
             self.converted.add(record.path)
-        height, width = (size - size % self.degradation.scale for size in original.shape[:2])
+        height, width = (size - size % self._factor for size in original.shape[:2])
         hr = to_8bit(original, original)[:height, :width]
         if hr.shape != original.shape:
             self.cropped.add(record.path)

@@ -1,0 +1,169 @@
+"""Volumes in an evaluation of slices: NIfTI files as stacks of them, and models that enlarge whole stacks."""
+
+import collections
+import dataclasses
+import functools
+import os
+
+import numpy as np
+
+from keras_mrisr.data.geometry import slice_axis
+from keras_mrisr.data.normalize import normalizer_for, volume_normalizer
+from keras_mrisr.data.volume import check_volume, read_volume
+from keras_mrisr.errors import InputError
+from keras_mrisr.evaluation.contenders import Interpolator, Model
+from keras_mrisr.evaluation.slices import SliceReader
+
+# Order of scipy.ndimage's splines.
+INTERPOLATIONS = {"nearest": 0, "linear": 1, "cubic": 3}
+
+
+def make_model(name, model, ensemble=False, consistency=False):
+    """The `Model` or `StackModel` of a path or object; arguments as for `Model`."""
+    from keras_mrisr.models.storage import load_info
+
+    info = load_info(model) if isinstance(model, (str, os.PathLike)) else model.info
+    return (StackModel if info.factors else Model)(name, model, ensemble, consistency)
+
+
+class VolumeSlices:
+    """The slices of NIfTI volumes, as if each were a file: `T1.nii.gz` holds `T1.nii.gz/0000` and so on.
+
+    Args:
+        dataset: `SliceDataset` of kind "volumes".
+
+    Attributes:
+        dataset: The same with a record for each slice across the axis of the largest spacing.
+
+    Raises:
+        InputError: A volume cannot be read or used (see `data.volume.check_volume`).
+    """
+
+    def __init__(self, dataset):
+        self._read = functools.lru_cache(maxsize=1)(self._read_all)
+        records = []
+        for volume in dataset.slices:
+            count = self._read(volume.path).shape[2]
+            records += [
+                dataclasses.replace(volume, path=volume.path / f"{place:04d}", index=place)
+                for place in range(count)
+            ]
+        self.dataset = dataclasses.replace(dataset, slices=tuple(records))
+
+    def __call__(self, record):
+        """The slice, uint8 (H, W, C), by the robust range of its volume (see `data.normalize`)."""
+        return self._read(record.path.parent)[:, :, record.index]
+
+    def _read_all(self, path):
+        volume = read_volume(path)
+        check_volume(volume)
+        array = np.moveaxis(volume.array, slice_axis(volume), 2)
+        array = array if array.ndim == 4 else array[..., np.newaxis]
+        unit = volume_normalizer(array).normalize(array)
+        return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
+
+
+class StackReader(SliceReader):
+    """Reads stacks of slices as 8-bit volumes and degrades each as a whole.
+
+    Args:
+        dataset: The `SliceDataset`; slices of one stack follow each other.
+        degradation: A degradation with `degrade_volume` and three factors.
+        **options: Those of `SliceReader`.
+
+    Attributes:
+        dataset: The slices that are left when each stack is cut to a multiple of the last factor.
+        left_out: How many are not.
+    """
+
+    def __init__(self, dataset, degradation, *channels, **options):
+        if options.get("noise_snr") is not None:
+            raise InputError("Noise at a given SNR is for models of slices: leave out --noise-snr.")
+        super().__init__(dataset, degradation, *channels, **options)
+        factor = degradation.scale[2]
+        self._stacks = {
+            key: stack[: len(stack) // factor * factor]
+            for key, stack in self._stacks.items()
+            if len(stack) >= factor
+        }
+        kept = {record.path for stack in self._stacks.values() for record in stack}
+        if not kept:
+            raise InputError(
+                f"{dataset.root} holds no stack of {factor} slices: nothing can be made thinner."
+            )
+        self.left_out = len(dataset.slices) - len(kept)
+        self.dataset = dataclasses.replace(dataset, slices=tuple(r for r in dataset.slices if r.path in kept))
+        self._volumes = functools.lru_cache(maxsize=1)(self._degraded)
+
+    def lr(self, record, neighbours=0):
+        """The LR slice that the slice lies in, uint8 (h, w, C)."""
+        return self.lr_volume(record)[:, :, self._places[record.path] // self.degradation.scale[2]]
+
+    def lr_volume(self, record):
+        """The stack of the slice, degraded: uint8 (X, Y, Z, C)."""
+        return self._volumes(self.stack(record))
+
+    def place(self, record):
+        """The number of the slice in its stack."""
+        return self._places[record.path]
+
+    def _degraded(self, key):
+        slices = [self.hr(record) for record in self._stacks[key]]
+        sizes = collections.Counter(hr.shape for hr in slices)
+        if len(sizes) > 1:
+            raise InputError(
+                f"{self._stacks[key][0].path.parent} holds slices of several sizes: a stack must be of one."
+            )
+        return self.degradation.degrade_volume(np.stack(slices, axis=2))
+
+    def _degrade(self, hr, record):
+        return None  # With the whole stack, in `lr_volume`.
+
+
+class _OfStacks:
+    """Gives slices out of an enlarged stack, which is kept until a slice of another one is asked for."""
+
+    _kept = None, None
+
+    def __call__(self, record, reader):
+        """The enlarged slice, uint8 (H, W, C)."""
+        key = reader.stack(record)
+        if self._kept[0] != key:
+            self._kept = key, self.enlarge(reader.lr_volume(record))
+        return self._kept[1][:, :, reader.place(record)]
+
+
+class StackInterpolator(_OfStacks, Interpolator):
+    """Enlarges LR stacks by splines along each axis (scipy.ndimage.zoom); outer edges of the grids agree."""
+
+    def __init__(self, name, factors):
+        if name not in INTERPOLATIONS:
+            raise InputError(
+                f"Unknown interpolation {name!r} of volumes. Known: {', '.join(INTERPOLATIONS)}."
+            )
+        self.name, self.factors = name, factors
+
+    def enlarge(self, lr):
+        """uint8 (X, Y, Z, C) to (X * fx, Y * fy, Z * fz, C)."""
+        from scipy import ndimage
+
+        channels = [
+            ndimage.zoom(
+                lr[..., channel].astype("float32"), self.factors, order=INTERPOLATIONS[self.name],
+                mode="nearest", grid_mode=True,
+            )
+            for channel in range(lr.shape[-1])
+        ]  # fmt: skip
+        return np.clip(np.rint(np.stack(channels, axis=-1)), 0, 255).astype(np.uint8)
+
+
+class StackModel(_OfStacks, Model):
+    """Enlarges LR stacks by a generator of volumes; arguments as for `Model`."""
+
+    of_stacks = True
+
+    def enlarge(self, lr):
+        """uint8 (X, Y, Z, C) to (X * fx, Y * fy, Z * fz, C)."""
+        normalizer = normalizer_for(lr)
+        one = self.model.predict(normalizer.normalize(lr)[np.newaxis], **self.options)
+        return normalizer.restore(one.sr[0], lr.dtype)
