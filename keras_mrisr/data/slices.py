@@ -122,7 +122,8 @@ class SliceDataset:
         if self.kind == "volumes":
             raise InputError(
                 f"{self.root} holds {self.extent}, and slices are needed here: save them as images. (Volumes"
-                " are what mrisr train for a 3-D generator and mrisr evaluate take, and mrisr upscale one by one.)"
+                " are what mrisr evaluate and mrisr train for a 3-D generator take, and mrisr upscale one by "
+                "one.)"
             )
 
     def with_findings(self, findings: Iterable[Finding]) -> SliceDataset:
