@@ -1,6 +1,7 @@
 """The generator of a run: built, compiled, and started from another run's weights."""
 
 import inspect
+import logging
 
 import keras
 import numpy as np
@@ -10,6 +11,11 @@ from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.training.muon import make_optimizer
 from keras_mrisr.training.strategy import dtype_policy, replica_count
+
+log = logging.getLogger(__name__)
+
+# Options of generators that only change how features become an image.
+_UPSAMPLING = {"direct_upsampling", "smooth_upsampling"}
 
 
 def compiled_generator(config, channels):
@@ -47,7 +53,9 @@ def start_from(config, init, model):
 
     A generator with more residual blocks than the trained one starts as the same function: the further
     blocks begin as identities (Chen et al. 2016, "Net2Net", section 2.3). So does one that takes more
-    neighbouring slices: the first kernel is zero for those that the trained one did not see.
+    neighbouring slices: the first kernel is zero for those that the trained one did not see. One that
+    enlarges its features otherwise (`direct_upsampling`, `smooth_upsampling`) takes over the layers that fit
+    and learns the others anew; an `SRGAN` must not, because it needs a trained start.
 
     Args:
         config: The `RunConfig`.
@@ -62,24 +70,24 @@ def start_from(config, init, model):
     old, new = _with_defaults(info.generator), _with_defaults(config.generator)
     grows = new.get("blocks", 0) > old.get("blocks", 0)
     scale = info.factors or info.scale
-    if (scale, {**old, "blocks": new.get("blocks") if grows else old.get("blocks")}) != (config.scale, new):
-        other = ", ".join(
-            f"{key} {old.get(key)} there and {new.get(key)} here"
-            for key in sorted({*old, *new})
-            if old.get(key) != new.get(key) and not (grows and key == "blocks")
-        )
+    differ = {key for key in {*old, *new} if old.get(key) != new.get(key)} - ({"blocks"} if grows else set())
+    generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
+    if scale != config.scale or not differ <= (set() if generators else _UPSAMPLING):
+        other = ", ".join(f"{key} {old.get(key)} there and {new.get(key)} here" for key in sorted(differ))
+        way = ", or give it to the first stage as adversarial.pretraining.init" if generators else ""
         raise InputError(
             f"training.init: {init} is {info.generator} at scale {scale}, this run is "
             f"{config.generator} at scale {config.scale}"
             + (f" ({other})" if other else "")
-            + ". Choose the same generator and scale; only blocks may be more."
+            + f". Choose the same generator and scale; only blocks may be more{way}."
         )
     if info.neighbours > config.data.neighbours:
         raise InputError(
             f"training.init: {init} takes {info.neighbours} neighbour(s) on each side, this run "
             f"{config.data.neighbours}. Set data.neighbours to {info.neighbours} or more."
         )
-    generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
+    if differ:
+        log.info("%s enlarges its features otherwise: that part is learnt anew", init)
     for generator in generators or [model]:
         channels = generator.output_shape[-1]
         if info.channels != channels:
@@ -93,11 +101,18 @@ def start_from(config, init, model):
 def _copy_layers(trained, generator):
     known = {layer.name: layer for layer in trained.layers}
     for layer in generator.layers:
-        if layer.name in known:
-            weights = known[layer.name].get_weights()
+        weights = known[layer.name].get_weights() if layer.name in known else None
+        if weights is not None and not _fits(weights, layer.get_weights()):
+            continue
+        if weights is not None:
             layer.set_weights([_widened(*pair) for pair in zip(weights, layer.get_weights(), strict=True)])
         elif layer.name.endswith("_conv2"):
             layer.set_weights([0 * weight for weight in layer.get_weights()])
+
+
+def _fits(old, new):
+    """Whether weights are of a layer of the same filters."""
+    return [array.shape[-1:] for array in old] == [array.shape[-1:] for array in new]
 
 
 def _widened(old, new):

@@ -329,8 +329,13 @@ def test_what_cannot_work_is_refused(tmp_path, tiny_gan, monkeypatch, overrides,
 
 @pytest.mark.parametrize(
     "overrides",
-    [{"scale": 4}, {"generator.filters": 8}, {"generator": {"name": "srresnet", "blocks": 1, "filters": 4}}],
-    ids=["scale", "filters", "generator"],
+    [
+        {"scale": 4},
+        {"generator.filters": 8},
+        {"generator.smooth_upsampling": True},
+        {"generator": {"name": "srresnet", "blocks": 1, "filters": 4}},
+    ],
+    ids=["scale", "filters", "upsampling", "generator"],
 )
 def test_init_of_another_model(tmp_path, tiny_gan, gan_run, overrides):
     config = tiny_gan({"training.init": str(gan_run / "pretrained"), **overrides})

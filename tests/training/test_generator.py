@@ -76,6 +76,26 @@ def test_a_generator_with_neighbours_starts_as_the_same_function(trained, tmp_pa
 
 
 @pytest.mark.parametrize("trained", ["edsr"], indirect=True)
+@pytest.mark.parametrize("option", ["smooth_upsampling", "direct_upsampling"])
+def test_another_upsampling_is_learnt_anew(trained, option, caplog):
+    directory, generator = trained
+    config = config_with(trained, 2).replace({f"generator.{option}": True})
+    other = build_generator(scale=2, channels=1, **config.generator)
+    before = other.get_layer("output_conv").get_weights()
+    with caplog.at_level("INFO"):
+        start_from(config, directory, other)
+    assert "learnt anew" in caplog.text
+    for name in ("input_conv", "block1_conv1", "block1_conv2", "body_conv"):
+        for ours, theirs in zip(
+            other.get_layer(name).get_weights(), generator.get_layer(name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    assert not np.any(other.get_layer("block2_conv2").kernel)
+    kept = before if option == "direct_upsampling" else generator.get_layer("output_conv").get_weights()
+    np.testing.assert_array_equal(other.get_layer("output_conv").get_weights()[0], kept[0])
+
+
+@pytest.mark.parametrize("trained", ["edsr"], indirect=True)
 def test_channels_are_not_taken_for_neighbours(trained):
     config = config_with(trained, 1)
     with pytest.raises(InputError, match=r"has 1 channels, the data 3"):
