@@ -9,12 +9,20 @@ import numpy as np
 import yaml
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.evaluation.protocol import SR
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
 from keras_mrisr.pretrained import SCORES
 
 CONFIG = "config.yaml"
 PICTURE = "failure.jpg"
 FILES = ("generator.keras", "model.json", "card.md", CONFIG, SCORES, PICTURE)
+# Metric: its heading and format in the card.
+_SCORED = {
+    "psnr": ("PSNR", "{:.2f} dB"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "features": ("VGG distance", "{:.3g}"),
+    "lpips": ("LPIPS", "{:.4f}"),
+}
 _ARCHIVED = "model.weights.h5"
 # A grey level of 256, on noise, which is harder than any image.
 _TOLERANCE = 1 / 255
@@ -40,7 +48,8 @@ def pack_model(
     Args:
         run: Folder that `mrisr train` wrote.
         target: Folder to write.
-        evaluations: Folders that `mrisr evaluate` wrote for this model alone.
+        evaluations: Folders that `mrisr evaluate` wrote for this model alone, or for it under the name SR
+            beside others.
         licence: Terms of the weights, one line.
         lr_spacing: (least, most) in-plane spacing in mm of LR that it was trained for; others are warned.
         lr_size: (least, most) pixels along an edge of LR that it was trained for.
@@ -53,8 +62,8 @@ def pack_model(
         The largest difference of the packed model from the run, on the scale where an image is 0 to 1.
 
     Raises:
-        InputError: No such run or evaluation, an evaluation of several models, or a difference that could
-            be seen.
+        InputError: No such run or evaluation, an evaluation of several models of which none is called SR,
+            or a difference that could be seen.
     """
     from keras_mrisr.models.storage import CARD, WEIGHTS, load_info, load_network, load_trained
     from keras_mrisr.training.card import model_card
@@ -122,17 +131,17 @@ def halve_weights(source, target):
 
 
 def read_scores(folder):
-    """Rows of an evaluation for a table: mean PSNR and SSIM of each method over whole slices.
+    """Rows of an evaluation for a table: means of each method over whole slices.
 
     Args:
         folder: What `mrisr evaluate` wrote.
 
     Returns:
         List of {"degradation", "part", "patients", "images", "channel", "method", "psnr", "ssim", "hr",
-        "lr", "sr", "averaging"}; the model itself is "SR".
+        "lr", "sr", "averaging"}, and "features" and "lpips" where these were taken; the model itself is "SR".
 
     Raises:
-        InputError: No evaluation, or one of several models.
+        InputError: No evaluation, or one of several models of which none is called SR.
     """
     path = pathlib.Path(folder) / "metrics.json"
     try:
@@ -141,12 +150,16 @@ def read_scores(folder):
         models = [name for name in protocol["methods"] if name not in protocol["interpolations"]]
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{folder} holds no metrics.json of mrisr evaluate.") from None
-    if len(models) != 1:
-        raise InputError(f"{folder} compares {', '.join(models)}: pack needs an evaluation of one model.")
+    if len(models) != 1 and SR not in models:
+        raise InputError(
+            f"{folder} compares {', '.join(models)}: pack needs an evaluation of one model, or one in which "
+            f"it is called {SR} (--model {SR}=RUN)."
+        )
+    own = SR if SR in models else models[0]
     rows = {}
     for row in summary:
-        if row["region"] == "whole" and row["metric"] in ("psnr", "ssim"):
-            method = "SR" if row["method"] == models[0] else row["method"]
+        if row["region"] == "whole" and row["metric"] in _SCORED:
+            method = SR if row["method"] == own else row["method"]
             rows.setdefault((method, row["channel"]), {})[row["metric"]] = row["image_mean"]
     facts = {
         "degradation": protocol["degradation"]["name"],
@@ -193,11 +206,12 @@ def _score_table(scores):
             f"patients ({first['part']}) that it was never trained on; HR {first['hr']}; LR {first['lr']}; "
             f"SR {first['sr']}; {first['averaging']}; here the mean over images:\n"
         )
-        text.append("| method | channels | PSNR | SSIM |\n|---|---|---|---|")
-        text += [
-            f"| {row['method']} | {row['channel']} | {row['psnr']:.2f} dB | {row['ssim']:.4f} |"
-            for row in rows
-        ]
+        shown = [name for name in _SCORED if any(name in row for row in rows)]
+        text.append(" | ".join(["| method | channels", *(_SCORED[name][0] for name in shown)]) + " |")
+        text.append("|---" * (len(shown) + 2) + "|")
+        for row in rows:
+            values = (_SCORED[name][1].format(row[name]) if name in row else "" for name in shown)
+            text.append(" | ".join([f"| {row['method']} | {row['channel']}", *values]) + " |")
         text.append("")
     return "\n".join(text)
 
@@ -234,6 +248,13 @@ def _copy_config(run, folder):
         raise InputError(f"{run} holds no {CONFIG}. Give a folder that mrisr train wrote.")
     config = yaml.safe_load(source.read_text(encoding="utf-8"))
     del config["data"]["root"]
-    if config["training"].get("init"):
-        config["training"]["init"] = pathlib.Path(config["training"]["init"]).name
+    adversarial = config.get("adversarial") or {}
+    for section, key in (
+        (config["training"], "init"),
+        (adversarial.get("pretraining") or {}, "init"),
+        (adversarial.get("features") or {}, "weights"),
+        (adversarial, "segmentation_model"),
+    ):
+        if section.get(key):
+            section[key] = pathlib.Path(section[key]).name
     write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))

@@ -138,6 +138,8 @@ def described(adversarial):
     weights = values["features"].get("weights")
     if weights is not None:
         values["features"]["weights"] = pathlib.Path(weights).name
+    if values["pretraining"].get("init"):
+        values["pretraining"]["init"] = pathlib.Path(values["pretraining"]["init"]).name
     if values["segmentation_model"] is not None:
         values["segmentation_model"] = pathlib.Path(values["segmentation_model"]).name
     return values

@@ -99,6 +99,47 @@ def test_pack(run, packed):
     assert len(scores["SR"]["patients"]) == 2 and scores["SR"]["images"] == 6
 
 
+def test_scores_of_an_evaluation_beside_other_models(run, tmp_path):
+    result = json.loads((run / "scores/metrics.json").read_text())
+    own = next(
+        name for name in result["protocol"]["methods"] if name not in result["protocol"]["interpolations"]
+    )
+    assert own == "SR"
+    result["protocol"]["methods"]["lgg-x2"] = "lgg-x2"
+    for row in [row for row in result["summary"] if row["method"] == "SR"]:
+        result["summary"] += [{**row, "method": "lgg-x2"}]
+        result["summary"] += [{**row, "metric": "features", "image_mean": 0.012345}]
+    (tmp_path / "metrics.json").write_text(json.dumps(result))
+    scores = read_scores(tmp_path)
+    assert {"SR", "lgg-x2", "bicubic"} <= {row["method"] for row in scores}
+    pack_model(run, tmp_path / "packed", [tmp_path], licence=LICENCE)
+    card = (tmp_path / "packed/card.md").read_text()
+    assert "| method | channels | PSNR | SSIM | VGG distance |" in card
+    assert "| 0.0123 |" in card
+    del result["protocol"]["methods"]["SR"]
+    result["protocol"]["methods"]["other"] = "other"
+    (tmp_path / "metrics.json").write_text(json.dumps(result))
+    with pytest.raises(InputError, match=r"compares lgg-x2, other: .* it is called SR"):
+        read_scores(tmp_path)
+
+
+def test_no_path_is_taken_along(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    config = yaml.safe_load((copy / "config.yaml").read_text())
+    config["training"]["init"] = "/home/me/x2"
+    config["adversarial"]["features"]["weights"] = "/home/me/vgg16.h5"
+    config["adversarial"]["pretraining"] = {"init": "/home/me/start", "epochs": 3}
+    config["adversarial"]["segmentation_model"] = "/home/me/unet"
+    (copy / "config.yaml").write_text(yaml.safe_dump(config))
+    pack_model(copy, tmp_path / "packed", licence=LICENCE)
+    text = (tmp_path / "packed/config.yaml").read_text()
+    assert "/home/me" not in text
+    packed = yaml.safe_load(text)
+    assert packed["adversarial"]["pretraining"] == {"init": "start", "epochs": 3}
+    assert packed["adversarial"]["features"]["weights"] == "vgg16.h5"
+
+
 def test_its_config_trains(packed, lgg_root, tmp_path, mrisr):
     code, _, err = mrisr(
         "train", "--config", packed / "tiny/config.yaml", "--data", lgg_root, "--out", tmp_path / "run"
