@@ -10,6 +10,8 @@ from keras_mrisr.model_info import ModelInfo
 
 FOLDER = pathlib.Path(__file__).parent
 SCORES = "scores.json"
+# Degradations, from those whose undoing does the least to an image that was degraded otherwise.
+_HARMLESS = ("random-blur", "bicubic", "kspace", "slice-profile", "paper")
 _INFO, _WEIGHTS = "model.json", "generator.keras"
 
 
@@ -83,7 +85,8 @@ def choose_model(scale, channels, volume=False):
 
     Of those of the scale it takes one that was not trained adversarially, since that may invent detail.
     Colour images, which have the three sequences of the LGG data as channels, go to a model of 3 channels,
-    everything else to one that takes any channels one by one.
+    everything else to one that takes any channels one by one. Among several of a kind that one is taken which
+    does the least harm to an image of unknown sharpness: what undoes a blur that is not there makes stripes.
 
     Args:
         scale: Factor of the super-resolution.
@@ -98,6 +101,7 @@ def choose_model(scale, channels, volume=False):
     """
     models = [one for one in pretrained_models() if not one.adversarial and not one.info.factors]
     wanted = [None, channels] if volume or channels != 3 else [channels, None]
+    models.sort(key=lambda one: _HARMLESS.index(one.info.degradation.get("name", "paper")))
     for kind in wanted:
         for one in models:
             if one.info.scale == scale and one.info.image_channels == kind:

@@ -11,6 +11,7 @@ from PIL import Image
 from keras_mrisr import pretrained
 from keras_mrisr.config import read_config
 from keras_mrisr.data import Volume, read_image, write_image, write_volume
+from keras_mrisr.degrade import DEGRADATIONS, get_degradation
 from keras_mrisr.errors import InputError
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.presets import PRESETS, preset_config
@@ -187,6 +188,24 @@ def test_choose_model(shipped):
     assert choose_model(2, 1)[0].name == choose_model(2, 1, volume=True)[0].name == "grey"
     with pytest.raises(InputError, match=r"for x4 and 3 channel\(s\): grey .*Train one"):
         choose_model(4, 3)
+
+
+def test_the_choice_is_the_least_harmful_one(packed, monkeypatch, tmp_path):
+    """A blur that is not there is not undone, whatever the names."""
+    shutil.copytree(packed / "tiny", tmp_path / "a-paper")
+    for name, degradation in (("b-bicubic", "bicubic"), ("c-random", "random-blur")):
+        shutil.copytree(packed / "tiny", tmp_path / name)
+        values = json.loads((tmp_path / name / "model.json").read_text())
+        values["degradation"] = get_degradation(degradation, 2).to_dict()
+        (tmp_path / name / "model.json").write_text(json.dumps(values))
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    assert choose_model(2, 3)[0].name == "c-random"
+    shutil.rmtree(tmp_path / "c-random")
+    assert choose_model(2, 3)[0].name == "b-bicubic"
+
+
+def test_every_degradation_has_its_place_in_the_choice():
+    assert set(pretrained._HARMLESS) == set(DEGRADATIONS)
 
 
 def test_python(shipped, smooth_image):
