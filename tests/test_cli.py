@@ -238,9 +238,8 @@ def test_adversarial_presets_lie_between_the_preset_and_the_rest(tmp_path):
         "--batch-size", "3", "--adversarial",
     )  # fmt: skip
     given = config("--preset", "compact").generator
-    assert made.generator == {
-        "name": given["name"], "blocks": given["blocks"], "filters": given["filters"], "smooth_upsampling": True,
-    }  # fmt: skip
+    kept = {key: given[key] for key in ("name", "blocks", "filters")}
+    assert made.generator == {**kept, "smooth_upsampling": True}
     assert (made.adversarial.on, made.adversarial.kind) == (True, "relativistic_average")
     assert (made.adversarial.ramp, made.adversarial.average, made.training.batch_size) == (7, 0.9, 3)
     paper = config("--adversarial", "paper")
