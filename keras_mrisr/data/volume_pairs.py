@@ -72,7 +72,7 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
     pairs = []
     for records in sources:
         path = records[0].path if from_files else records[0].path.parent
-        hr = _read_file(path) if from_files else _read_stack(records)
+        hr = read_stack(path) if from_files else _stack_of_slices(records)
         channels = hr.shape[-1] if channels is None else channels
         if hr.shape[-1] != channels:
             raise InputError(
@@ -95,14 +95,19 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
     return pairs
 
 
-def _read_file(path):
+def read_stack(path):
+    """Reads a volume as a stack, (X, Y, Z, C): its slices lie across the third axis (see `slice_axis`).
+
+    Raises:
+        InputError: It cannot be read or used (see `data.volume.check_volume`).
+    """
     volume = read_volume(path)
     check_volume(volume)
     array = np.moveaxis(volume.array, slice_axis(volume), 2)
     return array if array.ndim == 4 else array[..., np.newaxis]
 
 
-def _read_stack(records):
+def _stack_of_slices(records):
     slices = [read_image(record.path) for record in records]
     for record, image in zip(records, slices, strict=True):
         if image.shape != slices[0].shape or image.dtype != slices[0].dtype:

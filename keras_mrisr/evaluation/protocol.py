@@ -21,7 +21,7 @@ class Protocol:
             folder of predictions.
         interpolations: Which of them are plain interpolators.
         data: Folder of the data.
-        kind: How it was read: "lgg" or "images".
+        kind: How it was read: "lgg", "images" or "volumes".
         part: Which patients: "test" or "val" of the model's split, "all-unseen", "held-out", or "unknown"
             when the model doesn't say whom it was trained on.
         patients: The patients that were evaluated.

@@ -1,15 +1,13 @@
 """Volumes in an evaluation of slices: NIfTI files as stacks of them, and models that enlarge whole stacks."""
 
-import collections
 import dataclasses
 import functools
 import os
 
 import numpy as np
 
-from keras_mrisr.data.geometry import slice_axis
 from keras_mrisr.data.normalize import normalizer_for, volume_normalizer
-from keras_mrisr.data.volume import check_volume, read_volume
+from keras_mrisr.data.volume_pairs import read_stack
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.contenders import Interpolator, Model
 from keras_mrisr.evaluation.slices import SliceReader
@@ -55,10 +53,7 @@ class VolumeSlices:
         return self._read(record.path.parent)[:, :, record.index]
 
     def _read_all(self, path):
-        volume = read_volume(path)
-        check_volume(volume)
-        array = np.moveaxis(volume.array, slice_axis(volume), 2)
-        array = array if array.ndim == 4 else array[..., np.newaxis]
+        array = read_stack(path)
         unit = volume_normalizer(array).normalize(array)
         return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
 
@@ -109,8 +104,7 @@ class StackReader(SliceReader):
 
     def _degraded(self, key):
         slices = [self.hr(record) for record in self._stacks[key]]
-        sizes = collections.Counter(hr.shape for hr in slices)
-        if len(sizes) > 1:
+        if any(hr.shape != slices[0].shape for hr in slices):
             raise InputError(
                 f"{self._stacks[key][0].path.parent} holds slices of several sizes: a stack must be of one."
             )

@@ -36,7 +36,7 @@ def draw_failure(resolver, source, target):
     if hr.shape[-1] == 1:
         hr = np.repeat(hr, resolver.channels, axis=-1)
     own = get_degradation(**resolver.info.degradation)
-    other = get_degradation("bicubic" if own.name == "paper" else "paper", scale)
+    other = get_degradation({"paper": "bicubic", "random-blur": "kspace"}.get(own.name, "paper"), scale)
     cases = []
     for degradation, label in ((own, "made for"), (other, "not made for")):
         lr = degradation.degrade_image(hr)

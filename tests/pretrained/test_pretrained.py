@@ -1,5 +1,6 @@
 """Models that come with the package: packed, found by name, chosen, shown."""
 
+import dataclasses
 import json
 import shutil
 
@@ -17,6 +18,7 @@ from keras_mrisr.inference import SuperResolver
 from keras_mrisr.presets import PRESETS, preset_config
 from keras_mrisr.pretrained import choose_model, find_model, pretrained_models
 from keras_mrisr.pretrained.pack import halve_weights, pack_model, read_scores
+from keras_mrisr.pretrained.picture import draw_failure
 
 LICENCE = "CC BY-NC-SA 4.0"
 
@@ -293,3 +295,23 @@ def test_what_ships():
         # Its config says all that decides the training, whatever the preset that it is read over says.
         configs = [read_config(model.folder / "config.yaml", preset_config(name)) for name in PRESETS]
         assert all(config == configs[0] for config in configs)
+
+
+def test_the_picture_shows_what_a_model_of_any_blur_was_not_made_for(upscaler_of, tmp_path, smooth_image):
+    write_image(tmp_path / "hr.png", smooth_image(48, 48, 1))
+    for own, other in (("paper", "bicubic"), ("random-blur", "kspace"), ("bicubic", "paper")):
+        names = draw_failure(upscaler_of(own), tmp_path / "hr.png", tmp_path / "picture.jpg")
+        assert names == (own, other)
+
+
+@pytest.fixture
+def upscaler_of(models):
+    """A resolver of the RGB test model that says it undoes a degradation."""
+
+    def make(degradation):
+        resolver = SuperResolver.load(models["rgb"])
+        values = get_degradation(degradation, 2).to_dict()
+        resolver.info = dataclasses.replace(resolver.info, degradation=values)
+        return resolver
+
+    return make
