@@ -132,10 +132,12 @@ def _is_edge(nodes, name, source=None, axis=None, start=None):
 
 
 def explicit_pads(nodes: Nodes):
-    """auto_pad of convolutions with stride 1, which ONNX deprecates, becomes pads."""
-    for conv in nodes.nodes:
-        values = attributes(conv)
-        if conv.op_type != "Conv" or values.get("auto_pad", b"NOTSET") not in (b"SAME_UPPER", b"SAME_LOWER"):
+    """auto_pad of convolutions and means with stride 1, which ONNX deprecates, becomes pads."""
+    for node in nodes.nodes:
+        values = attributes(node)
+        if node.op_type not in ("Conv", "AveragePool"):
+            continue
+        if values.get("auto_pad", b"NOTSET") not in (b"SAME_UPPER", b"SAME_LOWER"):
             continue
         kernel, dilations = values["kernel_shape"], values.get("dilations", [1] * len(values["kernel_shape"]))
         whole = [(size - 1) * dilation for size, dilation in zip(kernel, dilations, strict=True)]
@@ -144,8 +146,8 @@ def explicit_pads(nodes: Nodes):
         small = [total // 2 for total in whole]
         large = [total - half for total, half in zip(whole, small, strict=True)]
         upper = values["auto_pad"] == b"SAME_UPPER"
-        set_attribute(conv, "auto_pad", None)
-        set_attribute(conv, "pads", small + large if upper else large + small)
+        set_attribute(node, "auto_pad", None)
+        set_attribute(node, "pads", small + large if upper else large + small)
 
 
 def channels_first(nodes: Nodes):

@@ -2,8 +2,7 @@
 
 TensorRT itself was not run: it needs an NVIDIA GPU. The operators are checked against the documentation of
 its ONNX parser, https://github.com/onnx/onnx-tensorrt/blob/main/docs/operators.md as of TensorRT 10.15, and
-their attributes against onnxOpImporters.cpp and onnxOpCheckers.cpp of the same repository (those of
-AveragePool were not).
+their attributes against onnxOpImporters.cpp, onnxOpCheckers.cpp and importerUtils.cpp of the same repository.
 """
 
 import pathlib

@@ -10,6 +10,7 @@ from keras import ops
 from keras_mrisr.errors import InputError
 from keras_mrisr.export.deployable import deployable
 from keras_mrisr.export.onnx_file import METADATA, add_metadata, convert
+from keras_mrisr.export.onnx_nodes import attributes
 from keras_mrisr.export.onnx_precision import to_float16, to_int8
 from keras_mrisr.export.tensorrt import unsupported
 from keras_mrisr.models import edsr, srresnet
@@ -74,6 +75,7 @@ def test_one_node_for_one_layer(generators, name, size):
     assert nodes["Conv"] == layers["Conv2D"] + skip
     assert nodes["Pad"] == skip
     assert nodes["AveragePool"] == layers["AveragePooling2D"]
+    assert not any("auto_pad" in attributes(node) for node in model.graph.node)
     assert set(nodes) <= {
         "Conv", "PRelu", "Relu", "Add", "Mul", "DepthToSpace", "Pad", "Slice", "AveragePool"
     }  # fmt: skip

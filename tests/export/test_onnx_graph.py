@@ -132,6 +132,18 @@ def test_explicit_pads(size, where):
     check_same(model, changed, shape=(2, 4, 5, 6))
 
 
+@pytest.mark.parametrize("where", ["SAME_UPPER", "SAME_LOWER"])
+def test_explicit_pads_of_a_mean(where):
+    """They don't count: at the edge the mean is that of fewer pixels."""
+    options = {"auto_pad": where, "kernel_shape": [2, 2]}
+    model = make([("AveragePool", ["lr"], "sr", options)], ["batch", 4, "h", "w"])
+    changed = change(model, onnx_graph.explicit_pads)
+    values = attributes(changed.graph.node[0])
+    assert "auto_pad" not in values
+    assert values["pads"] == ([0, 0, 1, 1] if where == "SAME_UPPER" else [1, 1, 0, 0])
+    check_same(model, changed, shape=(2, 4, 5, 6))
+
+
 def test_pixel_shuffle_is_one_node():
     nodes = [
         ("Transpose", ["lr"], "first", {"perm": TO_FIRST}),
