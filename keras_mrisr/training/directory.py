@@ -103,8 +103,8 @@ def claim_run(config, out, split, overwrite=False):
     if overwrite and out.is_dir():
         _empty(out)
     if out.is_dir():
-        for leftover in out.glob(".writing-*"):  # Of a run that was killed while it wrote a file.
-            leftover.unlink()
+        for leftover in out.glob(".writing-*"):  # Of a run, or an evaluation, that was killed while it wrote.
+            _remove(leftover)
     # The config first: it marks the folder as this run's, so that a run killed here goes on.
     if not (out / CONFIG).exists():
         write_config(config, out / CONFIG)
@@ -115,10 +115,14 @@ def claim_run(config, out, split, overwrite=False):
 def _empty(out):
     # The config goes last: a folder without it is not taken for a run, and not overwritten again.
     for path in sorted(out.iterdir(), key=lambda path: path.name == CONFIG):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        _remove(path)
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _differences(old, new):

@@ -84,6 +84,8 @@ def test_killed_in_the_middle_of_an_epoch(tmp_path, tiny, finished_run, weights)
     assert process.returncode == -signal.SIGKILL, process.stderr
     assert (state(run)["epoch"], state(run)["step"]) == (1, 0)
     (run / ".writing-xgenerator.keras").write_text("what a kill in the middle of a write leaves")
+    (run / ".writing-evaluation-test-x").mkdir()  # And of an evaluation, which writes into the run.
+    (run / ".writing-evaluation-test-x/figure.png").write_text("half")
     report, seen = reporter()
     train(tiny(), run, report=report)
     assert seen[0] == (2, 1)
