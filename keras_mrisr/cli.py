@@ -1,8 +1,11 @@
 """The `mrisr` command: turns arguments into a config and calls one library function."""
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
+import threading
 
 from keras_mrisr.commands import (
     compare,
@@ -34,7 +37,8 @@ def main(arguments=None):
         arguments: List of words; by default those of the command line.
 
     Returns:
-        Exit code: 0 done, 2 bad input (one line on stderr), 130 stopped by the user.
+        Exit code: 0 done, 2 bad input (one line on stderr), 130 stopped by the user, 143 by SIGTERM. A
+        training that saved all on either of them exits with 130.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = _build_parser()
@@ -46,7 +50,8 @@ def main(arguments=None):
 
     start_logging(options.quiet)
     try:
-        return options.run(options) or 0
+        with _clean_termination():
+            return options.run(options) or 0
     except InputError as error:
         if options.debug:
             raise
@@ -56,8 +61,31 @@ def main(arguments=None):
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", 2)
+    except _Terminated:
+        return _fail("stopped", 143)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which stops a command as Ctrl-C does: half-written outputs are removed on the way out."""
+
+
+@contextlib.contextmanager
+def _clean_termination():
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread may set handlers.
+        return
+
+    def terminate(number, frame):
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        # None stands for a handler that was not set from Python and cannot be given back.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _fail(message, code):

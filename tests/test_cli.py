@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -269,6 +270,21 @@ def test_ctrl_c(mrisr, image_root, tmp_path, monkeypatch):
     monkeypatch.setattr("keras_mrisr.data.read_dataset", interrupt)
     code, _, err = mrisr("data", "inspect", image_root)
     assert (code, err) == (130, "mrisr: error: stopped\n")
+
+
+def test_sigterm_leaves_nothing_behind(mrisr, models, image_root, tmp_path, listing, monkeypatch):
+    from keras_mrisr.inference import SuperResolver
+
+    def terminated(*_):
+        assert next(path.name for path in tmp_path.iterdir()).startswith(".writing-out-")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(SuperResolver, "_forward", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    code, _, err = mrisr("upscale", image_root, tmp_path / "out", "--model", models["grey"])
+    assert (code, err) == (143, "mrisr: error: stopped\n")
+    assert listing(tmp_path) == {}
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_nothing_but_the_message_on_stderr(models, tmp_path):
