@@ -13,6 +13,7 @@ from PIL import Image
 
 from keras_mrisr.data.patient_pattern import PatientPattern
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
+from keras_mrisr.data.tiff_extent import is_complete_tiff
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import whole_file
 
@@ -188,7 +189,7 @@ def _unmasked(name: str) -> str:
 
 
 def _decode(path: Path, content: bytes) -> np.ndarray:
-    if content.startswith(_TIFF_MAGICS) and not _tiff_has_directory(content):
+    if content.startswith(_TIFF_MAGICS) and not is_complete_tiff(content):
         raise ValueError("its end is missing")
     try:
         image = Image.open(io.BytesIO(content), formats=("PNG", "TIFF", "JPEG"))
@@ -210,19 +211,6 @@ def _decode(path: Path, content: bytes) -> np.ndarray:
             if (len(bits) > 1 and max(bits) > 8) or (signed and max(bits) <= 8):
                 return _decode_deep_tiff(path, content)
         return _from_pillow(path, image)
-
-
-def _tiff_has_directory(content: bytes) -> bool:
-    """Whether a TIFF reaches its first page's directory, which most writers put after the pixels.
-
-    Decoders find that out too, but warn about it in ways of their own before they give up.
-    """
-    order = "<" if content.startswith(b"II") else ">"
-    place, kind = (4, "I") if b"*" in content[:4] else (8, "Q")
-    needed = struct.calcsize(kind)
-    if len(content) < place + needed:
-        return False
-    return struct.unpack_from(order + kind, content, place)[0] < len(content)
 
 
 def _from_pillow(path: Path, image: Image.Image) -> np.ndarray:

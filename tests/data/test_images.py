@@ -153,6 +153,8 @@ BROKEN = {
     "tiff magic only": (b"II*\0" + b"\xff" * 40, "its end is missing"),
     "cut tiff": (_tiff(_pixels("uint8", 3, (64, 64)))[:3000], "broken or cut short"),
     "cut lzw tiff": (_LZW.getvalue()[:3000], "its end is missing"),
+    "cut lzw tiff in its directory": (_LZW.getvalue()[:-8], "its end is missing"),
+    "cut deflated tiff": (_tiff(_pixels("uint16", 1, (64, 64)), compression="zlib")[:-200], "end is missing"),
     "cut 16-bit grey tiff": (_tiff(_pixels("uint16", 1, (64, 64))[..., 0])[:3000], "broken or cut short"),
     "cut 16-bit rgb tiff": (
         _tiff(_pixels("uint16", 3, (64, 64)), photometric="rgb")[:3000],
@@ -178,13 +180,14 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_broken_files_give_one_line_that_names_them(tmp_path, case):
+def test_broken_files_give_one_line_that_names_them(tmp_path, capfd, case):
     content, message = BROKEN[case]
     (tmp_path / "slice.tif").write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
         read_image(tmp_path / "slice.tif")
     assert str(tmp_path / "slice.tif") in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""  # Nor do the decoders say anything.
 
 
 def test_missing_file_and_folder(tmp_path):
