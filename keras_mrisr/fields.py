@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import math
+import numbers
 import types
 import typing
 
@@ -73,6 +75,18 @@ def check(holds, key, value, allowed):
 def one_of(key, value, allowed):
     """Raises InputError unless the value is in `allowed`."""
     check(value in allowed, key, value, f"one of {', '.join(map(str, allowed))}")
+
+
+def is_number(value):
+    """Whether a value is a finite number, which True and False are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_flags(**flags):
+    """Raises InputError unless all of the named values are True or False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise InputError(f"{name} must be true or false. Received: {name}={value!r}")
 
 
 def unknown_key(dotted, cls):

@@ -165,6 +165,9 @@ def test_empty_folder(place, refused, command):
         (adversarial("features.weights=no.h5"), ["No feature weights at no.h5: give an .h5 or .keras file"]),
         (adversarial("features.weights=data/p0/0.tif"), ["data/p0/0.tif cannot be read as weights of vgg19"]),
         (train("--set", "generator.depth=3"), ["Unknown option 'depth' of 'edsr'. Allowed: blocks"]),
+        (train("--set", "generator.name=[1]"), ["Unknown generator [1]. Known: edsr, srresnet"]),
+        (train("--set", "generator.residual_scaling=x"), ["residual_scaling must be a number. Received: "]),
+        (train("--set", "degradation.sigma=x"), ["sigma must be 0 or more", "Received: sigma='x'"]),
         (train("--set", "degradation.blur=3"), ["Unknown argument 'blur'", "Allowed: sigma"]),
         (train("--patch-size", 15), ["training.patch_size must be a multiple of the scale 2"]),
         (train("--patient-pattern", "p("), ["'p(' is not a regular expression"]),
@@ -186,6 +189,12 @@ def test_empty_folder(place, refused, command):
 )
 def test_wrong_option(refused, words, parts):
     refused(words, *parts)
+
+
+def test_an_unknown_generator_option_is_refused_before_the_slices_are_read(place, refused):
+    for path in place.glob("data/p*/*.tif"):
+        path.write_bytes(b"")
+    refused(train("--set", "generator.depth=3"), "Unknown option 'depth' of 'edsr'")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from PIL import Image, ImageFilter
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_box_kernels
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import check_flags, is_number
 
 
 class BlurBicubic(Degradation):
@@ -41,15 +42,17 @@ class BlurBicubic(Degradation):
     ):
         if not isinstance(scale, int) or scale < 1:
             raise InputError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
-        if not sigma >= 0:
+        if not is_number(sigma) or sigma < 0:
             raise InputError(f"sigma must be 0 or more, in HR pixels. Received: sigma={sigma!r}")
         if kernel not in ("pillow", "gaussian"):
             raise InputError(f"kernel must be 'pillow' or 'gaussian'. Received: kernel={kernel!r}")
-        if kernel_size is not None and (kernel != "gaussian" or kernel_size < 1 or kernel_size % 2 == 0):
+        odd = isinstance(kernel_size, int) and kernel_size >= 1 and kernel_size % 2 == 1
+        if kernel_size is not None and (kernel != "gaussian" or not odd):
             raise InputError(
                 "kernel_size must be odd and belongs to kernel='gaussian'. "
                 f"Received: kernel_size={kernel_size!r}, kernel={kernel!r}"
             )
+        check_flags(antialias=antialias, round_8bit=round_8bit)
         self.name = name
         self.scale = scale
         self.sigma = float(sigma)

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import check_flags, is_number
 
 WINDOWS = ("none", "hamming", "tukey")
 
@@ -44,16 +45,17 @@ class KSpaceCrop(Degradation):
             raise InputError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
         if window not in WINDOWS:
             raise InputError(f"window must be one of {', '.join(WINDOWS)}. Received: window={window!r}")
-        if alpha is not None and (window != "tukey" or not 0 < alpha <= 1):
+        if alpha is not None and (window != "tukey" or not is_number(alpha) or not 0 < alpha <= 1):
             raise InputError(
                 "alpha must be over 0 and up to 1, and belongs to window='tukey'. "
                 f"Received: alpha={alpha!r}, window={window!r}"
             )
+        check_flags(magnitude=magnitude)
         self.name = name
         self.scale = scale
         self.window = window
         self.alpha = alpha
-        self.magnitude = bool(magnitude)
+        self.magnitude = magnitude
 
     def get_config(self):
         return {"window": self.window, "alpha": self.alpha, "magnitude": self.magnitude}

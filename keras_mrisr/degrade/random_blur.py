@@ -7,6 +7,7 @@ import numpy as np
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import is_number
 
 
 class RandomBlur(Degradation):
@@ -30,7 +31,8 @@ class RandomBlur(Degradation):
     """
 
     def __init__(self, scale, smallest_sigma=0.0, largest_sigma=2.0, name="random-blur"):
-        if not 0 <= smallest_sigma <= largest_sigma:
+        numbers = is_number(smallest_sigma) and is_number(largest_sigma)
+        if not numbers or not 0 <= smallest_sigma <= largest_sigma:
             raise InputError(
                 "smallest_sigma and largest_sigma must be 0 or more, and in this order. "
                 f"Received: smallest_sigma={smallest_sigma!r}, largest_sigma={largest_sigma!r}"

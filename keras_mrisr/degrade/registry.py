@@ -33,7 +33,7 @@ def get_degradation(name, scale, **overrides):
     Raises:
         InputError: Unknown name or argument.
     """
-    if name not in DEGRADATIONS:
+    if not isinstance(name, str) or name not in DEGRADATIONS:
         known = ", ".join(sorted(DEGRADATIONS))
         raise InputError(f"Unknown degradation {name!r}. Known: {known}.")
     cls, preset = DEGRADATIONS[name]

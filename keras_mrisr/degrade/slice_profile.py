@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import is_number
 
 # Full width at half maximum of a Gaussian, in standard deviations.
 _FWHM = 2 * math.sqrt(2 * math.log(2))
@@ -43,12 +44,16 @@ class SliceProfile(Degradation):
                 "scale must be three whole factors of 1 or more, the first two equal, such as (1, 1, 2). "
                 f"Received: scale={scale!r}"
             )
-        if thickness is not None and not 0 < thickness < math.inf:
+        if thickness is not None and not (is_number(thickness) and thickness > 0):
             raise InputError(f"thickness must be over 0, in HR slices. Received: thickness={thickness!r}")
         if in_plane is not None and factors[0] == 1:
             raise InputError(
                 "in_plane is for a scale over 1 in the first two factors. "
                 f"Received: in_plane={in_plane!r}, scale={scale!r}"
+            )
+        if not isinstance(in_plane, dict | None):
+            raise InputError(
+                f"in_plane must hold the name and arguments of a degradation. Received: in_plane={in_plane!r}"
             )
         self.name = name
         self.scale = factors

@@ -21,7 +21,7 @@ def check_arguments(scale, channels, blocks, filters, neighbours=0):
 def check_sizes(**sizes):
     """Raises InputError unless all of the named values are integers of 1 or more."""
     for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
 
 

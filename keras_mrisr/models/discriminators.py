@@ -176,7 +176,7 @@ def build_discriminator(name, channels, patch_size=None, **options):
     Raises:
         InputError: Unknown name or option, or a value out of range.
     """
-    if name not in DISCRIMINATORS:
+    if not isinstance(name, str) or name not in DISCRIMINATORS:
         raise InputError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
     builder = DISCRIMINATORS[name]
     fixed = ("channels", "patch_size", "name")

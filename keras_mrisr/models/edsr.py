@@ -4,6 +4,7 @@ import keras
 from keras import layers
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import check_flags, is_number
 from keras_mrisr.models import blocks as parts
 
 
@@ -49,6 +50,13 @@ def edsr(
         InputError: An argument is out of range.
     """
     parts.check_arguments(scale, channels, blocks, filters, neighbours)
+    check_flags(
+        global_skip=global_skip, direct_upsampling=direct_upsampling, smooth_upsampling=smooth_upsampling
+    )
+    if not is_number(residual_scaling):
+        raise InputError(
+            f"residual_scaling must be a number. Received: residual_scaling={residual_scaling!r}"
+        )
     if direct_upsampling and smooth_upsampling:
         raise InputError(
             "direct_upsampling leaves no features at full resolution that smooth_upsampling could smooth: "

@@ -32,30 +32,32 @@ def build_generator(name, scale, channels, neighbours=0, **options):
     Raises:
         InputError: Unknown name or option, or a value out of range.
     """
-    check_generator(name, scale, neighbours)
-    builder = GENERATORS[name]
-    given = ("scale", "channels", "neighbours", "name")
-    allowed = [p for p in inspect.signature(builder).parameters if p not in given]
-    for key in options:
-        if key not in allowed:
-            raise InputError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")
+    check_generator(name, scale, neighbours, **options)
     if neighbours:
         options["neighbours"] = neighbours
-    return builder(scale=scale, channels=channels, **options)
+    return GENERATORS[name](scale=scale, channels=channels, **options)
 
 
-def check_generator(name, scale, neighbours=0):
-    """Raises InputError for a generator that is unknown or not made for such data; builds nothing.
+def check_generator(name, scale, neighbours=0, **options):
+    """Raises InputError for a generator that is unknown, not made for such data or without such an option.
+
+    Builds nothing, so that the values of the options are not looked at.
 
     Args:
         name: A key of `GENERATORS`.
         scale: A number, or the factors of a 3-D generator.
         neighbours: Adjacent slices on each side.
+        **options: Other arguments of the builder.
     """
-    if name not in GENERATORS:
+    if not isinstance(name, str) or name not in GENERATORS:
         raise InputError(f"Unknown generator {name!r}. Known: {', '.join(sorted(GENERATORS))}.")
     if (name in GENERATORS_3D) != isinstance(scale, tuple | list):
         takes = "three factors, such as 1,1,2" if name in GENERATORS_3D else "one number, such as 2"
         raise InputError(f"The generator {name!r} takes a scale of {takes}. Received: scale={scale!r}")
-    if neighbours and "neighbours" not in inspect.signature(GENERATORS[name]).parameters:
+    parameters = inspect.signature(GENERATORS[name]).parameters
+    if neighbours and "neighbours" not in parameters:
         raise InputError(f"The generator {name!r} takes no neighbouring slices. Received: {neighbours}")
+    allowed = [key for key in parameters if key not in ("scale", "channels", "neighbours", "name")]
+    for key in options:
+        if key not in allowed:
+            raise InputError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")

@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from keras_mrisr.fields import check_flags
 from keras_mrisr.models import blocks as parts
 
 
@@ -46,6 +47,12 @@ def srresnet(
         InputError: An argument is out of range.
     """
     parts.check_arguments(scale, channels, blocks, filters, neighbours)
+    check_flags(
+        batch_norm=batch_norm,
+        synchronized=synchronized,
+        global_skip=global_skip,
+        smooth_upsampling=smooth_upsampling,
+    )
 
     def normalize(x, name):
         if not batch_norm:

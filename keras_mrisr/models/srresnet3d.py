@@ -6,6 +6,7 @@ import keras
 from keras import initializers, layers
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import check_flags
 from keras_mrisr.models import blocks as parts
 from keras_mrisr.models.layers import ICNR
 from keras_mrisr.models.volume_layers import CubicUpsampling, VoxelShuffle
@@ -49,6 +50,7 @@ def srresnet3d(
     """
     scale = _checked(scale)
     parts.check_sizes(channels=channels, blocks=blocks, filters=filters)
+    check_flags(batch_norm=batch_norm, synchronized=synchronized, global_skip=global_skip)
 
     def conv(x, filters, name, **kwargs):
         return layers.Conv3D(filters, 3, padding="same", name=name, **kwargs)(x)

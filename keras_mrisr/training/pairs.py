@@ -17,7 +17,7 @@ VALIDATION_BLOCK = (128, 128, 64)
 
 def check_data(config, dataset):
     """Raises InputError for data that the generator is not made for, before they are read."""
-    check_generator(config.generator["name"], config.scale, config.data.neighbours)
+    check_generator(scale=config.scale, neighbours=config.data.neighbours, **config.generator)
     if dataset.kind == "volumes" and not config.is_3d:
         raise InputError(
             f"{dataset.root} holds volumes, which are for 3-D generators: train with --generator srresnet3d "

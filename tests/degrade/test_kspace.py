@@ -179,6 +179,8 @@ def test_bad_sizes():
         {"window": "hamming", "alpha": 0.5},
         {"window": "tukey", "alpha": 0.0},
         {"window": "tukey", "alpha": 1.5},
+        {"window": "tukey", "alpha": "x"},
+        {"magnitude": "x"},
     ],
 )
 def test_bad_arguments(arguments):

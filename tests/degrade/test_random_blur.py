@@ -59,7 +59,9 @@ def test_nothing_is_degraded_again_by_a_blur_that_is_not_known():
         degradation.axis_matrix(24)
 
 
-@pytest.mark.parametrize("bounds", [(-1, 1), (1, 0.5), (float("nan"), 1), (0, float("nan"))])
+@pytest.mark.parametrize(
+    "bounds", [(-1, 1), (1, 0.5), (float("nan"), 1), (0, float("nan")), ("x", 1), (0, float("inf"))]
+)
 def test_bad_bounds(bounds):
     with pytest.raises(InputError, match="smallest_sigma="):
         RandomBlur(2, *bounds)

@@ -94,6 +94,8 @@ def test_config_names_every_argument(name):
 def test_unknown():
     with pytest.raises(InputError, match=r"Unknown degradation 'blur'\. Known: bicubic, kspace, paper"):
         get_degradation("blur", 2)
+    with pytest.raises(InputError, match=r"Unknown degradation \[1\]"):
+        get_degradation([1], 2)
     with pytest.raises(InputError, match="Unknown argument 'radius' of the degradation 'paper'"):
         get_degradation("paper", 2, radius=2)
 
@@ -105,10 +107,16 @@ def test_unknown():
         {"scale": 2.5},
         {"sigma": -1},
         {"sigma": float("nan")},
+        {"sigma": float("inf")},
+        {"sigma": "x"},
+        {"sigma": True},
+        {"antialias": "x"},
+        {"round_8bit": 1},
         {"kernel": "box"},
         {"kernel_size": 5},
         {"kernel": "gaussian", "kernel_size": 4},
         {"kernel": "gaussian", "kernel_size": -1},
+        {"kernel": "gaussian", "kernel_size": "x"},
     ],
 )
 def test_bad_arguments(arguments):

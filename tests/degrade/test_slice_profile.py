@@ -107,11 +107,13 @@ def test_rejects():
     for scale in (2, (1, 1), (1, 2, 2), (1, 1, 0), (1, 1, 1.5), "112"):
         with pytest.raises(InputError, match="scale must be three whole factors"):
             get_degradation("slice-profile", scale)
-    for thickness in (0, -1, float("nan"), float("inf")):
+    for thickness in (0, -1, float("nan"), float("inf"), "x"):
         with pytest.raises(InputError, match="thickness must be over 0"):
             get_degradation("slice-profile", (1, 1, 2), thickness=thickness)
     with pytest.raises(InputError, match="in_plane is for a scale over 1"):
         get_degradation("slice-profile", (1, 1, 2), in_plane={"name": "paper"})
+    with pytest.raises(InputError, match=r"in_plane must hold the name and arguments .* in_plane='paper'"):
+        get_degradation("slice-profile", (2, 2, 2), in_plane="paper")
     with pytest.raises(InputError, match="Unknown degradation 'blur'"):
         get_degradation("slice-profile", (2, 2, 2), in_plane={"name": "blur"})
     with pytest.raises(InputError, match=r"'paper' is for slices .* scale=\(1, 1, 2\)"):

@@ -193,9 +193,12 @@ def test_defaults_are_full_size():
         {"scale": "2"},
         {"channels": 0},
         {"blocks": 0},
+        {"blocks": True},
         {"filters": 1.5},
         {"neighbours": -1},
         {"neighbours": 1.5},
+        {"global_skip": 7},
+        {"smooth_upsampling": "x"},
     ],
     ids=str,
 )
@@ -205,7 +208,14 @@ def test_bad_arguments(builder, arguments):
         builder(**{**TINY, **arguments})
 
 
+def test_bad_residual_scaling():
+    with pytest.raises(InputError, match="residual_scaling must be a number"):
+        edsr(**TINY, residual_scaling="x")
+
+
 def test_registry_rejects():
+    with pytest.raises(InputError, match=r"Unknown generator \[1\]"):
+        build_generator([1], 2, 1)
     with pytest.raises(InputError, match=r"Unknown generator 'unet'\. Known: edsr, srresnet"):
         build_generator("unet", 2, 1)
     with pytest.raises(InputError, match=r"Unknown option 'depth' of 'edsr'\. Allowed: blocks, filters"):
