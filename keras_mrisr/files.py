@@ -122,7 +122,27 @@ def check_new_directory(target, overwrite=False):
         raise InputError(f"{target} is a file; an output folder is needed. Choose another name.")
     if not overwrite and target.is_dir() and any(target.iterdir()):
         raise InputError(f"{target} exists and is not empty. Choose another folder or pass --overwrite.")
-    place = target.absolute()
+    _check_place(target, target)
+
+
+def check_new_file(target, overwrite=False):
+    """Checks before the work that an output file can be written after it.
+
+    Raises:
+        InputError: `target` is a folder, or exists and not `overwrite`, or lies in a place where nothing can
+            be written.
+    """
+    target = pathlib.Path(target)
+    if target.is_dir():
+        raise InputError(f"{target} is a folder; a file is needed. Choose another name.")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} exists. Choose another name or pass --overwrite.")
+    _check_place(target, target.parent)
+
+
+def _check_place(target, folder):
+    """Raises InputError unless `folder`, or else the first above it that exists, can be written to."""
+    place = folder.absolute()
     while not place.exists():
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):

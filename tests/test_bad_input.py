@@ -309,6 +309,17 @@ def test_output_that_cannot_be_written(place, refused, command):
     refused(words[command], "Cannot write file/run", "Choose")
 
 
+def test_contact_sheet_that_exists_or_cannot_be_an_image(place, refused, mrisr):
+    (place / "old.png").write_text("years of work")
+    words = ["data", "inspect", "data", "--sheet"]
+    refused([*words, "old.png"], "old.png exists. Choose another name or pass --overwrite")
+    assert mrisr(*words, "old.png", "--overwrite")[::2] == (0, "")
+    assert read_image(place / "old.png").shape[-1] == 3
+    # Said before the data are looked at.
+    refused(["data", "inspect", "none", "--sheet", "sheet.gif"], "sheet.gif does not end in a known image")
+    refused(["data", "inspect", "none", "--sheet", "old.png/a.png"], "Cannot write old.png/a.png")
+
+
 def test_new_parents_of_an_output_go_too(refused):
     refused(evaluate(model="rgb", out="new/deep/scores"), "takes 3")
     refused(upscale(model="rgb", out="new/deep/sr"), "takes 3")

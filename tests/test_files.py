@@ -4,7 +4,14 @@ import os
 import pytest
 
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_directory, whole_directory, whole_file, write_json, write_text
+from keras_mrisr.files import (
+    check_new_directory,
+    check_new_file,
+    whole_directory,
+    whole_file,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -130,4 +137,17 @@ def test_check_new_directory(tmp_path):
         check_new_directory(tmp_path)
     check_new_directory(tmp_path, overwrite=True)
     check_new_directory(tmp_path / "new" / "run")
+    assert names(tmp_path) == ["file"]
+
+
+def test_check_new_file(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"file exists\. Choose another name or pass --overwrite"):
+        check_new_file(tmp_path / "file")
+    with pytest.raises(InputError, match=r"Cannot write .*file/a\.png: .*file is not a writable folder"):
+        check_new_file(tmp_path / "file" / "a.png")
+    with pytest.raises(InputError, match="is a folder; a file is needed"):
+        check_new_file(tmp_path, overwrite=True)
+    check_new_file(tmp_path / "file", overwrite=True)
+    check_new_file(tmp_path / "new" / "a.png")
     assert names(tmp_path) == ["file"]

@@ -14,6 +14,7 @@ def add(commands, common):
     inspect.add_argument("root", help="folder of the data")
     add_data_kind(inspect)
     inspect.add_argument("--sheet", metavar="PNG", help="also write a contact sheet")
+    inspect.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
     inspect.add_argument("--all", action="store_true", help="list every finding")
     inspect.set_defaults(run=_inspect)
     download = actions.add_parser("download", parents=[common], help="fetch a public data set")
@@ -26,9 +27,14 @@ def add(commands, common):
 def _inspect(options):
     from keras_mrisr.data import read_dataset
     from keras_mrisr.data.contact import contact_sheet
+    from keras_mrisr.data.images import check_image_name
     from keras_mrisr.data.inspect import inspect_dataset
+    from keras_mrisr.files import check_new_file
     from keras_mrisr.terminal import print_rows, progress_bar, say
 
+    if options.sheet:
+        check_image_name(options.sheet)
+        check_new_file(options.sheet, options.overwrite)
     dataset = read_dataset(options.root, options.kind, options.patient_pattern)
     with progress_bar("Reading slices") as progress:
         report = inspect_dataset(dataset, progress=progress)

@@ -25,14 +25,14 @@ def contact_sheet(
     per_patient: int = 1,
     cell: int = 160,
 ) -> None:
-    """Writes a PNG grid of slices with the patient and the slice number under each.
+    """Writes a grid of slices as an image, with the patient and the slice number under each.
 
     Of each patient the slice with the largest tumour is shown, its mask outlined, or the middle slice
     where no mask says more; with `per_patient` over 1, slices evenly through the stack.
 
     Args:
         dataset: The slices; must not be empty.
-        path: The file to write, .png.
+        path: The image file to write, such as a .png. An existing one is replaced.
         patients: At most so many patients, taken evenly from the list.
         per_patient: Slices per patient, side by side.
         cell: Width and height of a picture in pixels.

@@ -13,7 +13,7 @@ from keras_mrisr.data.dicom_enhanced import enhanced_dataset
 from keras_mrisr.data.dicom_frames import one_line
 from keras_mrisr.data.volume import Volume
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_directory, whole_directory, whole_file
+from keras_mrisr.files import check_new_directory, check_new_file, whole_directory, whole_file
 
 _OUR_FILE = re.compile(r"sr-\d{4,}\.dcm")
 _FOREIGN = (
@@ -49,13 +49,9 @@ def check_dicom_target(volume: Volume, path: Path, overwrite: bool) -> None:
             f"{path}: {volume.name} is spread over several multi-frame files. End it in .nii.gz."
         )
     if path.suffix.lower() == ".dcm":
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; a file is needed. Choose another name.")
         if volume.source.frames[0].number is None and volume.shape[2] > 1:
             raise InputError(f"{path} is one file, but there are {volume.shape[2]} slices. Name a folder.")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists. Choose another name or pass --overwrite.")
-        check_new_directory(path.parent, overwrite=True)
+        check_new_file(path, overwrite)
         return
     check_new_directory(path, overwrite)
     if path.is_dir():

@@ -86,11 +86,8 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
     """
     path = Path(path)
     array = np.asarray(array)
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise InputError(
-            f"{path} does not end in a known image type. Use one of {', '.join(IMAGE_SUFFIXES)}."
-        )
+    check_image_name(path)
+    kind = _FORMATS[path.suffix.lower()]
     if array.ndim == 2:
         array = array[..., np.newaxis]
     if array.ndim != 3 or array.shape[-1] not in (1, 3) or array.size == 0:
@@ -106,6 +103,14 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
     content = _encode(kind, np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def check_image_name(path: str | os.PathLike) -> None:
+    """Raises InputError unless a path ends as an image that can be written."""
+    if Path(path).suffix.lower() not in _FORMATS:
+        raise InputError(
+            f"{path} does not end in a known image type. Use one of {', '.join(IMAGE_SUFFIXES)}."
+        )
 
 
 def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = None) -> SliceDataset:

@@ -13,7 +13,7 @@ import numpy as np
 from keras_mrisr.data import geometry
 from keras_mrisr.data.stored_values import like_type
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_directory
+from keras_mrisr.files import check_new_file
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -197,11 +197,7 @@ def check_target(volume: Volume, path: str | os.PathLike, overwrite: bool = Fals
         if here == source.resolve() or here in source.resolve().parents:
             raise InputError(f"{path} is or holds the source {volume.name}. Choose another name.")
     if is_nifti(path):
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; a file is needed. Choose another name.")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists. Choose another name or pass --overwrite.")
-        check_new_directory(path.parent, overwrite=True)
+        check_new_file(path, overwrite)
         return
     from keras_mrisr.data.dicom_write import check_dicom_target
 

@@ -7,7 +7,7 @@ import pathlib
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.data.volume import check_target, is_nifti, read_volume, write_volume
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import write_json
+from keras_mrisr.files import check_new_file, write_json
 from keras_mrisr.inference.volume import upscale_volume
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,8 @@ def upscale_scan(
     if uncertainty is not None and outputs[0].resolve() == outputs[1].resolve():
         raise InputError(f"{target} cannot hold the result and its uncertainty. Choose another name.")
     report = residual_path(target) if consistency else None
-    check_new_file(report, overwrite)
+    if report is not None:
+        check_new_file(report, overwrite)
     upscaled = upscale_volume(
         volume,
         resolver,
@@ -105,12 +106,6 @@ def residual_path(target):
         if target.name.lower().endswith(ending):
             return target.with_name(target.name[: -len(ending)] + ".json")
     return target.with_name(target.name + ".json")  # Folders have no ending, whatever dots they hold.
-
-
-def check_new_file(path, overwrite):
-    """Raises InputError if a file that will be written exists, unless it may be overwritten."""
-    if path is not None and path.exists() and not overwrite:
-        raise InputError(f"{path} exists. Choose another name or pass --overwrite.")
 
 
 def _begins_as_dicom(path):

@@ -11,9 +11,15 @@ from keras_mrisr.data.images import IMAGE_SUFFIXES, image_files, read_image, rea
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.volume_folder import volume_files
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json
+from keras_mrisr.files import (
+    check_new_directory,
+    check_new_file,
+    check_only_holds,
+    whole_directory,
+    write_json,
+)
 from keras_mrisr.inference.domain import warn_outside
-from keras_mrisr.inference.scan import check_new_file, is_scan, residual_path, upscale_scan
+from keras_mrisr.inference.scan import is_scan, residual_path, upscale_scan
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +179,8 @@ class _Report:
         self.path = residual_path(target) if consistency else None
         self.model = resolver.name
         self.residuals = []
-        check_new_file(self.path, overwrite)
+        if consistency:
+            check_new_file(self.path, overwrite)
 
     def add(self, residual):
         self.residuals.append(residual)

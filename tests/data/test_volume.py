@@ -110,7 +110,7 @@ def test_a_folder_is_no_nifti_file(volume, tmp_path):
 
 def test_a_place_that_cannot_hold_files(volume, tmp_path):
     (tmp_path / "notes").touch()
-    with pytest.raises(InputError, match="notes is a file; an output folder is needed"):
+    with pytest.raises(InputError, match="notes is not a writable folder"):
         check_target(volume, tmp_path / "notes/out.nii.gz")
 
 

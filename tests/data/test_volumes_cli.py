@@ -302,7 +302,7 @@ def test_targets(place, refused):
     words = ["--consistency", "--uncertainty", "std.nii"]
     refused("head.nii.gz", "new.nii.gz", *words, parts=["new.json exists"])
     refused("head.nii.gz", "sr.nii.gz", "--uncertainty", "old.nii.gz", parts=["old.nii.gz exists"])
-    refused("head.nii.gz", "old/thesis.txt/sr.nii.gz", parts=["old/thesis.txt is a file"])
+    refused("head.nii.gz", "old/thesis.txt/sr.nii.gz", parts=["old/thesis.txt is not a writable folder"])
 
 
 def test_options_of_volumes_for_images(place, refused, smooth_image):
