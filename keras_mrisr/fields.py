@@ -55,10 +55,10 @@ class Config:
 
 
 def set_types(config, prefix):
-    """Makes every field of a frozen dataclass what its annotation says, or raises InputError.
+    """Makes every field of a dataclass what its annotation says, or raises InputError.
 
     Args:
-        config: The instance, in its `__post_init__`.
+        config: The instance; if it is frozen, in its `__post_init__`.
         prefix: What stands before the names in messages: "training." or "".
     """
     for field in dataclasses.fields(config):

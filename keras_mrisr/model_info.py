@@ -68,6 +68,18 @@ class ModelInfo(Description):
     neighbours: int = 0
     factors: tuple = ()
 
+    @classmethod
+    def from_dict(cls, values):
+        """As `Description.from_dict`; also raises InputError for parts that contradict each other."""
+        info = super().from_dict(values)
+        scale = list(info.factors) or info.scale
+        given = info.degradation.get("scale")
+        if info.degradation and (list(given) if isinstance(given, list | tuple) else given) != scale:
+            raise InputError(f"degradation.scale must be {scale} as the model's, not {given!r}")
+        if not isinstance(info.data.get("split"), dict | None):
+            raise InputError(f"data.split must hold lists of patients, not {info.data['split']!r}")
+        return info
+
     @property
     def input_channels(self):
         """Channels of the generator's input."""

@@ -350,8 +350,23 @@ def test_broken_model(place, refused, name, content, message):
 def test_model_json_of_another_model(place, refused):
     for key, value, message in (("scale", 4, "says scale 4"), ("channels", 3, "says 3")):
         info = json.loads((place / "x4/model.json").read_text()) | {"scale": 2, key: value}
+        info["degradation"]["scale"] = info["scale"]
         (place / "grey/model.json").write_text(json.dumps(info))
         refused(upscale(), "grey/generator.keras", message)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("degradation", {"name": "bicubic", "scale": 3}, "degradation.scale must be 2 as the model's, not 3"),
+        ("degradation", {"name": "bicubic"}, "degradation.scale must be 2 as the model's, not None"),
+        ("data", {"split": 3}, "data.split must hold lists of patients, not 3"),
+    ],
+)
+def test_model_json_that_contradicts_itself(place, refused, key, value, message):
+    info = json.loads((place / "grey/model.json").read_text())
+    (place / "grey/model.json").write_text(json.dumps(info | {key: value}))
+    refused(evaluate(), f"grey/model.json is no model description: {message}. Copy the model again")
 
 
 def test_too_few_patients(place, refused):

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import set_types
 from keras_mrisr.files import write_json
 
 STATE = "state.json"
@@ -73,11 +74,13 @@ def read_state(directory):
         return None
     file = backups[-1] / STATE
     try:
-        return RunState(**json.loads(file.read_text(encoding="utf-8")))
+        state = RunState(**json.loads(file.read_text(encoding="utf-8")))
+        set_types(state, "")
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"The backup {file} cannot be read: {error}. Pass --overwrite to start anew."
         ) from error
+    return state
 
 
 def restore_backup(directory, model):

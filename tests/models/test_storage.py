@@ -84,9 +84,9 @@ def test_broken_weights(saved):
     ("changed", "message"),
     [
         ({"channels": 3}, r"takes 1 channel.* model\.json says 3"),
-        ({"scale": 4}, r"model\.json says scale 4"),
+        ({"scale": 4, "degradation": {}}, r"model\.json says scale 4"),
         ({"neighbours": 1}, r"takes 1 channel.* model\.json says 3 of 3 slices"),
-        ({"factors": [1, 1, 2]}, r"model\.json says scale 1x1x2"),
+        ({"factors": [1, 1, 2], "degradation": {}}, r"model\.json says scale 1x1x2"),
     ],
 )
 def test_weights_of_another_model(saved, changed, message):
@@ -99,7 +99,7 @@ def test_weights_of_another_model(saved, changed, message):
     ("name", "scale", "fields", "sizes"),
     [
         ("edsr", 2, {"neighbours": 1, "channels": 2}, (6, 5)),
-        ("srresnet3d", (1, 1, 3), {"scale": 3, "factors": (1, 1, 3)}, (6, 5, 4)),
+        ("srresnet3d", (1, 1, 3), {"scale": 3, "factors": (1, 1, 3), "degradation": {}}, (6, 5, 4)),
     ],
 )
 def test_stacks_and_volumes(tmp_path, name, scale, fields, sizes):

@@ -66,7 +66,7 @@ def test_nothing_there(tmp_path):
     assert read_state(tmp_path / "backup") is None
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"epoch": 1, "unknown": 2}'])
+@pytest.mark.parametrize("content", ["", "[1]", '{"epoch": 1, "unknown": 2}', '{"epoch": "x"}'])
 def test_broken_state(tmp_path, content):
     save_backup(tmp_path, small_model(), RunState(1, 0))
     (tmp_path / "backup-00001-000000" / "state.json").write_text(content)
