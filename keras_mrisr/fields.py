@@ -45,9 +45,12 @@ class Config:
             *parents, key = str(dotted).split(".")
             place = values
             for depth, parent in enumerate(parents, start=1):
-                place = place.get(parent)
+                there = ".".join(parents[:depth])
+                if parent not in place:
+                    raise InputError(unknown_key(there, type(self)))
+                place = place[parent]
                 if not isinstance(place, dict):
-                    raise InputError(unknown_key(".".join(parents[:depth]), type(self)))
+                    raise InputError(f"{there} is one value, without keys of its own. Received: {dotted!r}")
             if dotted in {f"{name}.name" for name in self._named} and place.get("name") != value:
                 place.clear()  # Options of another builder mean nothing to this one.
             place[key] = value

@@ -158,6 +158,8 @@ def test_empty_folder(place, refused, command):
         (train("--kind", "dicom"), ["data.kind must be one of auto, lgg, images, volumes."]),
         (train("--set", "training.epoch=1"), ["Unknown config key 'training.epoch'", "'training.epochs'"]),
         (train("--set", "epochs=1"), ["Unknown config key 'epochs'", "'training.epochs'"]),
+        (train("--set", "scale.x=3"), ["scale is one value, without keys of its own. Received: 'scale.x'"]),
+        (train("--set", "training.loss.x=3"), ["training.loss is one value", "'training.loss.x'"]),
         (train("--set", "epochs"), ["Expected KEY=VALUE", "'epochs'"]),
         (train("--adversarial", "wild"), ["Unknown adversarial preset 'wild'. Known: paper, stable"]),
         (adversarial("rampe=3"), ["Unknown config key 'adversarial.rampe'", "'adversarial.ramp'"]),
@@ -179,7 +181,7 @@ def test_empty_folder(place, refused, command):
         (evaluate("--kind", "dicom"), ["Unknown kind of data 'dicom'"]),
         (evaluate("--scale", 4), ["grey is a x2 model, not x4. Choose another model"]),
         (evaluate("--scale", 2, model="x4"), ["x4 is a x4 model, not x2"]),
-        (upscale("--scale", 4), ["grey is a model for x2. Received: --scale 4"]),
+        (upscale("--scale", 4), ["grey is a model for x2. Received: --scale 4. Leave that out, or"]),
         (evaluate(model="rgb"), ["data/p3/0.tif has 1 channels, but rgb takes 3"]),
         (upscale(model="rgb"), ["data/p0/0.tif: The model takes 3 channel(s)"]),
         (evaluate(model="data"), ["data is no model directory: model.json is missing. Give a folder"]),
@@ -226,10 +228,13 @@ def test_rgb_among_grey(place, refused, smooth_image):
 def test_small_slices(place, refused, smooth_image):
     for patient in range(6):
         write_image(place / f"data/p{patient}/1.tif", smooth_image(8, 8))
-    refused(train("--degradation", "paper"), "1.tif: A slice of 8x8 is too small", "at least 13x13")
+    refused(train("--degradation", "paper"), "1.tif: A slice of 8x8 is too small", "at least 14x14")
     refused(train("--patch-size", 0), "1.tif")
     refused(train(), "1.tif is 8x8, smaller than the patch of 16: choose a smaller patch")
     refused(evaluate(), "data/p3/1.tif is too small for SSIM (8x8 pixels)")
+    for patient in range(6):
+        write_image(place / f"data/p{patient}/0.tif", np.ones((1, 1), "uint8"))
+    refused(train(), "/0.tif: A slice of 1x1 is too small", "Leave such slices out")
 
 
 def test_mixed_sizes(place, refused, mrisr, smooth_image):

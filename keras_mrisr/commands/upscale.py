@@ -91,7 +91,8 @@ def _upscale(options):
     resolver = _load(options, memory)
     if options.scale is not None and options.scale != resolver.scale:
         raise InputError(
-            f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}"
+            f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}. "
+            f"Leave that out, or choose a model for x{options.scale} (see mrisr models)."
         )
     run(resolver, options)
 

@@ -74,7 +74,8 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
     needed = dict.fromkeys(record for one in dataset.slices for record in around[one])
     hr_slices, lr_slices = {}, {}
     for record in needed:
-        hr = crop_to_multiple(read_image(record.path), degradation.scale)
+        image = read_image(record.path)
+        hr = crop_to_multiple(image, degradation.scale)
         channels = hr.shape[-1] if channels is None else channels
         if hr.shape[-1] != channels:
             raise InputError(
@@ -82,6 +83,7 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
                 "train on slices of one kind."
             )
         try:
+            degradation.check_size(hr.shape, original=image.shape)
             lr_slices[record] = degradation.degrade_image(hr)
         except InputError as error:
             raise InputError(f"{record.path}: {error}") from error

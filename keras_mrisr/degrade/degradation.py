@@ -85,13 +85,21 @@ class Degradation(abc.ABC):
             lr = np.clip(np.rint(lr * np.float32(top)), 0, top)
         return lr.astype(hr.dtype)
 
-    def check_size(self, shape):
-        """Raises InputError unless `shape` (H, W, ...) can be degraded."""
+    def check_size(self, shape, original=None):
+        """Raises InputError unless `shape` (H, W, ...) can be degraded.
+
+        Args:
+            shape: Of the slice.
+            original: Of the slice before it was cropped to a multiple of the scale, for the message.
+        """
         height, width = shape[:2]
         if min(height, width) < self.smallest_size:
+            given = "x".join(map(str, (original or shape)[:2]))
+            least = -(-self.smallest_size // self.scale) * self.scale
             raise InputError(
-                f"A slice of {height}x{width} is too small for the degradation {self.name!r} at scale "
-                f"{self.scale}: it needs at least {self.smallest_size}x{self.smallest_size} pixels."
+                f"A slice of {given} is too small for the degradation {self.name!r} at scale {self.scale}: "
+                f"it needs at least {least}x{least} pixels. Leave such slices out, or choose another "
+                "degradation."
             )
         if height % self.scale or width % self.scale:
             raise InputError(

@@ -45,6 +45,8 @@ def load_info(path, kind=ModelInfo):
     path = find_model(path)
     directory = path.parent if path.suffix == ".keras" else path
     file = directory / INFO
+    if not file.is_file() and path.suffix == ".keras":
+        raise InputError(f"{path} lies in no model directory: there is no {INFO} beside it. Copy that, too.")
     if not file.is_file():
         raise InputError(
             f"{directory} is no model directory: {INFO} is missing. Give a folder that mrisr train wrote."

@@ -129,12 +129,11 @@ def test_bad_arguments(arguments):
 @pytest.mark.parametrize("name", BLURS)
 def test_bad_sizes(name, dtype):
     degradation = get_degradation(name, 4)
-    smallest = degradation.smallest_size
-    with pytest.raises(InputError, match=f"10x40 is too small .* at least {smallest}x{smallest}"):
+    size = -(-degradation.smallest_size // 4) * 4
+    with pytest.raises(InputError, match=f"10x40 is too small .* at least {size}x{size}"):
         degradation.degrade_image(np.zeros((10, 40, 1), dtype))
     with pytest.raises(InputError, match="40x41 cannot be divided by the scale 4"):
         degradation.degrade_image(np.zeros((40, 41, 1), dtype))
-    size = -(-smallest // 4) * 4
     assert degradation.degrade_image(np.zeros((size, size, 1), dtype)).shape == (size // 4, size // 4, 1)
 
 

@@ -58,6 +58,9 @@ def test_missing(tmp_path, saved):
         load_trained(tmp_path / "nothing")
     with pytest.raises(InputError, match=r"no model directory: model\.json is missing"):
         load_trained(tmp_path)
+    (tmp_path / "alone.keras").touch()
+    with pytest.raises(InputError, match=r"alone\.keras lies in no model directory: there is no model\.json"):
+        load_trained(tmp_path / "alone.keras")
     (saved / "generator.keras").unlink()
     with pytest.raises(InputError, match=r"holds no generator\.keras"):
         load_trained(saved)
