@@ -74,6 +74,11 @@ def whole_directory(target, overwrite=False):
     try:
         yield temporary
         _replace_directory(temporary, target)
+    except InputError as error:
+        if str(temporary) not in str(error):
+            raise
+        # Files in it are to be known by the name that they would have got.
+        raise InputError(str(error).replace(str(temporary), str(target))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(new_folders)
@@ -167,6 +172,23 @@ def check_only_holds(target, names):
             f"{target} holds {others[0]}, which does not come from this command: it is not replaced. "
             "Choose another folder."
         )
+
+
+def visible_files(folder):
+    """Yields the `pathlib.Path` of every file in a folder and below; hidden files and folders are left out.
+
+    Raises:
+        InputError: A folder cannot be read.
+    """
+
+    def refuse(error):
+        raise InputError(
+            f"Cannot read the folder {error.filename}: {error.strerror}. Check its permissions."
+        ) from error
+
+    for place, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (pathlib.Path(place, name) for name in files if not name.startswith("."))
 
 
 def write_text(path, text):

@@ -7,6 +7,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.files import (
     check_new_directory,
     check_new_file,
+    visible_files,
     whole_directory,
     whole_file,
     write_json,
@@ -107,6 +108,31 @@ def test_whole_directory_replaces_when_told(tmp_path):
         (temporary / "new").write_text("x")
     assert names(tmp_path) == ["run"]
     assert names(target) == ["new"]
+
+
+def test_errors_name_the_target_and_not_the_temporary_folder(tmp_path):
+    with pytest.raises(InputError) as caught, whole_directory(tmp_path / "run") as temporary:
+        (temporary / "folder").mkdir()
+        write_text(temporary / "folder", "x")
+    assert (
+        str(caught.value) == f"Cannot write {tmp_path / 'run/folder'}: Is a directory. Nothing was changed."
+    )
+
+
+def test_visible_files(tmp_path, monkeypatch):
+    for name in ("a.png", "b/c/d.png", "b/.hidden.png", ".cache/e.png"):
+        write_text(tmp_path / name, "x")
+    assert sorted(visible_files(tmp_path)) == [tmp_path / "a.png", tmp_path / "b/c/d.png"]
+    scandir = os.scandir
+
+    def refusing(folder):  # Root may read everything.
+        if str(folder).endswith("c"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match=r"Cannot read the folder .*b/c: Permission denied\."):
+        list(visible_files(tmp_path))
 
 
 def test_old_directory_comes_back(tmp_path, monkeypatch):

@@ -15,13 +15,16 @@ from keras_mrisr.data.patient_pattern import PatientPattern
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
 from keras_mrisr.data.tiff_extent import is_complete_tiff
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import whole_file
+from keras_mrisr.files import visible_files, whole_file
 
 _log = logging.getLogger(__name__)
 
 _FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
 IMAGE_SUFFIXES = tuple(_FORMATS)
 """File name endings (lower case) that count as images."""
+
+# Pillow refuses images of over 179 million pixels, as an attack, and warns of half as many.
+Image.MAX_IMAGE_PIXELS = None
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -86,30 +89,31 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
     """
     path = Path(path)
     array = np.asarray(array)
-    check_image_name(path)
-    kind = _FORMATS[path.suffix.lower()]
+    check_image_name(path, array.dtype)
     if array.ndim == 2:
         array = array[..., np.newaxis]
     if array.ndim != 3 or array.shape[-1] not in (1, 3) or array.size == 0:
         raise InputError(
             f"Cannot write {path}: an image is (H, W, 1) or (H, W, 3). Received: shape {array.shape}."
         )
-    types = {"JPEG": ("uint8",), "PNG": ("uint8", "uint16"), "TIFF": ("uint8", "uint16", "float32")}[kind]
-    if array.dtype.name not in types:
-        raise InputError(
-            f"Cannot write {array.dtype} pixels to {path}: {kind} takes {' or '.join(types)}."
-            " Choose a .png (16 bit) or .tif (16 bit, float) name."
-        )
+    kind = _FORMATS[path.suffix.lower()]
     content = _encode(kind, np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
 
 
-def check_image_name(path: str | os.PathLike) -> None:
-    """Raises InputError unless a path ends as an image that can be written."""
-    if Path(path).suffix.lower() not in _FORMATS:
+def check_image_name(path: str | os.PathLike, dtype: np.dtype | None = None) -> None:
+    """Raises InputError unless a path ends as an image that can be written, and holds pixels of `dtype`."""
+    kind = _FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
         raise InputError(
             f"{path} does not end in a known image type. Use one of {', '.join(IMAGE_SUFFIXES)}."
+        )
+    types = {"JPEG": ("uint8",), "PNG": ("uint8", "uint16"), "TIFF": ("uint8", "uint16", "float32")}[kind]
+    if dtype is not None and dtype.name not in types:
+        raise InputError(
+            f"Cannot write {dtype} pixels to {path}: {kind} takes {' or '.join(types)}."
+            " Choose a .png (16 bit) or .tif (16 bit, float) name."
         )
 
 
@@ -175,14 +179,9 @@ def image_files(root: Path) -> list[str]:
         raise InputError(
             f"{root} {'is not a folder' if root.exists() else 'does not exist'}. Give a folder of images."
         )
-    names = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            # macOS leaves `._slice.tif` beside each file: the right ending, but no image.
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in _FORMATS:
-                names.append(Path(folder, name).relative_to(root).as_posix())
-    return names
+    # macOS leaves the hidden `._slice.tif` beside each file: the right ending, but no image.
+    paths = (path for path in visible_files(root) if path.suffix.lower() in _FORMATS)
+    return [path.relative_to(root).as_posix() for path in paths]
 
 
 def _is_mask(name: str) -> bool:

@@ -11,6 +11,7 @@ from keras_mrisr.data.patient_pattern import PatientPattern
 from keras_mrisr.data.slices import SliceDataset, SliceRecord, natural_key
 from keras_mrisr.data.volume import NIFTI_SUFFIXES, is_nifti
 from keras_mrisr.errors import InputError
+from keras_mrisr.files import visible_files
 
 _log = logging.getLogger(__name__)
 
@@ -54,13 +55,8 @@ def read_volume_folder(root: str | os.PathLike, patient_pattern: str | None = No
 
 def volume_files(root: Path) -> list[str]:
     """Relative paths (with `/`) of the NIfTI files below `root` that are not hidden and no masks."""
-    names = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = (Path(folder, name) for name in files if not name.startswith("."))
-        images = (path for path in paths if is_nifti(path) and not _MASK.search(path.name))
-        names += [path.relative_to(root).as_posix() for path in images]
-    return names
+    images = (path for path in visible_files(root) if is_nifti(path) and not _MASK.search(path.name))
+    return [path.relative_to(root).as_posix() for path in images]
 
 
 def _patient_of(name: str) -> str:

@@ -1,13 +1,12 @@
 """Upscaling NIfTI files and DICOM series."""
 
 import logging
-import os
 import pathlib
 
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.data.volume import check_target, is_nifti, read_volume, write_volume
 from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_file, write_json
+from keras_mrisr.files import check_new_file, visible_files, write_json
 from keras_mrisr.inference.volume import upscale_volume
 
 log = logging.getLogger(__name__)
@@ -18,11 +17,7 @@ def is_scan(path):
     path = pathlib.Path(path)
     if not path.is_dir():
         return is_nifti(path) or _begins_as_dicom(path)
-    for folder, folders, files in os.walk(path):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(_begins_as_dicom(pathlib.Path(folder, name)) for name in files if not name.startswith(".")):
-            return True
-    return False
+    return any(_begins_as_dicom(file) for file in visible_files(path))
 
 
 def upscale_scan(

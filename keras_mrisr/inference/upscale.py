@@ -7,7 +7,14 @@ import pathlib
 
 import numpy as np
 
-from keras_mrisr.data.images import IMAGE_SUFFIXES, image_files, read_image, read_image_folder, write_image
+from keras_mrisr.data.images import (
+    IMAGE_SUFFIXES,
+    check_image_name,
+    image_files,
+    read_image,
+    read_image_folder,
+    write_image,
+)
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.volume_folder import volume_files
 from keras_mrisr.errors import InputError
@@ -83,7 +90,9 @@ def upscale_path(
         raise InputError(f"{target} is the source itself. Choose another name.")
     check_new_file(target, overwrite)
     report = _Report(target, resolver, consistency, overwrite)
-    warn_outside(resolver.info, source, _check_file(source, resolver).shape[:2])
+    image = _check_file(source, resolver)
+    check_image_name(target, image.dtype)
+    warn_outside(resolver.info, source, image.shape[:2])
     report.add(_upscale_file([source], target, resolver, ensemble, consistency))
     if progress is not None:
         progress(1, 1)
@@ -120,8 +129,10 @@ def _upscale_folder(source, target, resolver, ensemble, overwrite, progress, con
     if masks:
         log.info("%d masks (*_mask files) are left out", masks)
     sizes = {}
-    for record in records:  # All inputs are good before the long work begins.
-        sizes.setdefault(_check_file(record.path, resolver).shape[:2], record.path)
+    for record, name in zip(records, names, strict=True):  # All is good before the long work begins.
+        image = _check_file(record.path, resolver)
+        check_image_name(target / name, image.dtype)
+        sizes.setdefault(image.shape[:2], record.path)
     for size, path in sizes.items():
         warn_outside(resolver.info, path, size)
     stacks = _stacks(records, resolver.info.neighbours)

@@ -190,6 +190,11 @@ def test_broken_files_give_one_line_that_names_them(tmp_path, capfd, case):
     assert capfd.readouterr().err == ""  # Nor do the decoders say anything.
 
 
+def test_an_image_that_pillow_takes_for_an_attack(tmp_path):
+    Image.new("1", (90_000, 1_000)).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png").shape == (1_000, 90_000, 1)
+
+
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(InputError, match=r"none\.png does not exist"):
         read_image(tmp_path / "none.png")

@@ -158,6 +158,16 @@ def test_all_inputs_are_checked_before_the_work(folder, tmp_path, listing, smoot
     assert listing(tmp_path) == before
 
 
+def test_pixels_that_the_target_cannot_hold_are_refused_before_the_work(tmp_path, listing, smooth_image):
+    write_image(tmp_path / "in/a.png", smooth_image(5, 7, dtype="uint16"))
+    (tmp_path / "in/a.png").rename(tmp_path / "in/a.jpg")
+    before = listing(tmp_path)
+    for source, target in (("in", "out"), ("in/a.jpg", "b.jpg")):
+        with pytest.raises(InputError, match=rf"Cannot write uint16 pixels to {tmp_path}/(out/a|b)\.jpg"):
+            upscale_path(tmp_path / source, tmp_path / target, resolver(fail_at=1))
+    assert listing(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("target", "message"),
     [
