@@ -1,12 +1,14 @@
 """Adversarial losses on logits; stable at any size of them, since each is a softplus.
 
 `real` and `fake` are the discriminator's logits of HR and SR patches: (N, 1) or maps (N, h, w, 1).
-Every loss is a scalar, the mean over all logits of the batch at hand.
+Every loss is a scalar, the mean over all logits of the batch at hand: under a distribution strategy that of
+one replica.
 """
 
 from keras import ops
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.replicas import replica_mean
 
 KINDS = ("bce", "relativistic", "relativistic_average")
 
@@ -17,7 +19,7 @@ def discriminator_loss(real, fake, kind="bce", label_smoothing=0.0):
     "bce": -log D(HR) - log(1 - D(SR)), eq. 2 of Ledig et al. 2017, with D = sigmoid(logit).
     "relativistic": -log sigmoid(real - fake) of each pair (Huang et al. 2024, "The GAN is dead", eq. 2).
     "relativistic_average": each logit against the mean of the other kind (Jolicoeur-Martineau 2018,
-    as in eq. 1 of ESRGAN, Wang et al. 2018). The mean is over the batch of one replica.
+    as in eq. 1 of ESRGAN, Wang et al. 2018). That mean is over the batches of all replicas.
 
     Args:
         real: Logits of HR patches.
@@ -101,7 +103,8 @@ def probability(logits):
 
 def _average(up, down):
     """-log sigmoid(up - mean(down)) - log sigmoid(mean(up) - down)"""
-    return ops.mean(ops.softplus(ops.mean(down) - up)) + ops.mean(ops.softplus(down - ops.mean(up)))
+    mean_up, mean_down = replica_mean(ops.mean(up)), replica_mean(ops.mean(down))
+    return ops.mean(ops.softplus(mean_down - up)) + ops.mean(ops.softplus(down - mean_up))
 
 
 def _logits(real, fake, kind):

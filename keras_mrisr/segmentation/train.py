@@ -14,6 +14,7 @@ from keras_mrisr.losses.dice import DiceCrossEntropy
 from keras_mrisr.metrics.dice import dice
 from keras_mrisr.models.unet import segmentation_unet
 from keras_mrisr.models.unet_storage import SegmenterInfo, save_unet
+from keras_mrisr.replicas import replica_count
 from keras_mrisr.segmentation.card import unet_card
 from keras_mrisr.segmentation.masked import check_lesions, load_stacks
 from keras_mrisr.segmentation.patches import MaskedPatches
@@ -21,8 +22,9 @@ from keras_mrisr.segmentation.segmenter import Segmenter
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_run
 from keras_mrisr.training.epochs import run_epochs
+from keras_mrisr.training.muon import make_optimizer
 from keras_mrisr.training.state import restore_backup
-from keras_mrisr.training.strategy import dtype_policy, hardware, replica_count, strategy_scope
+from keras_mrisr.training.strategy import dtype_policy, hardware, strategy_scope
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -112,11 +114,8 @@ def compiled_unet(config, channels):
     rate = training.learning_rate
     if training.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
-    # Each replica clips its own share of the gradient before the shares are summed.
-    clip_norm = training.clip_norm / replica_count() or None
-    model.compile(
-        keras.optimizers.Adam(rate, global_clipnorm=clip_norm), loss=DiceCrossEntropy(training.dice_weight)
-    )
+    optimizer = make_optimizer("adam", rate, training.clip_norm)
+    model.compile(optimizer, loss=DiceCrossEntropy(training.dice_weight))
     return model
 
 

@@ -15,9 +15,10 @@ from keras_mrisr.models.discriminators import DISCRIMINATORS, build_discriminato
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.models.unet_storage import load_unet_info
+from keras_mrisr.replicas import replica_count
 from keras_mrisr.training.callbacks import Validation
 from keras_mrisr.training.srgan import SRGAN, gan_optimizer
-from keras_mrisr.training.strategy import dtype_policy, replica_count
+from keras_mrisr.training.strategy import dtype_policy
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def compiled_srgan(config, channels, features):
         gan_optimizer(
             training.learning_rate,
             adversarial.discriminator_rate,
-            clip_norm=training.clip_norm / replica_count(),
+            clip_norm=training.clip_norm,
             generator=training.optimizer,
         )
     )

@@ -9,8 +9,9 @@ import numpy as np
 from keras_mrisr.errors import InputError
 from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.storage import load_trained
+from keras_mrisr.replicas import replica_count
 from keras_mrisr.training.muon import make_optimizer
-from keras_mrisr.training.strategy import dtype_policy, replica_count
+from keras_mrisr.training.strategy import dtype_policy
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,8 @@ def compiled_generator(config, channels):
     """
     training = config.training
     options = dict(config.generator)
-    replicas = replica_count()
     # Replicas that normalise by statistics of their own end with different models.
-    if replicas > 1 and "synchronized" in _parameters(options["name"]):
+    if replica_count() > 1 and "synchronized" in _parameters(options["name"]):
         options.setdefault("synchronized", True)
     with dtype_policy(training.precision):
         model = build_generator(
@@ -41,9 +41,7 @@ def compiled_generator(config, channels):
     rate = training.learning_rate
     if training.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
-    # Each replica clips its own share of the gradient before the shares are summed.
-    clip_norm = training.clip_norm / replicas
-    optimizer = make_optimizer(training.optimizer, rate, clip_norm, training.optimizer)
+    optimizer = make_optimizer(training.optimizer, rate, training.clip_norm, training.optimizer)
     model.compile(optimizer, loss=training.loss)
     return model
 

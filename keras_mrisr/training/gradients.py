@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.replicas import replica_mean
 
 
 def gradients(function, *groups):
@@ -18,9 +19,11 @@ def gradients(function, *groups):
 
     Returns:
         (gradients, rest): a list of gradient lists, zeros where a loss does not depend on a variable,
-        and what the function returned beside the losses.
+        and what the function returned beside the losses. Under a distribution strategy the gradients
+        are means over the replicas.
     """
-    return _backend()[0](function, groups)
+    found, rest = _backend()[0](function, groups)
+    return [replica_mean(grads) for grads in found], rest
 
 
 def input_gradient(function, x):

@@ -7,10 +7,11 @@ from keras import ops
 
 from keras_mrisr.config import OPTIMIZERS
 from keras_mrisr.errors import InputError
+from keras_mrisr.training.clipping import Adam, WholeGradientClipping
 
 
 @keras.saving.register_keras_serializable(package="keras_mrisr")
-class ConvMuon(keras.optimizers.Muon):
+class ConvMuon(WholeGradientClipping, keras.optimizers.Muon):
     """`keras.optimizers.Muon` that takes the kernels of convolutions as matrices.
 
     Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks") makes the momentum of
@@ -68,7 +69,7 @@ def make_optimizer(name, learning_rate, clip_norm=0.0, optimizer="adam"):
     Args:
         name: What it is called in histories.
         learning_rate: A number or a schedule.
-        clip_norm: Limit on the norm of the whole gradient; 0 for none.
+        clip_norm: Limit on the norm of the whole gradient, that of all replicas together; 0 for none.
         optimizer: "adam" or "muon" (`ConvMuon`).
 
     Raises:
@@ -76,5 +77,5 @@ def make_optimizer(name, learning_rate, clip_norm=0.0, optimizer="adam"):
     """
     if optimizer not in OPTIMIZERS:
         raise InputError(f"Unknown optimizer {optimizer!r}. Known: {', '.join(OPTIMIZERS)}.")
-    kind = ConvMuon if optimizer == "muon" else keras.optimizers.Adam
+    kind = ConvMuon if optimizer == "muon" else Adam
     return kind(learning_rate, global_clipnorm=clip_norm or None, name=name)

@@ -8,9 +8,9 @@ from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import InputError
 from keras_mrisr.losses import adversarial, consistency
 from keras_mrisr.metrics import PSNR
+from keras_mrisr.replicas import replica_count, replica_mean
 from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
 from keras_mrisr.training.muon import make_optimizer
-from keras_mrisr.training.strategy import replica_count
 
 PIXEL_LOSSES = ("mean_absolute_error", "mean_squared_error")
 WEIGHTS = {
@@ -227,7 +227,7 @@ class SRGAN(keras.Model):
             # Only differences of logits mean anything: their level is free to drift.
             real, fake = real - fake, fake - real
         elif self.adversarial_kind == "relativistic_average":
-            real, fake = real - ops.mean(fake), fake - ops.mean(real)
+            real, fake = real - replica_mean(ops.mean(fake)), fake - replica_mean(ops.mean(real))
         return ops.mean(ops.sigmoid(real)), ops.mean(ops.sigmoid(fake))
 
     def _logged_norm(self, found):

@@ -51,15 +51,6 @@ def _mirrored(devices):
     return tf.distribute.MirroredStrategy(list(devices))
 
 
-def replica_count():
-    """Number of replicas of the strategy whose scope this is called in; 1 without one."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
 def hardware():
     """What the training runs on, in a few words for the model card."""
     if keras.backend.backend() == "tensorflow":

@@ -18,6 +18,7 @@ from keras_mrisr.errors import InputError  # noqa: E402
 from keras_mrisr.training import Interrupted, train  # noqa: E402
 from keras_mrisr.training.generator import compiled_generator  # noqa: E402
 from keras_mrisr.training.state import restore_backup  # noqa: E402
+from keras_mrisr.training.strategy import strategy_scope  # noqa: E402
 
 config = read_config(sys.argv[1])
 out = pathlib.Path(sys.argv[2])
@@ -39,6 +40,19 @@ def difference(one, other):
     return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True)), largest
 
 
+def moments_after_one_step(config, start):
+    """(moments of the optimizer after one step on a fixed batch from the weights `start`, `start`)"""
+    rng = np.random.default_rng(0)
+    lr, hr = rng.random((4, 8, 8, 1), "float32"), rng.random((4, 16, 16, 1), "float32")
+    with strategy_scope(config.training.strategy, config.training.batch_size):
+        model = compiled_generator(config, 1)
+    start = start or model.get_weights()
+    model.set_weights(start)
+    model.fit(lr, hr, batch_size=4, shuffle=False, verbose=0)
+    moments = [v for v in model.optimizer.variables if "momentum" in v.path]
+    return [np.array(v.numpy(), "float64") for v in moments], start
+
+
 def loss(run):
     return float(next(csv.DictReader((run / "history.csv").read_text().splitlines()))["loss"])
 
@@ -58,6 +72,12 @@ two = train(config.replace({**normalized, **mirrored}), out / "two")
 results["loss"] = loss(one), loss(two)
 for part in ("momentum", "moving_mean", "moving_variance"):
     results[part] = difference(saved(single, one, part), saved(single, two, part))
+
+# One step whose gradient is clipped, the limit being far below its norm.
+limited = config.replace({"training.optimizer": "muon", "training.clip_norm": 1e-3})
+one, start = moments_after_one_step(limited, None)
+two, _ = moments_after_one_step(limited.replace(mirrored), start)
+results["clipped"] = difference(one, two)
 
 # Stopped and continued on two devices.
 clipped = config.replace({**mirrored, "training.clip_norm": 1e-3, "training.steps_per_epoch": 3})

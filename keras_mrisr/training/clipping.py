@@ -1,0 +1,27 @@
+"""Clipping of the gradient of a whole batch, however many replicas share it out."""
+
+import keras
+
+from keras_mrisr.replicas import replica_count, replica_mean
+
+
+class WholeGradientClipping:
+    """Mixin for optimizers whose `global_clipnorm` limits the sum of the gradients of all replicas.
+
+    Keras lets each replica clip its own gradient before the sum, which then has neither the length nor the
+    direction that one device finds for the same batch.
+    """
+
+    def _clip_gradients(self, gradients):
+        replicas = replica_count()
+        if replicas == 1 or not self.global_clipnorm:
+            return super()._clip_gradients(gradients)
+        whole = [gradient * replicas for gradient in replica_mean(gradients)]
+        # Each replica gives an equal share to the sum that follows.
+        return [gradient / replicas for gradient in super()._clip_gradients(whole)]
+
+
+# By Keras's name, because it is part of the path of a variable in the backup of a run.
+@keras.saving.register_keras_serializable(package="keras_mrisr")
+class Adam(WholeGradientClipping, keras.optimizers.Adam):
+    """`keras.optimizers.Adam` that clips the gradient of the whole batch."""
