@@ -16,6 +16,7 @@ TRACED = (
     "pixel",
     "perceptual",
     "consistency",
+    "segmentation",
     "adversarial",
     "r1",
     "d_loss",
@@ -95,7 +96,7 @@ class Guard(keras.callbacks.Callback):
         self.state = state
         self.rates = rates
         self.most = most
-        self._undone = False
+        self._undone = set()
 
     def on_train_begin(self, logs=None):
         if not self.model.optimizer.built:  # What is not there yet is not saved.
@@ -107,18 +108,18 @@ class Guard(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self._undone = False
+        self._undone = set()
         try:
             check_finite(logs)
         except Ill as finding:
-            self._undone = True
+            self._undone = set(logs)
             self._heal(finding)
             for mean in self.model.metrics:
                 mean.reset_state()
 
     def on_epoch_end(self, epoch, logs=None):
         # Keras repeats the last step's logs here: what was found in them is dealt with.
-        found = {name: logs[name] for name in logs if not (self._undone and name in TRACED)}
+        found = {name: logs[name] for name in logs if name not in self._undone}
         try:
             check_finite(found)
             check_discriminator([*self.state.history, logs])
