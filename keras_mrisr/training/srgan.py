@@ -53,7 +53,7 @@ class SRGAN(keras.Model):
         instance_noise: Standard deviation of noise on the discriminator's inputs at the start.
         noise_steps: Steps over which the noise fades to 0.
         r1_every: Steps between two R1 penalties (Mescheder et al. 2018, eq. 9), each weighted as many
-            times, as in StyleGAN2.
+            times, as in StyleGAN2; every update of the discriminator in such a step has it.
         seed: Seed of the instance noise.
 
     Raises:
@@ -131,8 +131,9 @@ class SRGAN(keras.Model):
     def train_step(self, data):
         lr, hr = _pair(data)
         both = self.generator.trainable_variables, self.discriminator.trainable_variables
-        for _ in range(self.discriminator_steps - 1):
-            self._update_discriminator(lr, hr)
+        if self._active("adversarial"):
+            for _ in range(self.discriminator_steps - 1):
+                self._update_discriminator(lr, hr)
         (g_gradients, d_gradients), logs = gradients(lambda: self._both_losses(lr, hr), *both)
         with without_gradients():
             logs["g_gradient"] = self._logged_norm(g_gradients)
@@ -198,6 +199,8 @@ class SRGAN(keras.Model):
             real = self.discriminator(self._noisy(hr), training=True)
             fake = self.discriminator(self._noisy(sr), training=True)
             value = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
+            if self._active("r1"):
+                value = value + 0.5 * self.weights_of_losses["r1"] * self.r1_every * self._r1(hr)
             return (self.optimizer.scale_loss(value / replica_count()),), None
 
         (found,), _ = gradients(loss, variables)

@@ -81,8 +81,10 @@ def test_steps_are_those_of_two_tapes_and_two_adams(make_gan, batch):
         np.testing.assert_allclose(mean, expected, atol=1e-6)
 
 
-def test_several_discriminator_steps(make_gan, batch):
-    model = make_gan({"normalization": "none"}, discriminator_steps=2, weights={"adversarial": 0.1})
+@pytest.mark.parametrize("r1", [0.0, 2.0])
+def test_several_discriminator_steps(make_gan, batch, r1):
+    options = {"discriminator_steps": 2, "weights": {"adversarial": 0.1, "r1": r1}, "r1_every": 1}
+    model = make_gan({"normalization": "none"}, **options)
     discriminator = keras.models.clone_model(model.discriminator)
     discriminator.set_weights(model.discriminator.get_weights())
     adam = keras.optimizers.Adam(2e-3)
@@ -91,6 +93,12 @@ def test_several_discriminator_steps(make_gan, batch):
     for _ in range(2):
         with tf.GradientTape() as tape:
             loss = softplus_losses(discriminator(hr), discriminator(sr))[1]
+            if r1:
+                with tf.GradientTape() as inner:
+                    inner.watch(hr)
+                    logits = discriminator(hr)
+                squares = tf.reduce_sum(inner.gradient(logits, hr) ** 2, axis=(1, 2, 3))
+                loss += 0.5 * r1 * tf.reduce_mean(squares)
         weights = discriminator.trainable_variables
         adam.apply(tape.gradient(loss, [weight.value for weight in weights]), weights)
     step(model, batch)
@@ -124,7 +132,7 @@ def test_the_total_is_the_weighted_sum(make_gan, batch, cheap_perceptual):
 
 def test_a_weight_of_zero_costs_nothing(make_gan, batch, monkeypatch):
     weights = {"pixel": 1.0, "adversarial": 0.0, "r1": 1.0}
-    model = make_gan(weights=weights, perceptual=Forbidden())
+    model = make_gan(weights=weights, perceptual=Forbidden(), discriminator_steps=3)
 
     def forbidden(*arguments, **options):
         raise AssertionError("must not be called")
