@@ -7,7 +7,7 @@ import pathlib
 import yaml
 
 from keras_mrisr.errors import InputError
-from keras_mrisr.fields import Config, check, one_of, set_types, unknown_key
+from keras_mrisr.fields import Config, check, none_or, one_of, set_types, unknown_key
 from keras_mrisr.files import write_text
 
 SCALES = (2, 3, 4, 8)
@@ -204,6 +204,8 @@ class AdversarialConfig:
 
     def __post_init__(self):
         set_types(self, "adversarial.")
+        if "weights" in self.features:
+            self.features["weights"] = none_or(self.features["weights"])
         one_of("adversarial.kind", self.kind, ADVERSARIAL_LOSSES)
         if "name" not in self.discriminator:
             raise InputError("adversarial.discriminator.name is missing.")

@@ -75,6 +75,11 @@ def check(holds, key, value, allowed):
         raise InputError(f"{key} must be {allowed}. Received: {value!r}")
 
 
+def none_or(value):
+    """The value, or None for the words that stand for it on a command line."""
+    return None if value in ("none", "None", "null") else value
+
+
 def one_of(key, value, allowed):
     """Raises InputError unless the value is in `allowed`."""
     check(value in allowed, key, value, f"one of {', '.join(map(str, allowed))}")

@@ -56,7 +56,7 @@ def finetune_config(options):
         if getattr(options, name) is not None:
             overrides[name] = getattr(options, name).split(",")
     if options.weights is not None:
-        overrides["weights"] = None if options.weights == "none" else options.weights
+        overrides["weights"] = options.weights
     if options.kind != "auto":
         overrides["data.kind"] = options.kind
     overrides.update(parse_override(text) for text in options.set)

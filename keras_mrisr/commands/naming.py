@@ -5,6 +5,7 @@ import pathlib
 import re
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.fields import none_or
 
 
 def named_paths(words):
@@ -51,8 +52,8 @@ def parse_features(text):
         )
     layer = re.fullmatch(r"(.+):(block\d_conv\d)", weights)
     if layer:
-        return {"network": network, "weights": layer[1], "layers": layer[2]}
-    return {"network": network, "weights": weights}
+        return {"network": network, "weights": none_or(layer[1]), "layers": layer[2]}
+    return {"network": network, "weights": none_or(weights)}
 
 
 def _name_and_path(word):

@@ -5,7 +5,7 @@ import math
 
 from keras_mrisr.config import SCHEDULES, DataConfig
 from keras_mrisr.errors import InputError
-from keras_mrisr.fields import Config, check, one_of, set_types
+from keras_mrisr.fields import Config, check, none_or, one_of, set_types
 from keras_mrisr.models.features import PRECISIONS
 from keras_mrisr.models.vgg import NETWORKS
 
@@ -90,6 +90,7 @@ class FinetuneConfig(Config):
 
     def __post_init__(self):
         set_types(self, "")
+        object.__setattr__(self, "weights", none_or(self.weights))
         one_of("network", self.network, tuple(NETWORKS))
         for key, allowed in (("labels", LABELS), ("trainable", BLOCKS)):
             chosen = getattr(self, key)

@@ -66,6 +66,7 @@ class FeatureNetwork:
         layers: Names of the layers, in the order of the result.
         layer_weights: Their weights in a loss, floats.
         model: The functional `keras.Model` from `network_input(images)` to the unscaled features.
+        smallest: Edge of the smallest images that the deepest layer can be taken of, in pixels.
     """
 
     def __init__(self, network, layers, weights, before_activation, channel_mapping, precision="float32"):
@@ -90,7 +91,7 @@ class FeatureNetwork:
         outputs = [trunk.get_layer(name + suffix).output for name in self.layers]
         self.model = keras.Model(trunk.input, outputs, name=f"features_{network}")
         self.model.trainable = False
-        self._smallest = 2 ** (int(deepest[5]) - 1)
+        self.smallest = 2 ** (int(deepest[5]) - 1)
         if weights is None:
             _log.warning(
                 "The feature network %s has random weights: fit for tests, not for a perceptual loss. "
@@ -113,10 +114,10 @@ class FeatureNetwork:
         """
         images = ops.convert_to_tensor(images)
         x = network_input(images, self.channel_mapping)
-        if any(size is not None and size < self._smallest for size in images.shape[1:3]):
+        if any(size is not None and size < self.smallest for size in images.shape[1:3]):
             raise InputError(
                 f"Images of {images.shape[1]}x{images.shape[2]} are too small for the features "
-                f"{', '.join(self.layers)}: the smallest is {self._smallest}x{self._smallest}."
+                f"{', '.join(self.layers)}: the smallest is {self.smallest}x{self.smallest}."
             )
         features = self.model(x, training=False)
         features = features if isinstance(features, (list, tuple)) else [features]
@@ -184,8 +185,14 @@ def _named_weights(network, layers):
         layers = (known[-1],)
     elif isinstance(layers, str):
         layers = (layers,)
+    names = tuple(layers) if isinstance(layers, list | tuple | dict) else (layers,)
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(
+            "The layers of a feature network must be names such as block3_conv3, or such names with weights. "
+            f"Received: layers={layers!r}"
+        )
     if not isinstance(layers, dict):
-        layers = dict.fromkeys(layers, 1.0)
+        layers = dict.fromkeys(names, 1.0)
     if not layers:
         raise InputError("At least one layer of the feature network is needed. Received: layers=()")
     layers = {_last_of_block(name, known): weight for name, weight in layers.items()}

@@ -5,6 +5,7 @@ before and after its ReLU, only as deep as needed, and so that weight files of a
 layout load with errors that say what is wrong.
 """
 
+import os
 import pathlib
 import re
 
@@ -26,7 +27,7 @@ def conv_names(network, deepest=None):
     Raises:
         InputError: Unknown network, or it has no such convolution.
     """
-    if network not in NETWORKS:
+    if not isinstance(network, str) or network not in NETWORKS:
         raise InputError(f"Unknown feature network {network!r}. Known: {', '.join(NETWORKS)}.")
     counts = NETWORKS[network]
     names = [f"block{b}_conv{i}" for b, count in enumerate(counts, 1) for i in range(1, count + 1)]
@@ -95,6 +96,11 @@ def read_weights(network, weights, deepest=None):
         return _random_weights(names)
     if weights == "imagenet":
         found, source = _download(network), f"The download of {network}"
+    elif not isinstance(weights, str | os.PathLike):
+        raise InputError(
+            "Feature weights must be 'imagenet', the path of a weight file, or None for random weights. "
+            f"Received: weights={weights!r}"
+        )
     else:
         found, source = _read_file(pathlib.Path(weights), network), str(weights)
     return _checked(found, network, names, source)
@@ -158,7 +164,8 @@ def _download(network):
 def _read_file(path, network):
     if not path.is_file():
         raise InputError(
-            f"No feature weights at {path}: give an .h5 or .keras file, 'imagenet' to download them, or None."
+            f"No feature weights at {path}: give an .h5 or .keras file, 'imagenet' to download them, or None "
+            "for random weights."
         )
     try:
         if path.suffix == ".keras":
@@ -207,8 +214,11 @@ def _collect(model):
 
 
 def _checked(found, network, names, source):
-    missing = [name for name in names if name not in found]
-    foreign = sorted(set(found) - set(conv_names(network)))
+    known = conv_names(network)
+    # Up to its last convolution a file must hold all: VGG16's looks like VGG19's with gaps.
+    depth = max([len(names), *(known.index(name) + 1 for name in found if name in known)])
+    missing = [name for name in known[:depth] if name not in found]
+    foreign = sorted(set(found) - set(known))
     if missing or foreign:
         reason = f"it lacks {missing[0]}" if missing else f"it has {foreign[0]}"
         raise InputError(f"{source} does not hold the weights of {network}: {reason}.")

@@ -42,6 +42,7 @@ def test_a_single_model_is_called_sr():
 def test_feature_networks():
     assert parse_features(None) is None
     assert parse_features("vgg19:imagenet") == {"network": "vgg19", "weights": "imagenet"}
+    assert parse_features("vgg19:none") == {"network": "vgg19", "weights": None}
     assert parse_features("vgg16:a:b.h5:block3_conv1") == {
         "network": "vgg16",
         "weights": "a:b.h5",

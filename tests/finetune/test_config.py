@@ -16,6 +16,13 @@ def test_yaml_round_trip(tmp_path):
     assert FinetuneConfig().data == RunConfig().data, "the split of `mrisr train`"
 
 
+@pytest.mark.parametrize("word", ["none", "None", "null"])
+def test_words_for_no_weights(word):
+    assert FinetuneConfig().replace({"weights": word}).weights is None
+    features = RunConfig().replace({"adversarial.features.weights": word}).adversarial.features
+    assert features == {"network": "vgg19", "weights": None}
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -203,6 +203,8 @@ def test_broken_files_are_named(tmp_path, weight_file):
         assert str(path) in str(error.value) and "\n" not in str(error.value)
 
     refused(tmp_path / "none.h5", "No feature weights at")
+    with pytest.raises(InputError, match=r"Feature weights must be 'imagenet', the path .* weights=5"):
+        read_weights("vgg16", 5)
     refused(weight_file, "not hold the weights of vgg16: it lacks block2_conv2", deepest=None)
     whole = weight_file.read_bytes()
     (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
@@ -238,6 +240,15 @@ def test_broken_files_are_named(tmp_path, weight_file):
     refused(changed("vgg19.h5", of_vgg19), "does not hold the weights of vgg16: it has block3_conv4")
 
 
+def test_vgg16_is_not_taken_for_vgg19_whatever_is_needed_of_it(tmp_path, weight_file):
+    write_weights(vgg("vgg16", "block4_conv1"), tmp_path / "vgg16.h5")
+    with pytest.raises(InputError, match="does not hold the weights of vgg19: it lacks block3_conv4"):
+        read_weights("vgg19", tmp_path / "vgg16.h5", "block2_conv1")
+    assert len(read_weights("vgg16", tmp_path / "vgg16.h5", "block2_conv1")) == 3
+    # So far the two are alike.
+    assert len(read_weights("vgg19", weight_file, "block2_conv1")) == 3
+
+
 def test_failed_download_shows_the_way_out(monkeypatch):
     def offline(**_):
         raise Exception("URL fetch failure on https://example.org: None")
@@ -255,6 +266,9 @@ def test_failed_download_shows_the_way_out(monkeypatch):
         ({"layers": {"block1_conv1": -1}}, "weight of the layer 'block1_conv1' must be 0 or more"),
         ({"layers": ()}, "At least one layer"),
         ({"layers": "block6"}, "vgg19 has no layer 'block6'"),
+        ({"layers": 5}, "must be names such as block3_conv3, or such names with weights. Received: layers=5"),
+        ({"layers": [["block3"]]}, "Received: layers=[['block3']]"),
+        ({"network": ["vgg16"]}, "Unknown feature network ['vgg16']"),
         ({"channel_mapping": "rgb"}, "channel_mapping must be one of auto, mean, each"),
         ({"precision": "mixed_float16"}, "precision must be one of float32, mixed_bfloat16"),
     ],
