@@ -33,13 +33,21 @@ def feature_network(config):
     """The `FeatureNetwork` that the run's loss and validation share.
 
     Raises:
-        InputError: Its weights are missing or wrong; the message says where to get them.
+        InputError: Its weights are missing or wrong; the message says where to get them. Or its layers are
+            too deep for the patches.
     """
     allowed = inspect.signature(build_features).parameters
     for key in config.adversarial.features:
         if key not in allowed:
             raise InputError(f"Unknown key adversarial.features.{key}. Known: {', '.join(allowed)}.")
-    return build_features(**config.adversarial.features)
+    features = build_features(**config.adversarial.features)
+    if config.adversarial.perceptual_weight and config.training.patch_size < features.smallest:
+        raise InputError(
+            f"Patches of {config.training.patch_size} are too small for the features "
+            f"{', '.join(features.layers)}: the smallest is {features.smallest}. Raise training.patch_size, "
+            "or choose layers of earlier blocks as adversarial.features.layers."
+        )
+    return features
 
 
 def compiled_srgan(config, channels, features):
@@ -210,7 +218,7 @@ class AdversarialValidation(Validation):
 def check_adversarial(config):
     """Raises InputError for an adversarial config that cannot work, before any data is read."""
     name = config.adversarial.discriminator["name"]
-    if name not in DISCRIMINATORS:
+    if not isinstance(name, str) or name not in DISCRIMINATORS:
         raise InputError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
     try:
         pretraining_config(config)

@@ -297,6 +297,7 @@ def test_pytorch_takes_the_same_steps(tmp_path, monkeypatch, capsys):
             "consistency_weight needs a degradation that is known",
         ),
         ({"adversarial.discriminator.name": "resnet"}, r"Unknown discriminator 'resnet'\. Known: patchgan"),
+        ({"adversarial.discriminator": {"name": [1]}}, r"Unknown discriminator \[1\]"),
         ({"adversarial.discriminator.depth": 3}, r"Unknown option 'depth' of 'patchgan'"),
         (
             {"training.patch_size": 8, "adversarial.discriminator": {"name": "srgan"}},
@@ -316,6 +317,10 @@ def test_pytorch_takes_the_same_steps(tmp_path, monkeypatch, capsys):
         ({"adversarial.features.network": "vgg11"}, r"Unknown feature network 'vgg11'\. Known: vgg16, vgg19"),
         ({"adversarial.features.layer": "x"}, r"Unknown key adversarial\.features\.layer\. Known: network"),
         ({"adversarial.features.weights": "none.h5"}, r"No feature weights at none\.h5"),
+        (
+            {"training.patch_size": 8, "adversarial.features.layers": ["block1", "block5"]},
+            r"Patches of 8 are too small for the features block1_conv2, block5_conv3: the smallest is 16\.",
+        ),
         ({"training.init": "nowhere"}, "No model at nowhere"),
     ],
 )
