@@ -46,7 +46,7 @@ def compiled_generator(config, channels):
     return model
 
 
-def start_from(config, init, model):
+def start_from(config, init, model, key="training.init"):
     """Starts `model`, a generator or an `SRGAN`, from the weights of a trained model.
 
     A generator with more residual blocks than the trained one starts as the same function: the further
@@ -59,6 +59,7 @@ def start_from(config, init, model):
         config: The `RunConfig`.
         init: Directory of the trained model.
         model: The model of this run.
+        key: Config key that `init` was given as, for messages.
 
     Raises:
         InputError: No such model, or one of another scale, generator or number of channels, or of more
@@ -74,14 +75,14 @@ def start_from(config, init, model):
         other = ", ".join(f"{key} {old.get(key)} there and {new.get(key)} here" for key in sorted(differ))
         way = ", or give it to the first stage as adversarial.pretraining.init" if generators else ""
         raise InputError(
-            f"training.init: {init} is {info.generator} at scale {scale}, this run is "
+            f"{key}: {init} is {info.generator} at scale {scale}, this run is "
             f"{config.generator} at scale {config.scale}"
             + (f" ({other})" if other else "")
             + f". Choose the same generator and scale; only blocks may be more{way}."
         )
     if info.neighbours > config.data.neighbours:
         raise InputError(
-            f"training.init: {init} takes {info.neighbours} neighbour(s) on each side, this run "
+            f"{key}: {init} takes {info.neighbours} neighbour(s) on each side, this run "
             f"{config.data.neighbours}. Set data.neighbours to {info.neighbours} or more."
         )
     if differ:
@@ -90,7 +91,7 @@ def start_from(config, init, model):
         channels = generator.output_shape[-1]
         if info.channels != channels:
             raise InputError(
-                f"training.init: {init} has {info.channels} channels, the data {channels}. "
+                f"{key}: {init} has {info.channels} channels, the data {channels}. "
                 "Choose a model of such data."
             )
         _copy_layers(trained, generator)

@@ -25,6 +25,8 @@ TRACED = (
     "g_gradient",
 )
 
+WAYS_OUT = "Start from a better generator (--init), lower the rates, or raise adversarial.r1_weight."
+
 
 class Ill(Exception):
     """What is wrong with a training, in one sentence."""
@@ -146,10 +148,9 @@ class Guard(keras.callbacks.Callback):
             log.warning("Training is ill: %s. This recipe goes on regardless.", finding)
             return
         if self.state.rollbacks >= self.most:
+            kept = "The best model so far is kept" if self.state.best_epoch else "No model was kept"
             raise Diverged(
-                f"Training stopped: {finding}, after {self.most} attempts at lower rates. The best model so "
-                "far is kept. Start from a better generator (--init), lower the rates, or raise "
-                "adversarial.r1_weight."
+                f"Training stopped: {finding}, after {self.most} attempts at lower rates. {kept}. {WAYS_OUT}"
             ) from finding
         self.state.rollbacks += 1
         log.warning(

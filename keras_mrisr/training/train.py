@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.degrade import get_degradation, upscale_image
+from keras_mrisr.errors import Diverged
 from keras_mrisr.files import whole_file
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.models.storage import ModelInfo, save_trained
@@ -26,7 +27,7 @@ from keras_mrisr.training.card import model_card
 from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_run
 from keras_mrisr.training.epochs import run_epochs
 from keras_mrisr.training.generator import compiled_generator, start_from
-from keras_mrisr.training.guard import make_guards
+from keras_mrisr.training.guard import WAYS_OUT, make_guards
 from keras_mrisr.training.pairs import (
     VALIDATION_BLOCK,
     check_data,
@@ -94,7 +95,7 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     patches = training_patches(config, train_pairs)
     if config.adversarial.on:
         check_segmentation_model(config, split, channels)
-        _check_first_stage(config, train_pairs)
+        _check_first_stage(config, out, overwrite, train_pairs)
     val_pairs = validation_pairs(config, dataset.select(split.val), degradation, channels)
 
     features = feature_network(config) if config.adversarial.on else None
@@ -128,11 +129,15 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     return out
 
 
-def _check_first_stage(config, train_pairs):
+def _check_first_stage(config, out, overwrite, train_pairs):
     """Raises InputError for what the first stage could not be trained with, before the run is begun."""
     first = pretraining_config(config)
     training_patches(first, train_pairs)
     strategy_scope(first.training.strategy, first.training.batch_size)
+    begun = not overwrite and read_state(out / PRETRAINED / BACKUP) is not None
+    if first.training.init and not config.training.init and not begun:
+        model = compiled_generator(first, train_pairs[0].hr.shape[-1])
+        start_from(first, first.training.init, model, "adversarial.pretraining.init")
 
 
 def _first_stage(config, out, dataset, split, model, report):
@@ -196,6 +201,10 @@ def _fit(config, out, state, model, patches, validation, guards, info, report, u
         with whole_file(out / LAST) as temporary:
             generator.save(temporary)
 
+    def finish():
+        if not state.best_epoch:
+            raise Diverged(f"Training stopped: no epoch of {out} was healthy. No model was kept. {WAYS_OUT}")
+
     monitor = "val_score" if config.adversarial.on else "val_psnr"
     keep_best = cb.KeepBest(state, save_best, config.training.early_stopping, monitor)
     # The order matters: scores first.
@@ -204,10 +213,11 @@ def _fit(config, out, state, model, patches, validation, guards, info, report, u
         *guards,
         keep_best,
         cb.SaveLast(save_last),
-        cb.Record(out, state, sampler),
+        # What a discriminator makes of the images can change from one epoch to the next.
+        cb.Record(out, state, sampler, sample_every=1 if config.adversarial.on else 5),
     ]
     epochs = config.training.epochs
-    run_epochs(model, patches, state, epochs, out / BACKUP, chain, keep_best, report, until=until)
+    run_epochs(model, patches, state, epochs, out / BACKUP, chain, keep_best, report, finish, until)
 
 
 def _sampler(generator, pairs, scale):

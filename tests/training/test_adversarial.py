@@ -17,7 +17,7 @@ import pytest
 import keras_mrisr
 from keras_mrisr.config import write_config
 from keras_mrisr.data.pipeline import PatchDataset
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import Diverged, InputError
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.models.vgg import vgg, write_weights
@@ -87,6 +87,13 @@ def test_two_stages(gan_run, tiny_gan):
         start = state.start
         gain = 10 * np.log10(start["val_features"] / row["val_features"])
         assert row["val_score"] == pytest.approx(row["val_psnr"] - start["val_psnr"] + 2 * gain, abs=1e-4)
+
+
+def test_every_epoch_leaves_sample_images(gan_run):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    curves = events.EventAccumulator(str(gan_run / "tensorboard"))
+    curves.Reload()
+    assert [event.step for event in curves.Tensors("lr_bicubic_sr_hr")] == [1, 2]
 
 
 def test_the_average_is_what_is_saved(gan_run, tiny_gan):
@@ -214,6 +221,21 @@ def test_a_run_survives_nan_in_its_data(tmp_path, tiny_gan, gan_run, monkeypatch
     for name in ("generator.keras", "last.keras"):
         generator, _ = load_trained(run / name)
         assert all(np.isfinite(value).all() for value in generator.get_weights())
+
+
+def test_a_run_without_a_healthy_epoch_is_no_success(tmp_path, tiny_gan, gan_run, monkeypatch):
+    make = PatchDataset.__getitem__
+    monkeypatch.setattr(
+        PatchDataset, "__getitem__", lambda self, index: [x * np.nan for x in make(self, index)]
+    )
+    others = {
+        f"adversarial.{name}_weight": 0.0 for name in ("perceptual", "consistency", "r1", "adversarial")
+    }
+    config = tiny_gan({"training.init": str(gan_run / "pretrained"), "adversarial.rollbacks": 0, **others})
+    for _ in range(2):  # Started again, it says the same.
+        with pytest.raises(Diverged, match=r"no epoch of .*run was healthy\. No model was kept\. Start from"):
+            train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "model.json").exists()
 
 
 def test_killed_in_the_middle_of_an_adversarial_epoch(tmp_path, tiny_gan, gan_run):
@@ -346,6 +368,15 @@ def test_init_of_another_model(tmp_path, tiny_gan, gan_run, overrides):
     config = tiny_gan({"training.init": str(gan_run / "pretrained"), **overrides})
     with pytest.raises(InputError, match=r"training\.init: .* this run is .* Choose the same generator"):
         train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_init_of_the_first_stage_that_does_not_fit(tmp_path, tiny_gan, gan_run):
+    config = tiny_gan({"adversarial.pretraining.init": str(gan_run / "pretrained"), "generator.filters": 8})
+    with pytest.raises(InputError, match=r"^adversarial\.pretraining\.init: .*filters 4 there and 8 here"):
+        train(config, tmp_path / "run")
+    with pytest.raises(InputError, match="No model at nowhere"):
+        train(config.replace({"adversarial.pretraining.init": "nowhere"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

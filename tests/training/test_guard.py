@@ -169,13 +169,14 @@ def test_nan_in_the_first_step_goes_back_to_the_start(run):
     assert model.state.rollbacks == 1
 
 
-def test_it_gives_up_with_an_explanation(run):
+@pytest.mark.parametrize(("first", "kept"), [(1, "No model was kept"), (5, "The best model so far is kept")])
+def test_it_gives_up_with_an_explanation(run, first, kept):
     with pytest.raises(InputError) as caught:
-        run([{}] * 4, NanAt(*range(2, 99)), most=2)
+        run([{}] * 4, NanAt(*range(first, 99)), most=2, steps=4)
     message = str(caught.value)
     assert "\n" not in message
     assert "'perceptual' became nan, after 2 attempts at lower rates" in message
-    assert "lower the rates" in message
+    assert f"{kept}. Start from" in message and "lower the rates" in message
 
 
 @pytest.mark.parametrize(
