@@ -1,5 +1,6 @@
 """`mrisr features`: fine-tune the network of the perceptual loss."""
 
+import pathlib
 import shlex
 
 from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, read_training_data, stopped
@@ -72,7 +73,7 @@ def _finetune(options):
     config = finetune_config(options)
     dataset = read_training_data(config)
     from keras_mrisr.finetune import finetune_features
-    from keras_mrisr.finetune.storage import WEIGHTS, score_rows
+    from keras_mrisr.finetune.storage import score_rows
     from keras_mrisr.training import Interrupted
 
     try:
@@ -83,6 +84,25 @@ def _finetune(options):
     except Interrupted:
         return stopped()
     print_rows(*score_rows(info.metrics), title="Linear heads on the features as they were / fine-tuned")
-    setting = f"adversarial.features={{network: {config.network}, weights: {options.out}/{WEIGHTS}}}"
-    say(f"Weights in {options.out}. Next:\n  mrisr train --adversarial --set {shlex.quote(setting)}")
+    say(f"Weights in {options.out}. Next:\n  {shlex.join(_next_words(config, pathlib.Path(options.out)))}")
     return 0
+
+
+def _next_words(config, out):
+    """The command that trains through these features, with the same patients held out."""
+    from keras_mrisr.config import DataConfig
+    from keras_mrisr.finetune.storage import WEIGHTS
+
+    words = ["mrisr", "train", "--data", config.data.root, "--out", f"{out}-gan", "--adversarial"]
+    if config.data.kind != "auto":
+        words += ["--kind", config.data.kind]
+    if config.data.patient_pattern is not None:
+        words += ["--patient-pattern", config.data.patient_pattern]
+    settings = {"adversarial.features.network": config.network, "adversarial.features.weights": out / WEIGHTS}
+    for name in ("split_seed", "validation_fraction", "test_fraction"):
+        value = getattr(config.data, name)
+        if value != getattr(DataConfig(), name):
+            settings[f"data.{name}"] = value
+    for key, value in settings.items():
+        words += ["--set", f"{key}={value}"]
+    return words

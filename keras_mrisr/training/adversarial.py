@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import logging
 import pathlib
 
@@ -14,6 +15,7 @@ from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss
 from keras_mrisr.models.discriminators import DISCRIMINATORS, build_discriminator
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.registry import build_generator
+from keras_mrisr.models.storage import INFO
 from keras_mrisr.models.unet_storage import load_unet_info
 from keras_mrisr.replicas import replica_count
 from keras_mrisr.training.callbacks import Validation
@@ -124,13 +126,40 @@ def check_segmentation_model(config, split, channels):
             f"adversarial.segmentation_model: {model} takes {info.channels} channel(s), the data has "
             f"{channels}. Choose a U-Net of such data."
         )
-    taught = info.data.get("split", {})
+    _check_unseen("adversarial.segmentation_model", model, info.data.get("split", {}), split)
+
+
+def check_feature_weights(config, split):
+    """Raises InputError for fine-tuned features that know patients that the run holds out.
+
+    What a fine-tuning knows stands in the `model.json` beside its weights; without one there is a warning.
+
+    Args:
+        config: An adversarial `RunConfig`.
+        split: The run's `Split`.
+    """
+    weights = config.adversarial.features.get("weights", "imagenet")
+    if not isinstance(weights, str) or not pathlib.Path(weights).is_file():
+        return  # "imagenet", random, or for `feature_network` to refuse.
+    try:
+        info = json.loads(pathlib.Path(weights).with_name(INFO).read_text(encoding="utf-8"))
+        taught = dict(info["data"]["split"])
+    except (OSError, ValueError, KeyError, TypeError):
+        log.warning(
+            "adversarial.features.weights: %s does not say which patients it was trained with (no %s beside "
+            "it): if it was fine-tuned, make sure that this run holds none of them out.", weights, INFO,
+        )  # fmt: skip
+        return
+    _check_unseen("adversarial.features.weights", weights, taught, split)
+
+
+def _check_unseen(key, model, taught, split):
     trained, validated = (set(taught.get(part, ())) for part in ("train", "val"))
     seen = trained & {*split.val, *split.test} | validated & set(split.test)
     if seen:
         raise InputError(
-            f"adversarial.segmentation_model: {model} was trained with {len(seen)} patient(s) that this run "
-            f"holds out ({min(seen)}, ...): its scores would be worth nothing. Train both with the same "
+            f"{key}: {model} was trained with {len(seen)} patient(s) that this run holds out "
+            f"({min(seen)}, ...): its scores would be worth nothing. Train both with the same "
             "data.split_seed and fractions."
         )
 

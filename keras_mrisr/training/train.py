@@ -17,6 +17,7 @@ from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.adversarial import (
     AdversarialValidation,
     check_adversarial,
+    check_feature_weights,
     check_segmentation_model,
     compiled_srgan,
     described,
@@ -95,6 +96,7 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     patches = training_patches(config, train_pairs)
     if config.adversarial.on:
         check_segmentation_model(config, split, channels)
+        check_feature_weights(config, split)
         _check_first_stage(config, out, overwrite, train_pairs)
     val_pairs = validation_pairs(config, dataset.select(split.val), degradation, channels)
 

@@ -1,11 +1,13 @@
 """`mrisr features finetune` from end to end, and what it refuses: one line, code 2, nothing left behind."""
 
+import shlex
 import shutil
 
 import h5py
 import numpy as np
 import pytest
 
+from keras_mrisr.config import read_config
 from keras_mrisr.data import write_image
 from keras_mrisr.models.vgg import vgg, write_weights
 
@@ -36,7 +38,13 @@ def test_from_slices_to_a_perceptual_loss(mrisr, place, listing):
     assert (code, err) == (0, "")
     assert "Epoch 1: loss" in out and "validation AUC (tumour)" in out
     assert "test: sequence" in out
-    assert "--set 'adversarial.features={network: vgg16, weights: run/features.h5}'" in out
+    following = shlex.split(out.split("Next:")[1])
+    assert following == [
+        "mrisr", "train", "--data", "data", "--out", "run-gan", "--adversarial",
+        "--set", "adversarial.features.network=vgg16",
+        "--set", "adversarial.features.weights=run/features.h5",
+        "--set", "data.validation_fraction=0.2",
+    ]  # fmt: skip
 
     # The same words again are refused, and with --overwrite the run is made anew.
     before = listing(place)
@@ -45,16 +53,17 @@ def test_from_slices_to_a_perceptual_loss(mrisr, place, listing):
     assert listing(place) == before
 
     code, _, err = mrisr(
-        "train", "--data", "data", "--out", "gan", "--adversarial", "--scale", 2, "--epochs", 1,
-        "--patch-size", 16, "--batch-size", 2, "--generator", "edsr", "--degradation", "bicubic",
-        "--precision", "float32", "--set", "generator.blocks=1", "--set", "generator.filters=4",
+        *following[1:], "--scale", 2, "--epochs", 1, "--patch-size", 16, "--batch-size", 2,
+        "--generator", "edsr", "--degradation", "bicubic", "--precision", "float32",
+        "--set", "generator.blocks=1", "--set", "generator.filters=4",
         "--set", "training.steps_per_epoch=2", "--set", "training.validation_slices=2",
         "--set", "adversarial.pretraining={}",
         "--set", "adversarial.discriminator={name: patchgan, filters: 2}",
-        "--set", "adversarial.features={network: vgg16, weights: run/features.h5}",
     )  # fmt: skip
     assert code == 0, err
-    assert (place / "gan" / "generator.keras").is_file()
+    assert (place / "run-gan" / "generator.keras").is_file()
+    features = read_config(place / "run-gan" / "config.yaml").adversarial.features
+    assert set(features["layers"]) == {"block4", "block5"}, "those of the preset"
 
 
 def without_masks(place):

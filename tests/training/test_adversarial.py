@@ -17,12 +17,18 @@ import pytest
 import keras_mrisr
 from keras_mrisr.config import write_config
 from keras_mrisr.data.pipeline import PatchDataset
+from keras_mrisr.data.splits import Split
 from keras_mrisr.errors import Diverged, InputError
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.models.vgg import vgg, write_weights
 from keras_mrisr.training import train
-from keras_mrisr.training.adversarial import AdversarialValidation, compiled_srgan, pretraining_config
+from keras_mrisr.training.adversarial import (
+    AdversarialValidation,
+    check_feature_weights,
+    compiled_srgan,
+    pretraining_config,
+)
 from keras_mrisr.training.generator import start_from
 from keras_mrisr.training.state import RunState, read_state, restore_backup
 
@@ -396,6 +402,33 @@ def test_feature_weights_that_do_not_fit(tmp_path, tiny_gan, gan_run):
         with pytest.raises(InputError, match=message) as caught:
             train(tiny_gan(overrides), tmp_path / "run")
         assert "\n" not in str(caught.value)
+        assert not (tmp_path / "run").exists()
+
+
+def test_fine_tuned_features_that_know_who_is_held_out(tmp_path, tiny_gan, gan_run, caplog):
+    file = tmp_path / "tuned" / "features.h5"
+    file.parent.mkdir()
+    write_weights(vgg("vgg16", "block1_conv1"), file)
+    config = tiny_gan({"adversarial.features.weights": str(file)})
+    split = Split.from_dict(json.loads((gan_run / "split.json").read_text()))
+    check_feature_weights(config, split)
+    assert "does not say which patients it was trained with" in caplog.text
+    caplog.clear()
+    for weights in ("imagenet", None):
+        check_feature_weights(tiny_gan({"adversarial.features.weights": weights}), split)
+
+    def describe(values):
+        (file.parent / "model.json").write_text(json.dumps({"data": {"split": values}}))
+
+    describe(split.to_dict())
+    check_feature_weights(config, split)
+    assert not caplog.text
+    for part, others in (("train", split.val), ("train", split.test), ("val", split.test)):
+        describe({**split.to_dict(), part: others})
+        with pytest.raises(
+            InputError, match=r"features\.weights: .* trained with \d patient.s. that this run"
+        ):
+            train(config, tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
 
