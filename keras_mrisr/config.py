@@ -156,7 +156,7 @@ class AdversarialConfig:
         discriminator_rate: Learning rate of the discriminator's Adam.
         discriminator_steps: Updates of the discriminator for each one of the generator.
         pixel_weight: Of `training.loss`.
-        perceptual_weight: Of the distance between features; 0 needs no feature network.
+        perceptual_weight: Of the distance between features.
         adversarial_weight: Of the adversarial loss, after the ramp.
         consistency_weight: Of the distance between the degraded SR and LR.
         segmentation_weight: Of the difference between what a frozen U-Net sees in SR and in HR; see
@@ -165,7 +165,8 @@ class AdversarialConfig:
             the patients that this run holds out.
         r1_weight: Of the R1 penalty on the discriminator.
         r1_every: Steps between two penalties.
-        features: Arguments for `build_features`; also measures `val_features`.
+        features: Arguments for `build_features`; also measures `val_features`. Needed unless
+            `perceptual_weight` and `perception` are both 0.
         average: Momentum of the generator's moving average, which is validated and saved.
         delay: Steps before the adversarial loss begins.
         ramp: Steps over which it then grows to its weight.
@@ -201,6 +202,11 @@ class AdversarialConfig:
     noise_steps: int = 1
     rollbacks: int = 3
     perception: float = 2.0
+
+    @property
+    def needs_features(self):
+        """Whether the loss, or the choice of the best checkpoint, looks through the feature network."""
+        return bool(self.perceptual_weight or self.perception)
 
     def __post_init__(self):
         set_types(self, "adversarial.")

@@ -32,12 +32,14 @@ def pretraining_config(config):
 
 
 def feature_network(config):
-    """The `FeatureNetwork` that the run's loss and validation share.
+    """The `FeatureNetwork` that the run's loss and validation share; None if neither needs one.
 
     Raises:
         InputError: Its weights are missing or wrong; the message says where to get them. Or its layers are
             too deep for the patches.
     """
+    if not config.adversarial.needs_features:
+        return None
     allowed = inspect.signature(build_features).parameters
     for key in config.adversarial.features:
         if key not in allowed:
@@ -58,7 +60,7 @@ def compiled_srgan(config, channels, features):
     Args:
         config: An adversarial `RunConfig`.
         channels: Channels of the data.
-        features: The `FeatureNetwork`.
+        features: The `FeatureNetwork`, or None if the run needs none.
     """
     training, adversarial = config.training, config.adversarial
     generator, discriminator = dict(config.generator), dict(adversarial.discriminator)
@@ -139,7 +141,8 @@ def check_feature_weights(config, split):
         split: The run's `Split`.
     """
     weights = config.adversarial.features.get("weights", "imagenet")
-    if not isinstance(weights, str) or not pathlib.Path(weights).is_file():
+    known = isinstance(weights, str) and pathlib.Path(weights).is_file()
+    if not config.adversarial.needs_features or not known:
         return  # "imagenet", random, or for `feature_network` to refuse.
     try:
         info = json.loads(pathlib.Path(weights).with_name(INFO).read_text(encoding="utf-8"))
@@ -193,7 +196,7 @@ class AdversarialValidation(Validation):
     Args:
         generator: The float32 copy.
         pairs: List of `SlicePair`.
-        features: The `FeatureNetwork`.
+        features: The `FeatureNetwork`; None leaves `val_features` out, and the score is that of PSNR alone.
         state: The `RunState`; its `start` holds the scores before the first step.
         perception: Weight of the features.
     """
@@ -219,8 +222,10 @@ class AdversarialValidation(Validation):
         # Not finite is for the guard to find and mend, so nothing is raised here.
         scores = self.score() or {name: float("nan") for name in self.state.start}
         start = self.state.start
-        gain = 10 * np.log10(start["val_features"] / scores["val_features"])
-        scores["val_score"] = scores["val_psnr"] - start["val_psnr"] + self.perception * float(gain)
+        scores["val_score"] = scores["val_psnr"] - start["val_psnr"]
+        if self.features is not None:
+            gain = 10 * np.log10(start["val_features"] / scores["val_features"])
+            scores["val_score"] += self.perception * float(gain)
         logs.update(scores)
 
     def copy(self):
@@ -240,6 +245,8 @@ class AdversarialValidation(Validation):
         self._thumbnails.append(
             [np.resize(image[0, ::16, ::16], (8, 8, image.shape[-1])) for image in (hr, sr)]
         )
+        if self.features is None:
+            return super().compare(hr, sr)
         distance = float(keras.ops.convert_to_numpy(feature_distance(hr, sr, self.features))[0])
         return {**super().compare(hr, sr), "features": distance}
 

@@ -67,9 +67,10 @@ def _adversarial(recipe):
     parts = ("pixel", "perceptual", "adversarial", "consistency", "segmentation", "r1")
     weights = {part: recipe.get(f"{part}_weight", 0) for part in parts}
     losses = ", ".join(f"{weight:g} {part}" for part, weight in weights.items() if weight)
-    features = recipe["features"]
+    features, seen = recipe["features"], ""
+    if weights["perceptual"] or recipe["perception"]:
+        seen = f"features of {features.get('network', 'vgg19')} ({features.get('weights', 'imagenet')}); "
     return (
         f"{recipe['kind']} against {name}{options if discriminator else ''}, Adam "
-        f"{recipe['discriminator_rate']:g}; losses {losses}; features of {features.get('network', 'vgg19')} "
-        f"({features.get('weights', 'imagenet')}); moving average {recipe['average']:g}"
+        f"{recipe['discriminator_rate']:g}; losses {losses}; {seen}moving average {recipe['average']:g}"
     )

@@ -103,7 +103,9 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     features = feature_network(config) if config.adversarial.on else None
     with strategy_scope(config.training.strategy, config.training.batch_size):
         model = (
-            compiled_srgan(config, channels, features) if features else compiled_generator(config, channels)
+            compiled_srgan(config, channels, features)
+            if config.adversarial.on
+            else compiled_generator(config, channels)
         )
         if state.epoch or state.step:
             restore_backup(out / BACKUP, model)
@@ -112,14 +114,14 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
             start_from(config, config.training.init, model)
     # Only now: bad data and bad options leave no folder behind, and don't cost an older run.
     claim_run(config, out, split, overwrite)
-    if features and not (state.epoch or state.step or config.training.init):
+    if config.adversarial.on and not (state.epoch or state.step or config.training.init):
         _first_stage(config, out, dataset, split, model, report)
 
     generator = build_generator(
         scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
     )
     info = _describe(config, dataset, split, degradation, channels, train_pairs, generator)
-    if features:
+    if config.adversarial.on:
         validation = AdversarialValidation(
             generator, val_pairs, features, state, config.adversarial.perception
         )

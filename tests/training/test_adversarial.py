@@ -194,6 +194,25 @@ def test_the_start_scores_zero(tiny_gan, pairs):
     assert logs["val_score"] < 0
 
 
+def test_no_features_where_nothing_looks_at_them(tmp_path, tiny_gan, gan_run):
+    config = tiny_gan(
+        {
+            "training.init": str(gan_run / "pretrained"),
+            "training.epochs": 1,
+            **{f"adversarial.{name}_weight": 0.0 for name in ("perceptual", "consistency", "r1")},
+            "adversarial.features.weights": "none.h5",
+        }
+    )
+    with pytest.raises(InputError, match="No feature weights"):  # They choose the best epoch.
+        train(config, tmp_path / "run")
+    run = train(config.replace({"adversarial.perception": 0.0}), tmp_path / "run")
+    [row] = history(run)
+    start = read_state(run / "backup").start
+    assert "val_features" not in {*row, *start}
+    assert row["val_score"] == pytest.approx(row["val_psnr"] - start["val_psnr"], abs=1e-4)
+    assert "features of" not in (run / "card.md").read_text()
+
+
 def test_output_that_is_not_finite(tiny_gan, pairs):
     callback = validation(tiny_gan, pairs, RunState())
     average = callback.model.average_generator
