@@ -94,13 +94,14 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     train_pairs = training_pairs(config, training_slices, degradation)
     channels = train_pairs[0].hr.shape[-1]
     patches = training_patches(config, train_pairs)
+    features = None
     if config.adversarial.on:
+        features = feature_network(config)
         check_segmentation_model(config, split, channels)
         check_feature_weights(config, split)
         _check_first_stage(config, out, overwrite, train_pairs)
     val_pairs = validation_pairs(config, dataset.select(split.val), degradation, channels)
 
-    features = feature_network(config) if config.adversarial.on else None
     with strategy_scope(config.training.strategy, config.training.batch_size):
         model = (
             compiled_srgan(config, channels, features)
