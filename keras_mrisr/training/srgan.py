@@ -337,8 +337,18 @@ def _check_losses(weights, pixel, perceptual, segmentation, degradation):
 
 
 def discriminator_optimizer(optimizer):
-    """The discriminator's optimizer in what `gan_optimizer` made, also under loss scaling."""
-    return getattr(optimizer, "inner_optimizer", optimizer).optimizers[0]
+    """The discriminator's optimizer in what `gan_optimizer` made, also under loss scaling.
+
+    Raises:
+        InputError: Another optimizer.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(inner, keras.optimizers.MultiOptimizer):
+        raise InputError(
+            f"{type(inner).__name__} is one optimizer for both networks, which this needs apart. Compile with "
+            "optimizer=gan_optimizer(...)."
+        )
+    return inner.optimizers[0]
 
 
 def _scales(optimizer):

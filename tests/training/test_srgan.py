@@ -348,3 +348,14 @@ def test_the_discriminators_optimizer_is_found_under_loss_scaling(make_gan):
         model = make_gan()
     assert discriminator_optimizer(model.optimizer).name == "discriminator_adam"
     assert isinstance(model, SRGAN)
+
+
+def test_one_optimizer_for_both_networks(make_gan, batch):
+    """Enough for steps of both together, but not for steps of the discriminator alone."""
+    model = make_gan()
+    model.compile("adam")
+    step(model, batch)
+    model = make_gan(discriminator_steps=2)
+    model.compile("adam")
+    with pytest.raises(InputError, match="Adam is one optimizer for both networks"):
+        step(model, batch)
