@@ -76,6 +76,8 @@ class ModelInfo(Description):
         given = info.degradation.get("scale")
         if info.degradation and (list(given) if isinstance(given, list | tuple) else given) != scale:
             raise InputError(f"degradation.scale must be {scale} as the model's, not {given!r}")
+        if info.degradation and "name" not in info.degradation:
+            raise InputError("degradation.name is missing")
         if not isinstance(info.data.get("split"), dict | None):
             raise InputError(f"data.split must hold lists of patients, not {info.data['split']!r}")
         return info

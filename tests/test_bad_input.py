@@ -365,6 +365,7 @@ def test_model_json_of_another_model(place, refused):
     [
         ("degradation", {"name": "bicubic", "scale": 3}, "degradation.scale must be 2 as the model's, not 3"),
         ("degradation", {"name": "bicubic"}, "degradation.scale must be 2 as the model's, not None"),
+        ("degradation", {"scale": 2}, "degradation.name is missing"),
         ("data", {"split": 3}, "data.split must hold lists of patients, not 3"),
     ],
 )

@@ -345,8 +345,8 @@ def discriminator_optimizer(optimizer):
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not isinstance(inner, keras.optimizers.MultiOptimizer):
         raise InputError(
-            f"{type(inner).__name__} is one optimizer for both networks, which this needs apart. Compile with "
-            "optimizer=gan_optimizer(...)."
+            f"{type(inner).__name__} is one optimizer for both networks, and discriminator_steps needs them "
+            "apart. Compile with gan_optimizer(...)."
         )
     return inner.optimizers[0]
 
