@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.export import onnx_file
 from keras_mrisr.export.deployable import deployable
 from keras_mrisr.export.onnx_file import METADATA, add_metadata, convert
 from keras_mrisr.export.onnx_nodes import attributes
@@ -113,6 +114,25 @@ def test_volumes():
     np.testing.assert_allclose(run(model, x), generator(x), atol=1e-5)
     with pytest.raises(InputError, match="INT8 is for networks of slices"):
         to_int8(model, [x[0]])
+
+
+def test_conversions_of_another_rank_are_repeated(generators, monkeypatch):
+    right, calls = onnx_file._keras_to_onnx, []
+
+    def wrong(*arguments, times):
+        model = right(*arguments)
+        calls.append(model)
+        if len(calls) <= times:
+            model.graph.output[0].type.tensor_type.shape.dim.add()
+        return model
+
+    monkeypatch.setattr(onnx_file, "_keras_to_onnx", lambda *arguments: wrong(*arguments, times=1))
+    assert len(dims(convert(generators["edsr"]).graph.output[0])) == 4
+    assert len(calls) == 2
+    calls.clear()
+    monkeypatch.setattr(onnx_file, "_keras_to_onnx", lambda *arguments: wrong(*arguments, times=99))
+    with pytest.raises(InputError, match="another rank in 5 attempts"):
+        convert(generators["edsr"])
 
 
 def test_float16(generators):
