@@ -17,15 +17,12 @@ import pytest
 import keras_mrisr
 from keras_mrisr.config import write_config
 from keras_mrisr.data.pipeline import PatchDataset
-from keras_mrisr.data.splits import Split
 from keras_mrisr.errors import Diverged, InputError
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.storage import load_trained
-from keras_mrisr.models.vgg import vgg, write_weights
 from keras_mrisr.training import train
 from keras_mrisr.training.adversarial import (
     AdversarialValidation,
-    check_feature_weights,
     compiled_srgan,
     pretraining_config,
 )
@@ -134,6 +131,15 @@ def test_card_and_description(gan_run):
         assert text in card
     plain = (gan_run / "pretrained" / "card.md").read_text()
     assert "adversarial" not in plain.lower() and "feature" not in plain
+
+
+def test_no_path_of_this_machine_in_the_description(tiny_gan):
+    from keras_mrisr.training.adversarial import described
+
+    config = tiny_gan({"adversarial.features.weights": "/home/me/vgg19_mri.h5"})
+    assert described(config.adversarial)["features"]["weights"] == "vgg19_mri.h5"
+    assert config.adversarial.features["weights"] == "/home/me/vgg19_mri.h5"
+    assert described(tiny_gan().adversarial)["features"]["weights"] is None
 
 
 def test_hand_over_is_exact(gan_run, tiny_gan, weights):
@@ -327,134 +333,3 @@ def test_pytorch_takes_the_same_steps(tmp_path, monkeypatch, capsys):
     assert len(here["rows"]) == len(there["rows"]) == 4
     for one, two in zip(here["rows"], there["rows"], strict=True):
         assert two == pytest.approx(one, rel=1e-3, abs=1e-7)
-
-
-# What must not start, and leaves nothing behind.
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (
-            {"adversarial.discriminator.channels": 3},
-            r"adversarial\.discriminator\.channels is no option: it follows from data",
-        ),
-        (
-            {"degradation.name": "random-blur", "adversarial.consistency_weight": 1.0},
-            "consistency_weight needs a degradation that is known",
-        ),
-        ({"adversarial.discriminator.name": "resnet"}, r"Unknown discriminator 'resnet'\. Known: patchgan"),
-        ({"adversarial.discriminator": {"name": [1]}}, r"Unknown discriminator \[1\]"),
-        ({"adversarial.discriminator.depth": 3}, r"Unknown option 'depth' of 'patchgan'"),
-        (
-            {"training.patch_size": 8, "adversarial.discriminator": {"name": "srgan"}},
-            r"Patches of 8 are too small for the discriminator 'srgan'",
-        ),
-        (
-            {"training.patch_size": 12},
-            r"'patchgan' takes HR patches of any size that is a multiple of 8\. Received: patch_size=12",
-        ),
-        (
-            {"adversarial.pixel_weight": 0, "adversarial.perceptual_weight": 0},
-            "are both 0: nothing ties SR to HR",
-        ),
-        ({"adversarial.pretraining.patch_size": 64}, "smaller than the patch of 64"),
-        ({"adversarial.pretraining.patch_size": 15}, r"adversarial\.pretraining: .*multiple of the scale 2"),
-        ({"adversarial.pretraining.epochs": "many"}, r"adversarial\.pretraining: training\.epochs must be"),
-        ({"adversarial.features.network": "vgg11"}, r"Unknown feature network 'vgg11'\. Known: vgg16, vgg19"),
-        ({"adversarial.features.layer": "x"}, r"Unknown key adversarial\.features\.layer\. Known: network"),
-        ({"adversarial.features.weights": "none.h5"}, r"No feature weights at none\.h5"),
-        (
-            {"training.patch_size": 8, "adversarial.features.layers": ["block1", "block5"]},
-            r"Patches of 8 are too small for the features block1_conv2, block5_conv3: the smallest is 16\.",
-        ),
-        ({"training.init": "nowhere"}, "No model at nowhere"),
-    ],
-)
-def test_what_cannot_work_is_refused(tmp_path, tiny_gan, monkeypatch, overrides, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=message) as caught:
-        train(tiny_gan(overrides), tmp_path / "run")
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        {"scale": 4},
-        {"generator.filters": 8},
-        {"generator.smooth_upsampling": True},
-        {"generator": {"name": "srresnet", "blocks": 1, "filters": 4}},
-    ],
-    ids=["scale", "filters", "upsampling", "generator"],
-)
-def test_init_of_another_model(tmp_path, tiny_gan, gan_run, overrides):
-    config = tiny_gan({"training.init": str(gan_run / "pretrained"), **overrides})
-    with pytest.raises(InputError, match=r"training\.init: .* this run is .* Choose the same generator"):
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_init_of_the_first_stage_that_does_not_fit(tmp_path, tiny_gan, gan_run):
-    config = tiny_gan({"adversarial.pretraining.init": str(gan_run / "pretrained"), "generator.filters": 8})
-    with pytest.raises(InputError, match=r"^adversarial\.pretraining\.init: .*filters 4 there and 8 here"):
-        train(config, tmp_path / "run")
-    with pytest.raises(InputError, match="No model at nowhere"):
-        train(config.replace({"adversarial.pretraining.init": "nowhere"}), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-def test_feature_weights_that_do_not_fit(tmp_path, tiny_gan, gan_run):
-    write_weights(vgg("vgg16", "block1_conv1"), tmp_path / "good.h5")
-    content = (tmp_path / "good.h5").read_bytes()
-    (tmp_path / "half.h5").write_bytes(content[: len(content) // 2])
-    (tmp_path / "text.h5").write_text("no weights")
-    generator = gan_run / "generator.keras"
-    for file, layer, message in (
-        (tmp_path / "half.h5", "block1_conv1", "half.h5 cannot be read as weights of vgg16"),
-        (tmp_path / "text.h5", "block1_conv1", "text.h5 cannot be read as weights of vgg16"),
-        (tmp_path / "good.h5", "block1_conv2", "does not hold the weights of vgg16: it lacks block1_conv2"),
-        (generator, "block1_conv1", r"generator\.keras does not hold the weights of vgg16"),
-    ):
-        overrides = {"adversarial.features.weights": str(file), "adversarial.features.layers": layer}
-        with pytest.raises(InputError, match=message) as caught:
-            train(tiny_gan(overrides), tmp_path / "run")
-        assert "\n" not in str(caught.value)
-        assert not (tmp_path / "run").exists()
-
-
-def test_fine_tuned_features_that_know_who_is_held_out(tmp_path, tiny_gan, gan_run, caplog):
-    file = tmp_path / "tuned" / "features.h5"
-    file.parent.mkdir()
-    write_weights(vgg("vgg16", "block1_conv1"), file)
-    config = tiny_gan({"adversarial.features.weights": str(file)})
-    split = Split.from_dict(json.loads((gan_run / "split.json").read_text()))
-    check_feature_weights(config, split)
-    assert "does not say which patients it was trained with" in caplog.text
-    caplog.clear()
-    for weights in ("imagenet", None):
-        check_feature_weights(tiny_gan({"adversarial.features.weights": weights}), split)
-
-    def describe(values):
-        (file.parent / "model.json").write_text(json.dumps({"data": {"split": values}}))
-
-    describe(split.to_dict())
-    check_feature_weights(config, split)
-    assert not caplog.text
-    for part, others in (("train", split.val), ("train", split.test), ("val", split.test)):
-        describe({**split.to_dict(), part: others})
-        with pytest.raises(
-            InputError, match=r"features\.weights: .* trained with \d patient.s. that this run"
-        ):
-            train(config, tmp_path / "run")
-        assert not (tmp_path / "run").exists()
-
-
-def test_no_path_of_this_machine_in_the_description(tiny_gan):
-    from keras_mrisr.training.adversarial import described
-
-    config = tiny_gan({"adversarial.features.weights": "/home/me/vgg19_mri.h5"})
-    assert described(config.adversarial)["features"]["weights"] == "vgg19_mri.h5"
-    assert config.adversarial.features["weights"] == "/home/me/vgg19_mri.h5"
-    assert described(tiny_gan().adversarial)["features"]["weights"] is None
