@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_mrisr.data import read_dataset
 from keras_mrisr.errors import InputError
+from keras_mrisr.export.parity import fit_size
 
 COUNT = 16  # Slices of each kind.
 
@@ -25,7 +26,7 @@ class RealSlices:
     hr: list
 
 
-def real_slices(root, info, count=COUNT):
+def real_slices(root, info, count=COUNT, size=None):
     """Reads evenly spaced slices of a folder and degrades them as the model was trained for.
 
     Args:
@@ -33,11 +34,13 @@ def real_slices(root, info, count=COUNT):
         info: `ModelInfo` of the model. Of its own data, patients that it was trained on calibrate and
             those that it never saw measure.
         count: Slices of each kind, at most.
+        size: (height, width) that LR shall have: larger slices are cropped, smaller ones get their edge
+            repeated.
 
     Raises:
         InputError: No such folder, no slices of so many channels in it, or a model of volumes.
     """
-    from keras_mrisr.data.pipeline import load_pairs
+    from keras_mrisr.data.pipeline import load_pairs, separate_channels
     from keras_mrisr.degrade import get_degradation
 
     if info.factors:
@@ -49,12 +52,14 @@ def real_slices(root, info, count=COUNT):
         places = np.unique(np.linspace(0, len(part.slices) - 1, count).astype(int))
         chosen = dataclasses.replace(part, slices=tuple(part.slices[place] for place in places))
         options = {"neighbours": info.neighbours, "stacks": dataset}
-        halves.append(load_pairs(chosen, degradation, info.channels, **options))
+        pairs = load_pairs(chosen, degradation, info.image_channels, **options)
+        halves.append(separate_channels(pairs) if info.image_channels is None else pairs)
     calibration, measured = halves
+    hr_size = None if size is None else [info.scale * edge for edge in size]
     return RealSlices(
-        [pair.normalizer.normalize(pair.lr) for pair in calibration],
-        [pair.normalizer.normalize(pair.lr) for pair in measured],
-        [pair.normalizer.normalize(pair.hr) for pair in measured],
+        [fit_size(pair.normalizer.normalize(pair.lr), size) for pair in calibration],
+        [fit_size(pair.normalizer.normalize(pair.lr), size) for pair in measured],
+        [fit_size(pair.normalizer.normalize(pair.hr), hr_size) for pair in measured],
     )
 
 

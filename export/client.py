@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import random
+import threading
 import time
 
 import numpy as np
@@ -16,7 +17,7 @@ from keras_mrisr.inference.tiles import run_tiles, smallest_tile
 
 TRANSPORTS = {"grpc": GrpcTransport, "rest": RestTransport}
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0  # Seconds between tries.
-_CONTACT = 10.0  # Seconds until a server that never answered is given up.
+_DEADLINE, _CONTACT = 60.0, 10.0  # Seconds for a request; for the first one, which finds the server.
 _PIXELS = 512 * 512  # LR pixels of one request at most; larger slices are cut into tiles.
 log = logging.getLogger(__name__)
 
@@ -24,14 +25,15 @@ log = logging.getLogger(__name__)
 class ServingClient:
     """Sends slices to TensorFlow Serving: in batches of equal size, several at a time, and patiently.
 
-    The server merges only requests of equal shape, and slices must not be padded to one: the zeros would
-    change what the network makes of the border. So slices are sorted by shape here.
+    A request has slices of one shape, and they must not be padded to one: the zeros would change what the
+    network makes of the border. So slices are sorted by shape here.
 
     Args:
         server: "host:port".
         name: Name of the model on the server.
         transport: "grpc" or "rest".
-        deadline: Seconds in which each request must be answered, all tries together.
+        deadline: Seconds in which each request must be answered, all tries together; by default 60, and 10
+            until the server has answered once.
         at_once: Requests under way at a time.
         batch: Slices of a request, at most.
 
@@ -39,20 +41,21 @@ class ServingClient:
         InputError: An argument that cannot be, or a package that is missing.
     """
 
-    def __init__(self, server, name="mrisr", transport="grpc", deadline=60.0, at_once=4, batch=4):
+    def __init__(self, server, name="mrisr", transport="grpc", deadline=None, at_once=4, batch=4):
         if transport not in TRANSPORTS:
             raise InputError(f"transport must be one of {', '.join(TRANSPORTS)}. Received: {transport!r}")
         host, _, port = str(server).rpartition(":")
-        if not host or not port.isdigit():
+        if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise InputError(f"The server must be HOST:PORT, such as localhost:8500. Received: {server!r}")
         for key, value in (("deadline", deadline), ("at_once", at_once), ("batch", batch)):
-            if not value > 0:
+            if value is not None and not value > 0:
                 raise InputError(f"{key} must be positive. Received: {value!r}")
         self.server, self.name, self.deadline = server, name, deadline
         self.at_once, self.batch = at_once, batch
         self._transport = TRANSPORTS[transport](server, name)
         self._pool = concurrent.futures.ThreadPoolExecutor(at_once)
         self._answered = False
+        self._closed = threading.Event()
 
     def __enter__(self):
         return self
@@ -61,9 +64,11 @@ class ServingClient:
         self.close()
 
     def close(self):
-        """Ends connections; requests under way are finished, those that wait are dropped."""
-        self._pool.shutdown(cancel_futures=True)
+        """Ends connections, and with them requests that are under way; those that wait are dropped."""
+        self._closed.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
         self._transport.close()
+        self._pool.shutdown()
 
     def describe(self):
         """What the model says about itself: the metadata of its export.
@@ -118,7 +123,7 @@ class ServingClient:
 
     def _call(self, send):
         """Calls send(seconds left) until it succeeds, is refused, or the deadline has come."""
-        patience = self.deadline if self._answered else min(self.deadline, _CONTACT)
+        patience = self.deadline or (_DEADLINE if self._answered else _CONTACT)
         start, wait = time.monotonic(), _FIRST_WAIT
         while True:
             try:
@@ -126,18 +131,21 @@ class ServingClient:
                 self._answered = True
                 return answer
             except Refused as error:
-                raise self._foreign(str(error)) from error
+                if error.other_model:
+                    raise self._foreign(str(error)) from error
+                raise InputError(f"{self.server} refuses: {error}") from error
             except Transient as error:
                 # Half of it at random: clients that failed together don't come back together.
                 pause = wait * random.uniform(0.5, 1.0)
                 spent = time.monotonic() - start
-                if spent + pause >= patience:
+                if spent + pause >= patience or self._closed.is_set():
                     raise InputError(
                         f"{self.server} gave no answer within {spent:.0f} s ({error}). Is TensorFlow Serving "
-                        "up there? Check --server, or allow more with --deadline."
+                        "up there? Check --server (gRPC is usually at port 8500, --rest at 8501), or allow "
+                        "more with --deadline."
                     ) from error
                 log.debug("%s: %s; trying again in %.1f s", self.server, error, pause)
-                time.sleep(pause)
+                self._closed.wait(pause)
                 wait = min(2 * wait, _LONGEST_WAIT)
 
     def _foreign(self, reason):
@@ -166,6 +174,10 @@ class ServingSuperResolver(ExportedSuperResolver):
         super().__init__(_Network(client), client.describe(), name=f"{client.name} on {client.server}")
         self.generator.shape = (self.channels, *self.factors)
         self.images_at_once = client.at_once
+
+    def cancel(self):
+        """Ends the requests that are under way; the client is closed with that."""
+        self.generator.client.close()
 
     def most_pixels(self, sizes, memory=None):
         """LR pixels of one request. It is the server's memory that counts, and not the one here."""

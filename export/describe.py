@@ -8,6 +8,7 @@ _TERMS = {"lgg": "CC BY-NC-SA 4.0, as the LGG set that they were trained on (cit
 _UNKNOWN = "that of the data that they were trained on"
 # Names of patients and the history of the training stay with the trained model.
 _LEFT_OUT = ("data", "training")
+_OF_DATA = ("separate_channels", "domain")
 
 
 def metadata(generator, info, **options):
@@ -20,13 +21,15 @@ def metadata(generator, info, **options):
 
     Returns:
         {"scale", "channels", "neighbours", "factors", "normalization", "degradation", "generator", "metrics",
-        "version" (of the program that trained it), "licence" (of the weights), "exported_by", "footprint":
-        {"radius", "period", "bytes"} for tiles, or None where it is not known, and the options}.
+        "version" (of the program that trained it), "data": {"separate_channels", "domain"} where it has them,
+        "licence" (of the weights), "exported_by", "footprint": {"radius", "period", "bytes"} for tiles, or
+        None where it is not known, and the options}.
     """
     kept = {key: value for key, value in info.to_dict().items() if key not in _LEFT_OUT}
     return {
         **kept,
-        "licence": _TERMS.get(info.data.get("kind"), _UNKNOWN),
+        "data": {key: info.data[key] for key in _OF_DATA if key in info.data},
+        "licence": info.data.get("licence") or _TERMS.get(info.data.get("kind"), _UNKNOWN),
         "exported_by": f"keras-mrisr {__version__}",
         "footprint": _footprint(generator),
         **options,

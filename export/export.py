@@ -12,16 +12,16 @@ from keras_mrisr.export.describe import metadata
 from keras_mrisr.export.onnx_resolver import FILE as ONNX_FILE
 from keras_mrisr.export.parity import TOLERANCE, check_parity, probes
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json
+from keras_mrisr.models.storage import CARD, EXPORT, load_trained
 from keras_mrisr.pretrained import find_model
 
 FORMATS = ("saved_model", "onnx", "litert")
 PRECISIONS = ("float32", "float16", "int8")
-RECORD = "export.json"
 LITERT_FILE, VERSION_FOLDER = "model.tflite", "1"
 # Rounding to 11 bits in each of some forty layers; measured on trained networks: 2e-4.
 _HALF_TOLERANCE = 5e-3
 _OWN = {
-    RECORD, "card.md", ONNX_FILE, LITERT_FILE, VERSION_FOLDER, "models.config", "batching.config",
+    EXPORT, CARD, ONNX_FILE, LITERT_FILE, VERSION_FOLDER, "models.config", "batching.config",
     "monitoring.config", "docker-compose.yml", "tensorrt.md", "config.pbtxt",
 }  # fmt: skip
 
@@ -102,17 +102,17 @@ def export_model(
             a difference beyond the tolerance.
     """
     target = pathlib.Path(target)
-    _check_options(to, layout, precision, calibration)
+    _check_options(to, layout, precision, calibration, symmetric)
     check_new_directory(target, overwrite)
     check_only_holds(target, _OWN)
     from keras_mrisr.export.calibration import real_slices
     from keras_mrisr.export.deployable import deployable
-    from keras_mrisr.models.storage import CARD, load_trained
 
     generator, info = load_trained(model)
+    _check_volumes(info, to, precision)
     size = _checked_size(size, generator, to)
     name = _checked_name(name or target.resolve().name)
-    slices = None if calibration is None else real_slices(calibration, info)
+    slices = None if calibration is None else real_slices(calibration, info, size=size)
     values = metadata(
         generator, info, precision=precision, layout=layout, size=list(size) if size else None, name=name
     )
@@ -134,7 +134,7 @@ def export_model(
             )
         export = Export(target, to, precision, parity, psnr, values)
         record = {"format": to, "precision": precision, "parity": parity, "psnr": psnr, "model": values}
-        write_json(folder / RECORD, record)
+        write_json(folder / EXPORT, record)
         card = find_model(model)
         card = (card.parent if card.suffix == ".keras" else card) / CARD
         if card.is_file():
@@ -153,7 +153,7 @@ def parse_size(text):
     return tuple(map(int, text.split("x")))
 
 
-def _check_options(to, layout, precision, calibration):
+def _check_options(to, layout, precision, calibration, symmetric):
     for key, value, allowed in (
         ("to", to, FORMATS),
         ("layout", layout, ("nhwc", "nchw")),
@@ -165,6 +165,15 @@ def _check_options(to, layout, precision, calibration):
         raise InputError(f"{to} is written as float32, nhwc. Other precisions and layouts are for onnx.")
     if precision == "int8" and calibration is None:
         raise InputError("INT8 is calibrated on real slices: give a folder of them with --calibration.")
+    if symmetric and precision != "int8":
+        raise InputError(f"--symmetric is a kind of int8. Received: --precision {precision}")
+
+
+def _check_volumes(info, to, precision):
+    if info.factors and precision == "int8":
+        raise InputError("INT8 is for networks of slices. Export this network of volumes as float32.")
+    if info.factors and to == "litert":
+        raise InputError("LiteRT is for networks of slices. Export this network of volumes as onnx.")
 
 
 def _checked_size(size, generator, to):

@@ -23,7 +23,7 @@ def write_litert(generator, path, size):
     try:
         generator.export(path, format="litert", input_signature=signature, verbose=False)
     except Exception as error:  # The converter raises one of its own, which is no public name.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(
             f"A layer of {generator.name} cannot be written as LiteRT ({reason}). Export it as saved_model."
         ) from error

@@ -57,11 +57,12 @@ class OnnxSuperResolver(ExportedSuperResolver):
         text = session.get_modelmeta().custom_metadata_map.get(METADATA)
         if text is None:
             raise InputError(f"{path} is not a network of mrisr: export one with mrisr export --to onnx.")
-        metadata = json.loads(text)
-        if chosen[0] == f"CPU{_SUFFIX}":
+        metadata = _parsed(text, path)
+        active = _check_active(session.get_providers()[0], chosen[0], bool(providers))
+        if active == f"CPU{_SUFFIX}":
             faster = _for_cpu(path)
             if faster is not None:
-                session = _session(onnxruntime, path, faster, chosen, threads)
+                session = _session(onnxruntime, path, faster, [active], threads)
         network = _Network(session, metadata.get("layout") == "nchw")
         return cls(network, metadata, memory, name)
 
@@ -113,14 +114,39 @@ def _providers(wanted, available):
         return [name for name in usual if name in available]
     by_short = {name.removesuffix(_SUFFIX).lower(): name for name in available}
     chosen = []
-    for name in wanted:
+    for name in map(str.strip, wanted):
         found = by_short.get(name.removesuffix(_SUFFIX).lower())
         if found is None:
             raise InputError(
-                f"onnxruntime has no provider {name!r} here. It has: {', '.join(sorted(by_short))}."
+                f"onnxruntime has no provider {name!r} here. It has: {', '.join(sorted(by_short))}. Those of "
+                "NVIDIA are in the package onnxruntime-gpu, which is installed in place of onnxruntime."
             )
         chosen.append(found)
     return list(dict.fromkeys([*chosen, f"CPU{_SUFFIX}"]))
+
+
+def _parsed(text, path):
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path} has damaged metadata ({error}). Export it again.") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} has damaged metadata. Export it again.")
+    return values
+
+
+def _check_active(active, chosen, asked):
+    """The provider that works; onnxruntime goes on with the CPU where the libraries of a GPU are missing."""
+    if active == chosen:
+        return active
+    missing = chosen.removesuffix(_SUFFIX)
+    if asked:
+        raise InputError(
+            f"onnxruntime could not start {missing}: its libraries or its device are missing, as the lines "
+            "above say. Install them, or choose --providers cpu."
+        )
+    log.warning("onnxruntime could not start %s; the network runs on the CPU", missing)
+    return active
 
 
 def _for_cpu(path):

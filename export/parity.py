@@ -66,8 +66,8 @@ def probes(shape, size=None, slices=(), seed=0):
             batches[f"random {name}, batch {count}"] = noise
         batches[f"phantom {name}"] = phantom(edges, shape[-1])[np.newaxis]
     if len(slices) > 0:
-        batches["real"] = _fitted(slices[0], size)[np.newaxis]
-        few = [_fitted(one, size) for one in (slices * 3)[:3]]
+        batches["real"] = fit_size(slices[0], size)[np.newaxis]
+        few = [fit_size(one, size) for one in (slices * 3)[:3]]
         if len({one.shape for one in few}) == 1:
             batches["real, batch 3"] = np.stack(few)
     return batches
@@ -83,8 +83,8 @@ def phantom(sizes, channels):
     return image[..., np.newaxis] * contrasts
 
 
-def _fitted(image, size):
-    """A slice as it is, or for a fixed size cropped, or its edge repeated."""
+def fit_size(image, size):
+    """A slice (H, W, C) as it is, or for a fixed size (H, W) cropped, or its edge repeated."""
     if size is None:
         return image
     pads = [(0, max(0, wanted - edge)) for wanted, edge in zip(size, image.shape, strict=False)]

@@ -15,9 +15,11 @@ model_config_list {
 }
 """,
     "batching.config": """\
-# Read by --batching_parameters_file. Requests are merged only where all sizes but the first are equal:
-# send slices of one size one after the other, as mrisr serve-client does. Don't pad them to a common size:
-# the zeros change what the network makes of the border.
+# Read by --batching_parameters_file, which docker-compose.yml has only in a comment: with batching
+# TensorFlow Serving merges whatever comes within batch_timeout_micros, and where slices differ in size it
+# fails all of them. Turn it on if serving_default gets slices of one size only. Don't pad them to one
+# (pad_variable_length_inputs): the zeros change what the network makes of the border.
+# mrisr serve-client sends slices of one size together in any case, and gets along with either.
 max_batch_size { value: @MAX_BATCH@ }
 batch_timeout_micros { value: 2000 }
 max_enqueued_batches { value: 256 }
@@ -39,8 +41,9 @@ services:
     image: ${TF_SERVING_IMAGE:-tensorflow/serving:latest}
     command:
       - --model_config_file=/config/models.config
-      - --enable_batching=true
-      - --batching_parameters_file=/config/batching.config
+      # Only where all slices are of one size: see batching.config.
+      # - --enable_batching=true
+      # - --batching_parameters_file=/config/batching.config
       - --monitoring_config_file=/config/monitoring.config
       - --rest_api_timeout_in_ms=120000
     ports:

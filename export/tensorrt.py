@@ -18,7 +18,9 @@ _ALWAYS = {
     "Transpose", "Unsqueeze",
 }  # fmt: skip
 _LARGEST_OPSET = 24
-_MIN, _OPT, _MAX = (1, 64, 64), (4, 128, 128), (8, 512, 512)  # Batch, height, width.
+# Of a free dimension the smallest, the usual and the largest size; x, y and z are those of volumes.
+_SIZES = {"batch": (1, 4, 8), "height": (64, 128, 512), "width": (64, 128, 512)}
+_SIZES_3D = {"batch": (1, 1, 1), "x": (32, 96, 192), "y": (32, 96, 192), "z": (16, 32, 64)}
 
 
 def unsupported(model):
@@ -88,7 +90,13 @@ def _recipes(model, values):
         verdict = "Its parser would refuse:\n\n" + "\n".join(f"- {line}" for line in problems)
     else:
         verdict = f"All {len(model.graph.node)} nodes are supported ({', '.join(kinds)})."
-    command = " \\\n        ".join(["trtexec --onnx=model.onnx", "--saveEngine=model.plan", *_profile(model)])
+    shapes = _shapes(model)
+    profile = [
+        f"--{kind}Shapes=lr:" + "x".join(map(str, shape))
+        for kind, shape in zip(("min", "opt", "max"), shapes, strict=True)
+    ]
+    command = " \\\n        ".join(["trtexec --onnx=model.onnx", "--saveEngine=model.plan", *profile])
+    usual = ",".join(map(str, shapes[1]))
     return f"""# {values["name"]} on TensorRT
 
 None of this was run: there was no NVIDIA GPU at hand. The nodes were checked one by one against the
@@ -106,19 +114,16 @@ Build the engine for the sizes that will come (a profile's min, opt and max; opt
 - INT8: export with `--precision int8 --symmetric --calibration FOLDER` and add `--int8`, or again
   `--stronglyTyped`. The scales stand in the graph (QuantizeLinear, DequantizeLinear): there is no calibration
   cache.
-- Compare: `polygraphy run model.onnx --trt --onnxrt --atol 1e-3` (float32 is TF32 by default: `--noTF32`).
+- Compare: `polygraphy run model.onnx --trt --onnxrt --atol 1e-3 --input-shapes lr:[{usual}]`.
+  float32 is computed in full there; `trtexec` takes TF32 unless told `--noTF32`.
 """
 
 
-def _profile(model):
+def _shapes(model):
+    """The smallest, the usual and the largest shape of the input, as lists."""
     dims = model.graph.input[0].type.tensor_type.shape.dim
-    if len(dims) != 4:
-        return ["--minShapes, --optShapes, --maxShapes as for your volumes"]
-    names = {"batch": 0, "height": 1, "width": 2}
-    return [
-        f"--{kind}Shapes=lr:" + "x".join(str(dim.dim_value or shape[names[dim.dim_param]]) for dim in dims)
-        for kind, shape in (("min", _MIN), ("opt", _OPT), ("max", _MAX))
-    ]
+    sizes = _SIZES if len(dims) == 4 else _SIZES_3D
+    return [[dim.dim_value or sizes[dim.dim_param][kind] for dim in dims] for kind in range(3)]
 
 
 def _triton(model, values):
@@ -126,15 +131,16 @@ def _triton(model, values):
         dims = ", ".join(str(dim.dim_value or -1) for dim in value.type.tensor_type.shape.dim[1:])
         return f'{{ name: "{value.name}" data_type: TYPE_FP32 dims: [ {dims} ] }}'
 
+    largest = _shapes(model)[2][0]
     return f"""\
 # Triton: REPOSITORY/{values["name"]}/config.pbtxt, with model.onnx in REPOSITORY/{values["name"]}/1/.
 # For an engine of trtexec: platform "tensorrt_plan", and model.plan in place of model.onnx.
 name: "{values["name"]}"
 platform: "onnxruntime_onnx"
-max_batch_size: {_MAX[0]}
+max_batch_size: {largest}
 input [ {tensor(model.graph.input[0])} ]
 output [ {tensor(model.graph.output[0])} ]
 # Requests of equal size are merged; wait at most 2 ms for another one.
-dynamic_batching {{ preferred_batch_size: [ 4, {_MAX[0]} ] max_queue_delay_microseconds: 2000 }}
+dynamic_batching {{ max_queue_delay_microseconds: 2000 }}
 instance_group [ {{ count: 1 }} ]
 """

@@ -1,17 +1,19 @@
 """How requests reach TensorFlow Serving: gRPC, or REST without any dependency."""
 
 import base64
+import contextlib
 import http.client
 import json
 import math
-import urllib.error
-import urllib.request
+import socket
 
 import numpy as np
 
 from keras_mrisr.errors import InputError
 
 _AGAIN = (429, 500, 502, 503, 504)
+_MERGED = "padding is turned off"  # What TensorFlow Serving says of slices of several sizes in a batch.
+_NO_SLICE = "it answers, but not with an enlarged slice"
 
 
 class Transient(Exception):
@@ -19,7 +21,15 @@ class Transient(Exception):
 
 
 class Refused(Exception):
-    """The server answered that it won't; the message is its reason."""
+    """The server answered that it won't; the message is its reason.
+
+    Attributes:
+        other_model: Whether that is because it serves something else than is asked of it.
+    """
+
+    def __init__(self, reason, other_model=False):
+        super().__init__(reason)
+        self.other_model = other_model or "signature" in reason.lower()
 
 
 class RestTransport:
@@ -31,43 +41,55 @@ class RestTransport:
     """
 
     def __init__(self, server, name):
-        self.url = f"http://{server}/v1/models/{name}:predict"
+        self.server, self.path = server, f"/v1/models/{name}:predict"
+        self._connections = set()
 
     def upscale(self, batch, shape, seconds):
         """(n, ..., C) float32 -> the SR array of the given shape."""
-        encoded = [{"b64": base64.b64encode(one.astype("<f4").tobytes()).decode()} for one in batch]
-        sizes = [list(batch.shape[1:-1])] * len(batch)
+        data, sizes = _as_bytes(batch)
+        encoded = [{"b64": base64.b64encode(one).decode()} for one in data]
         outputs = self._post("upscale_raw", {"lr_bytes": encoded, "size": sizes}, seconds)
-        length = 4 * math.prod(shape[1:])
         try:
-            # The numbers stand at the end of each serialised tensor.
-            content = b"".join(base64.b64decode(one["b64"])[-length:] for one in outputs)
-            return np.frombuffer(content, "<f4").reshape(shape)
-        except (ValueError, KeyError, TypeError) as error:
-            raise Refused("it answers, but not with an enlarged slice") from error
+            return _from_bytes([base64.b64decode(one["b64"]) for one in outputs], shape)
+        except (KeyError, TypeError) as error:
+            raise Refused(_NO_SLICE, other_model=True) from error
 
     def describe(self, seconds):
         """The JSON text that the model says about itself."""
         return self._post("describe", {"query": ["?"]}, seconds)[0]
 
     def close(self):
-        """Nothing to close: each request has a connection of its own."""
+        """Ends requests that are under way; each has a connection of its own."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError, AttributeError):  # No socket, or one that is closed.
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _post(self, signature, inputs, seconds):
         body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
+        connection = http.client.HTTPConnection(self.server, timeout=seconds)
+        self._connections.add(connection)
         try:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:
-                return json.load(answer)["outputs"]
-        except urllib.error.HTTPError as error:
-            reason = _rest_reason(error)
-            raise (Transient if error.code in _AGAIN else Refused)(reason) from error
+            connection.request("POST", self.path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            data = answer.read()
         except TimeoutError as error:
             raise Transient("no answer in time") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise Transient(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        except http.client.RemoteDisconnected as error:
+            raise Transient("it closed the connection") from error
+        except http.client.HTTPException as error:
+            raise Transient("it does not speak HTTP") from error
+        except OSError as error:
+            raise Transient(error.strerror or type(error).__name__) from error
+        finally:
+            self._connections.discard(connection)
+            connection.close()
+        if answer.status != 200:
+            reason = _rest_reason(answer, data)
+            raise Transient(reason) if answer.status in _AGAIN else Refused(reason, answer.status == 404)
+        try:
+            return json.loads(data)["outputs"]
         except (ValueError, KeyError, TypeError) as error:
-            raise Refused("it answers, but not as TensorFlow Serving does") from error
+            raise Refused("it answers, but not as TensorFlow Serving does", other_model=True) from error
 
 
 class GrpcTransport:
@@ -101,9 +123,18 @@ class GrpcTransport:
 
     def upscale(self, batch, shape, seconds):
         """(n, ..., C) float32 -> the SR array of the given shape."""
-        sr = self._tf.make_ndarray(self._predict("serving_default", seconds, lr=batch)["sr"])
+        try:
+            sr = self._tf.make_ndarray(self._predict("serving_default", seconds, lr=batch)["sr"])
+        except Refused as error:
+            # A server with batching merges what comes together, and fails all of it where sizes differ.
+            if _MERGED not in str(error):
+                raise
+            data, sizes = _as_bytes(batch)  # These always merge.
+            outputs = self._predict("upscale_raw", seconds, lr_bytes=data, size=np.asarray(sizes, "int32"))
+            return _from_bytes(self._tf.make_ndarray(outputs["sr_bytes"]), shape)
         if sr.shape != tuple(shape):
-            raise Refused(f"it answers with an array {sr.shape} where {tuple(shape)} is expected")
+            reason = f"it answers with an array {sr.shape} where {tuple(shape)} is expected"
+            raise Refused(reason, other_model=True)
         return sr
 
     def describe(self, seconds):
@@ -127,12 +158,29 @@ class GrpcTransport:
             if code is self._grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise Transient("no answer in time") from error
             again = code.name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED", "INTERNAL")
-            raise (Transient if again else Refused)(reason) from error
+            if again:
+                raise Transient(reason) from error
+            raise Refused(reason, code is self._grpc.StatusCode.NOT_FOUND) from error
 
 
-def _rest_reason(error):
+def _as_bytes(batch):
+    """(n, ..., C) -> (the numbers of each slice as bytes, its sizes), which upscale_raw takes."""
+    return [one.astype("<f4").tobytes() for one in batch], [list(batch.shape[1:-1])] * len(batch)
+
+
+def _from_bytes(tensors, shape):
+    """What upscale_raw answers -> the SR array of the given shape."""
+    length = 4 * math.prod(shape[1:])
+    try:
+        # The numbers stand at the end of each serialised tensor.
+        return np.frombuffer(b"".join(one[-length:] for one in tensors), "<f4").reshape(shape)
+    except ValueError as error:
+        raise Refused(_NO_SLICE, other_model=True) from error
+
+
+def _rest_reason(answer, data):
     """What the server says in the body of an HTTP error."""
     try:
-        return str(json.loads(error.read())["error"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"HTTP {error.code} {error.reason}"
+        return str(json.loads(data)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {answer.status} {answer.reason}"

@@ -16,6 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from keras_mrisr.errors import InputError
+
 console = Console()
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,9 @@ def load_tensorflow():
     """Imports TensorFlow without the lines that its libraries write to stderr when they are loaded.
 
     Its own warnings stay off: they are advice to programmers, such as what to do against retracing.
+
+    Raises:
+        InputError: Keras or its backend is not installed, as on a machine that only runs ONNX exports.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as chatter:
@@ -90,6 +95,11 @@ def load_tensorflow():
         os.dup2(chatter.fileno(), 2)
         try:
             import keras  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"This needs {error.name}, which is not installed: pip install keras tensorflow. Without it "
+                "mrisr upscale takes --model FILE.onnx, and mrisr serve-client takes --rest."
+            ) from error
         except ImportError:
             chatter.seek(0)
             os.write(stderr, chatter.read())

@@ -19,11 +19,10 @@ def add(commands, common):
         "--deadline",
         metavar="SECONDS",
         type=float,
-        default=60.0,
-        help="for each request, all tries together (default: 60)",
+        help="for each request, all tries together (default: 60, and 10 to find the server)",
     )
     upscale.add_argument("--at-once", type=int, default=4, help="requests under way at a time (default: 4)")
-    upscale.add_argument("--batch", type=int, default=4, help="slices of a request, at most (default: 4)")
+    upscale.add_argument("--batch", type=int, default=4, help="slices of a volume in one (default: 4)")
     upscale.set_defaults(run=_upscale, transport="grpc")
 
 

@@ -90,6 +90,9 @@ class SuperResolver:
         generator.jit_compile = False
         return cls(generator, info, memory, pathlib.Path(path).resolve().name)
 
+    def cancel(self):
+        """Ends what is under way in other threads, where it can be ended; a network here can't."""
+
     def __call__(self, image, ensemble=False, consistency=False):
         """Enlarges one slice or a batch; the `sr` of `enlarge`."""
         return self.enlarge(image, ensemble, consistency=consistency).sr

@@ -142,10 +142,14 @@ def _upscale_folder(source, target, resolver, ensemble, overwrite, progress, con
         def enlarge(name, stack):
             return _upscale_file(stack, temporary / name, resolver, ensemble, consistency)
 
-        for done, residual in enumerate(pool.map(enlarge, names, stacks), start=1):
-            report.add(residual)
-            if progress is not None:
-                progress(done, len(names))
+        try:
+            for done, residual in enumerate(pool.map(enlarge, names, stacks), start=1):
+                report.add(residual)
+                if progress is not None:
+                    progress(done, len(names))
+        except BaseException:
+            resolver.cancel()
+            raise
     return [*(target / name for name in names), *report.write()]
 
 

@@ -13,6 +13,7 @@ from keras_mrisr.pretrained import find_model
 WEIGHTS = "generator.keras"
 INFO = "model.json"
 CARD = "card.md"
+EXPORT = "export.json"  # What mrisr export leaves in its folder.
 
 
 def save_trained(directory, network, info, card, weights=WEIGHTS):
@@ -47,6 +48,11 @@ def load_info(path, kind=ModelInfo):
     file = directory / INFO
     if not file.is_file() and path.suffix == ".keras":
         raise InputError(f"{path} lies in no model directory: there is no {INFO} beside it. Copy that, too.")
+    if not file.is_file() and (directory / EXPORT).is_file():
+        raise InputError(
+            f"{directory} is an export: give the folder that mrisr train wrote. ONNX exports are for mrisr "
+            "upscale, SavedModels for mrisr serve-client."
+        )
     if not file.is_file():
         raise InputError(
             f"{directory} is no model directory: {INFO} is missing. Give a folder that mrisr train wrote."

@@ -4,9 +4,10 @@
 
 Its first line has its two ports. What is posted to /faults as JSON holds from then on: {"fail": n} refuses
 the next n requests for slices as unavailable, {"delay": s} answers each after s seconds, {"restart": n} drops
-everything after n requests and comes back on the same gRPC port half a second later, {"load": {...}} serves
-more models. The answer is the list of requests since the last time: their shapes, and how many were under
-way.
+everything after n requests and comes back on the same gRPC port half a second later, {"merge": true} fails
+slices that come after some of another size, as a server with batching does that merges them, {"load": {...}}
+serves more models. The answer is the list of requests since the last time: their shapes, and how many were
+under way.
 """
 
 import base64
@@ -53,6 +54,13 @@ class Faults:
         if self.told.get("restart") == number:
             self.restart.set()
         time.sleep(self.told.get("delay", 0))
+        alike = [one["shapes"] for one in self.log if len(one["shapes"]) == len(shapes)]
+        if self.told.get("merge") and any(one[0][1:] != shapes[0][1:] for one in alike):
+            text = (
+                "Tensors with name 'serving_default_lr:0' from different tasks have different shapes and "
+                "padding is turned off."
+            )
+            raise Failure(grpc.StatusCode.FAILED_PRECONDITION, 400, text)
         if number <= self.told.get("fail", 0):
             raise Failure(grpc.StatusCode.UNAVAILABLE, 503, "the server is busy")
 

@@ -1,6 +1,8 @@
+import concurrent.futures
 import http.server
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -45,6 +47,35 @@ def test_requests_are_of_equal_shape_and_concurrent(server):
     requests = server["tell"]()
     assert sorted(request["shapes"][0] for request in requests) == [[2, 6, 8, 1]] * 2 + [[2, 6, 9, 1]] * 2
     assert max(request["under_way"] for request in requests) == 3
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_server_that_merges_what_does_not_fit(server, local, transport):
+    images = slices(6, (6, 8), (7, 9))
+    server["tell"](merge=True)
+    with ServingClient(server[transport], transport=transport, at_once=1, batch=2) as client:
+        check_results(images, client.upscale(images, SHAPE), local)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_closing_does_not_wait_for_the_server(server, transport):
+    client = ServingClient(server[transport], transport=transport)
+    client.describe()
+    server["tell"](delay=30)
+    failed = []
+
+    def upscale():
+        try:
+            client.upscale(slices(3, (6, 8)), SHAPE)
+        except (InputError, concurrent.futures.CancelledError) as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=upscale)
+    thread.start()
+    time.sleep(0.5)
+    client.close()
+    thread.join(10)
+    assert failed and not thread.is_alive()
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -169,6 +200,8 @@ def test_bad_servers_on_the_command_line(mrisr, server, listing, tmp_path, smoot
     [
         ({"server": "localhost"}, "must be HOST:PORT.*'localhost'"),
         ({"server": "localhost:http"}, "must be HOST:PORT"),
+        ({"server": "localhost:99999"}, "must be HOST:PORT"),
+        ({"server": "http://localhost:8501"}, "must be HOST:PORT"),
         ({"transport": "carrier pigeon"}, "transport must be one of grpc, rest"),
         ({"deadline": 0}, "deadline must be positive"),
         ({"at_once": 0}, "at_once must be positive"),

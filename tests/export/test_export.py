@@ -14,7 +14,8 @@ from keras_mrisr.data import read_image, write_image
 from keras_mrisr.export.calibration import real_slices
 from keras_mrisr.export.export import export_model, parse_size
 from keras_mrisr.export.litert import load_litert
-from keras_mrisr.inference import SuperResolver
+from keras_mrisr.export.onnx_resolver import OnnxSuperResolver
+from keras_mrisr.inference import SuperResolver, upscale_path
 from keras_mrisr.models.storage import load_info
 
 LGG = pathlib.Path(__file__).parents[2].parent / "shared/data/lgg/lgg-0.tar"
@@ -110,6 +111,49 @@ def test_onnx_in_other_forms(trained, lgg_root, image_root, tmp_path):
     assert json.loads((tmp_path / "small/export.json").read_text())["psnr"] == small.psnr
 
 
+def test_recipes_for_tensorrt(trained, tmp_path):
+    export_model(trained["rgb"], tmp_path / "out", "onnx", size=(48, 64))
+    text = (tmp_path / "out/tensorrt.md").read_text()
+    assert "--maxShapes=lr:8x48x64x3" in text
+    assert "--input-shapes lr:[4,48,64,3]" in text
+
+
+def test_int8_of_one_size(trained, tmp_path, lgg_root):
+    for size in ((12, 20), (16, 16)):  # The slices' LR has 16x16.
+        export = export_model(
+            trained["rgb"],
+            tmp_path / "x".join(map(str, size)),
+            "onnx",
+            precision="int8",
+            calibration=lgg_root,
+            size=size,
+        )
+        assert export.psnr["slices"] > 1
+
+
+def test_model_for_any_channels(trained, tmp_path, lgg_root, smooth_image, caplog):
+    """What `SuperResolver` knows of the data goes along: channels one by one, sizes, the licence."""
+    folder = tmp_path / "any"
+    shutil.copytree(trained["grey"], folder)
+    values = json.loads((folder / "model.json").read_text())
+    values["data"] = {
+        "separate_channels": True,
+        "domain": {"lr_size": [100.0, 200.0]},
+        "licence": "Mine alone.",
+        "split": {"train": ["Jane Doe"], "val": [], "test": []},
+    }
+    (folder / "model.json").write_text(json.dumps(values))
+    export = export_model(folder, tmp_path / "out", "onnx", precision="int8", calibration=lgg_root)
+    assert export.psnr["slices"] > 1
+    assert export.metadata["licence"] == "Mine alone."
+    assert "Jane" not in json.dumps(export.metadata)
+    resolver = OnnxSuperResolver.load(tmp_path / "out")
+    assert resolver(smooth_image(9, 12, 3)).shape == (18, 24, 3)
+    write_image(tmp_path / "in.png", smooth_image(9, 12, 3))
+    upscale_path(tmp_path / "in.png", tmp_path / "sr.png", resolver)
+    assert "made for 100 to 200" in caplog.text
+
+
 def test_litert(trained, tmp_path, smooth_image):
     export = export_model(trained["rgb"], tmp_path / "out", "litert", size=(10, 14))
     assert export.parity["max_difference"] < 1e-5
@@ -169,6 +213,7 @@ def test_bad_input(refused, trained, tmp_path, image_root, lgg_root):
     refused("precision must be one of", grey, "--to", "onnx", "--precision", "int4")
     refused("saved_model is written as float32, nhwc", grey, "--precision", "float16")
     refused("INT8 is calibrated on real slices: give a folder", grey, "--to", "onnx", "--precision", "int8")
+    refused("--symmetric is a kind of int8", grey, "--to", "onnx", "--symmetric")
     refused("--size must be HEIGHTxWIDTH, such as 256x256", grey, "--size", "256")
     refused("--size must be HEIGHTxWIDTH", grey, "--size", "0x256")
     refused("takes sizes of 2 axes. Received: 8x8x8", grey, "--size", "8x8x8")

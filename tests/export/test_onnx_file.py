@@ -128,7 +128,7 @@ def test_conversions_of_another_rank_are_repeated(generators, monkeypatch):
 
     monkeypatch.setattr(onnx_file, "_keras_to_onnx", lambda *arguments: wrong(*arguments, times=1))
     assert len(dims(convert(generators["edsr"]).graph.output[0])) == 4
-    assert len(calls) == 2
+    assert len(calls) >= 2  # More where tf2onnx itself was wrong.
     calls.clear()
     monkeypatch.setattr(onnx_file, "_keras_to_onnx", lambda *arguments: wrong(*arguments, times=99))
     with pytest.raises(InputError, match="another rank in 5 attempts"):

@@ -10,6 +10,7 @@ import pytest
 from keras_mrisr.errors import InputError
 from keras_mrisr.export import OnnxSuperResolver
 from keras_mrisr.export.export import export_model
+from keras_mrisr.export.onnx_resolver import METADATA
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.models import srresnet
 
@@ -72,7 +73,7 @@ import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("tensorflow", "tensorboard", "keras", "matplotlib", "tf2onnx"):
-            raise ImportError(f"{name} is not installed here")
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 sys.meta_path.insert(0, Blocker())
 from keras_mrisr.cli import main
 sys.exit(main(sys.argv[1:]))
@@ -108,6 +109,37 @@ def test_rest_client_without_tensorflow(server, image_root, local, tmp_path):
     np.testing.assert_allclose(result.astype(int), expected.astype(int), atol=1)
 
 
+def test_without_tensorflow_nothing_else_works(exported, image_root, trained, tmp_path):
+    source = image_root / "patient1/0.png"
+    for words in (
+        ["upscale", source, tmp_path / "sr.png", "--model", trained["grey"]],
+        ["serve-client", "upscale", source, tmp_path / "sr.png", "--server", "localhost:1"],
+        ["export", "--model", trained["grey"], "--out", tmp_path / "out"],
+    ):
+        done = without_tensorflow(*words)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert "which is not installed: pip install keras tensorflow" in done.stderr
+
+
+def test_a_gpu_that_does_not_start(exported, monkeypatch, caplog, smooth_image):
+    """onnxruntime says no word of it but on stderr, and goes on with the CPU."""
+    import onnxruntime
+
+    available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    session = onnxruntime.InferenceSession
+
+    def without_gpu(network, options, providers):
+        return session(network, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", without_gpu)
+    with pytest.raises(InputError, match="could not start CUDA"):
+        OnnxSuperResolver.load(exported["grey", "onnx"], providers=["cuda", "cpu"])
+    resolver = OnnxSuperResolver.load(exported["grey", "onnx"])
+    assert "could not start CUDA; the network runs on the CPU" in caplog.text
+    assert resolver(smooth_image(8, 9)).shape == (16, 18, 1)
+
+
 def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):
     from keras_mrisr.data import write_image
 
@@ -117,6 +149,9 @@ def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):
     del other.metadata_props[:]
     onnx.save(other, tmp_path / "other.onnx")
     (tmp_path / "text.onnx").write_text("not a network")
+    for name, text in (("damaged", '{"scale": '), ("list", "[1]")):
+        onnx.helper.set_model_props(other, {METADATA: text})
+        onnx.save(other, tmp_path / f"{name}.onnx")
     export_model(trained["grey"], tmp_path / "fixed", "onnx", size=(16, 12))
 
     def refused(message, model, *words):
@@ -129,7 +164,9 @@ def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):
     refused("nothing.onnx: give the path of a trained model", tmp_path / "nothing.onnx")
     refused("text.onnx cannot be loaded as an ONNX network", tmp_path / "text.onnx")
     refused("other.onnx is not a network of mrisr", tmp_path / "other.onnx")
-    refused("no provider 'gpu' here. It has: ", network, "--providers", "gpu")
+    refused("damaged.onnx has damaged metadata", tmp_path / "damaged.onnx")
+    refused("list.onnx has damaged metadata", tmp_path / "list.onnx")
+    refused("no provider 'gpu' here. It has: ", network, "--providers", "cpu, gpu")
     refused("--providers is for an ONNX export", trained["grey"], "--providers", "cpu")
     refused("model.onnx is a model for x2. Received: --scale 4", network, "--scale", "4")
     refused("exported for slices of 16x12 only", tmp_path / "fixed/model.onnx")
