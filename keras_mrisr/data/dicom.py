@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_mrisr.data.dicom_frames import Frame, frames_of, one_line, open_dicom, read_headers
+from keras_mrisr.data.dicom_frames import Frame, frames_of, number_of, one_line, open_dicom, read_headers
 from keras_mrisr.data.dicom_series import DicomSeries, choose_series, sort_into_series
 from keras_mrisr.data.dicom_stack import stack_affine, stack_frames
 from keras_mrisr.data.volume import Volume
 from keras_mrisr.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +68,10 @@ def read_series(series: DicomSeries, index: int | None = None) -> Volume:
         name = str(series.place)
         frames = [frame for path, header in series.files for frame in frames_of(path, header)]
         frames = stack_frames(frames, name, index)
-        array = _read_values(frames, name)
+        inverse = _photometric(frames, name) == "MONOCHROME1"
+        array = _read_values(frames, name, inverse)
     turned = None
-    if _photometric(frames, name) == "MONOCHROME1":
+    if inverse:
         # As Python numbers, which don't wrap around.
         turned = array.min().item() + array.max().item()
         array = (turned - array.astype(np.result_type(array.dtype, np.int32))).astype(array.dtype)
@@ -114,10 +117,10 @@ def _photometric(frames, name):
     return kinds.pop()
 
 
-def _read_values(frames, name):
-    """The values of stacked frames with their rescale applied, (column, row, slice)."""
+def _read_values(frames, name, inverse):
+    """The values of stacked frames with their rescale applied and padding filled, (column, row, slice)."""
     plain = all((frame.slope, frame.intercept) == (1.0, 0.0) for frame in frames)
-    stack, decoded, path = None, None, None
+    stack, decoded, path, paddings = None, None, None, {}
     for place, frame in enumerate(frames):
         if frame.path != path:
             decoded, path = _decode(frame), frame.path
@@ -128,7 +131,40 @@ def _read_values(frames, name):
         elif values.dtype != stack.dtype:
             stack = stack.astype(np.result_type(stack, values))
         stack[place] = values
+        padding = _padding(pixels, frame.header)
+        if padding is not None:
+            paddings[place] = padding
+    _fill(stack, paddings, name, inverse)
     return stack.transpose(2, 1, 0)
+
+
+def _padding(pixels, header):
+    """Where the stored pixels of a frame only fill up the rectangle; None if nowhere."""
+    ends = [number_of(header, word, np.nan) for word in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    ends = [int(end) for end in ends if np.isfinite(end)]
+    if not ends or "PixelPaddingValue" not in header:
+        return None
+    # Some write the value of signed pixels without a sign: in the type of the pixels it is the same.
+    ends = np.array(ends).astype(pixels.dtype)
+    padding = (pixels >= ends.min()) & (pixels <= ends.max())
+    return padding if padding.any() else None
+
+
+def _fill(stack, paddings, name, inverse):
+    """Makes padding background: zero, or the darkest of the other values where that is below zero."""
+    if not paddings:
+        return
+    kept = np.ones(stack.shape, bool)
+    for place, padding in paddings.items():
+        kept[place] = ~padding
+    if not kept.any():
+        return  # Nothing but padding: more likely a wrong header.
+    low, high = stack.min(where=kept, initial=stack.max()), stack.max(where=kept, initial=stack.min())
+    if low <= stack.min() and stack.max() <= high:
+        return  # Amid the others (a zero of phase images) it may well be signal, and does no harm.
+    value = high if inverse else min(low, 0)
+    stack[~kept] = value
+    _log.info("%s: %d padding pixels are taken for background", name, kept.size - np.count_nonzero(kept))
 
 
 def _decode(frame):

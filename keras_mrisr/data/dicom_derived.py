@@ -19,7 +19,7 @@ _STALE = (
     "IconImageSequence", "PixelAspectRatio", "ModalityLUTSequence", "SmallestPixelValueInSeries",
     "LargestPixelValueInSeries", "SmallestImagePixelValueInPlane", "LargestImagePixelValueInPlane",
     "ExtendedOffsetTable", "ExtendedOffsetTableLengths", "DigitalSignaturesSequence", "MACParametersSequence",
-    "DataSetTrailingPadding",
+    "DataSetTrailingPadding", "PixelPaddingValue", "PixelPaddingRangeLimit",
 )  # fmt: skip
 
 
@@ -158,10 +158,6 @@ def derived_dataset(series: NewSeries, frame: Frame):
     for keyword in _STALE:
         if keyword in dataset:
             del dataset[keyword]
-    if series.storage != series.old_storage:
-        for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
-            if keyword in dataset:
-                del dataset[keyword]
 
     dataset.ImageType = derived_type(dataset.get("ImageType"))
     dataset.SOPInstanceUID = generate_uid()

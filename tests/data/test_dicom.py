@@ -108,6 +108,74 @@ def test_monochrome1_is_turned(tmp_path, dicom_series, phantom, axial, dtype):
     np.testing.assert_array_equal(volume.array, array)
 
 
+class TestPadding:
+    """PixelPaddingValue: stored pixels that are no signal."""
+
+    def read(self, folder, dicom_series, edit_dicom, array, axial, first, last=None, kind="SS", **tags):
+        """The series with padding from `first` to `last` in its headers."""
+
+        def pad(dataset):
+            dataset.add_new("PixelPaddingValue", kind, first)
+            if last is not None:
+                dataset.add_new("PixelPaddingRangeLimit", kind, last)
+
+        for path in dicom_series(folder, array, axial, **tags):
+            edit_dicom(path, pad)
+        return read_volume(folder).array
+
+    @pytest.fixture
+    def padded(self, phantom, axial):
+        """Values from 10 to 910, and a corner of -2000."""
+        array = phantom(SHAPE, axial).astype("int16") + 10
+        array[:3, :4, 1:] = -2000
+        return array
+
+    @pytest.mark.parametrize("kind", ["SS", "US"])  # -2000 or, as some write it, 63536.
+    def test_becomes_zero(self, tmp_path, dicom_series, edit_dicom, padded, axial, kind):
+        first = -2000 if kind == "SS" else 63536
+        read = self.read(tmp_path, dicom_series, edit_dicom, padded, axial, first, kind=kind)
+        assert read.dtype == np.int16
+        np.testing.assert_array_equal(read, np.where(padded == -2000, 0, padded))
+
+    def test_becomes_the_lowest_of_values_below_zero(self, tmp_path, dicom_series, edit_dicom, padded, axial):
+        padded[8, 8, 0] = -40
+        read = self.read(tmp_path, dicom_series, edit_dicom, padded, axial, -2000)
+        np.testing.assert_array_equal(read, np.where(padded == -2000, -40, padded))
+
+    @pytest.mark.parametrize(("first", "last"), [(-2000, -1000), (-1000, -2000)])
+    def test_a_range_of_stored_values(self, tmp_path, dicom_series, edit_dicom, padded, axial, first, last):
+        padded[0, 0, :], padded[8, 8, 0] = -1500, -999
+        tags = {"RescaleSlope": 0.5, "RescaleIntercept": 100}
+        read = self.read(tmp_path, dicom_series, edit_dicom, padded, axial, first, last, **tags)
+        values = padded * 0.5 + 100
+        np.testing.assert_array_equal(read, np.where(padded <= -1000, values[8, 8, 0], values))
+
+    def test_is_dark_in_monochrome1(self, tmp_path, dicom_series, edit_dicom, phantom, axial):
+        array = phantom(SHAPE, axial).astype("uint16") + 100
+        array[:3, :4] = 0  # Would be the brightest.
+        read = self.read(
+            tmp_path, dicom_series, edit_dicom, array, axial, 0, kind="US",
+            PhotometricInterpretation="MONOCHROME1",
+        )  # fmt: skip
+        rest = array[array > 0].astype(int)
+        np.testing.assert_array_equal(read, np.where(array == 0, rest.min(), rest.max() + rest.min() - array))
+
+    def test_of_everything_is_a_wrong_header(self, tmp_path, dicom_series, edit_dicom, padded, axial):
+        read = self.read(tmp_path, dicom_series, edit_dicom, padded, axial, -2000, 2000)
+        np.testing.assert_array_equal(read, padded)
+
+    def test_amid_the_values_stays(self, tmp_path, dicom_series, edit_dicom, phantom, axial):
+        array = phantom(SHAPE, axial).astype("int16") - 450
+        array[5, 5, 3] = 0
+        read = self.read(tmp_path, dicom_series, edit_dicom, array, axial, 0)
+        np.testing.assert_array_equal(read, array)
+
+    def test_in_an_enhanced_file(self, tmp_path, enhanced_series, edit_dicom, padded, axial):
+        path = enhanced_series(tmp_path / "in", padded, axial)
+        edit_dicom(path, lambda dataset: dataset.add_new("PixelPaddingValue", "SS", -2000))
+        np.testing.assert_array_equal(read_volume(path).array, np.where(padded == -2000, 0, padded))
+
+
 def test_one_slice(tmp_path, dicom_series, phantom, axial):
     array = phantom((12, 10, 1), axial).astype("int16")
     (path,) = dicom_series(tmp_path, array, axial)
