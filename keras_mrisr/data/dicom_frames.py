@@ -31,7 +31,8 @@ class Frame:
         position: The centre of the first pixel, (3,) millimetres in LPS.
         slope: Rescale slope.
         intercept: Rescale intercept.
-        thickness: Distance to the next slice as the header has it, for a volume of one slice.
+        thickness: SliceThickness, 0 where there is none.
+        distance: SpacingBetweenSlices, 0 where there is none.
         kind: Image type, without the values that derived images share.
         moment: What tells images at one place apart: echo time, b-value, time point.
     """
@@ -46,6 +47,7 @@ class Frame:
     slope: float
     intercept: float
     thickness: float
+    distance: float
     kind: tuple[str, ...]
     moment: tuple[float, ...]
 
@@ -211,7 +213,7 @@ def _classic_frame(path, header):
         position=_numbers(header.ImagePositionPatient, 3),
         slope=number_of(header, "RescaleSlope", 1.0),
         intercept=number_of(header, "RescaleIntercept", 0.0),
-        thickness=_thickness(header),
+        **_depth(header),
         kind=_kind(header.get("ImageType")),
         moment=(
             number_of(header, "EchoTime", 0.0),
@@ -247,7 +249,7 @@ def _enhanced_frame(path, header, number, group):
         ),
         slope=number_of(values, "RescaleSlope", 1.0),
         intercept=number_of(values, "RescaleIntercept", 0.0),
-        thickness=_thickness(measures),
+        **_depth(measures),
         kind=_kind(frame_type or header.get("ImageType")),
         moment=(
             number_of(item("MREchoSequence", "EffectiveEchoTime"), "EffectiveEchoTime", 0.0),
@@ -274,13 +276,12 @@ def _numbers(value, count):
     return numbers
 
 
-def _thickness(item):
+def _depth(item):
     # Philips and others write the spacing with a sign.
-    return (
-        abs(number_of(item, "SpacingBetweenSlices", 0.0))
-        or abs(number_of(item, "SliceThickness", 0.0))
-        or 1.0
-    )
+    return {
+        "thickness": abs(number_of(item, "SliceThickness", 0.0)),
+        "distance": abs(number_of(item, "SpacingBetweenSlices", 0.0)),
+    }
 
 
 def _kind(image_type):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -45,12 +46,19 @@ def stack_affine(frames: list[Frame]) -> np.ndarray:
     affine = np.eye(4)
     affine[:3, 0] = row / np.linalg.norm(row) * first.pixel_spacing[1]
     affine[:3, 1] = column / np.linalg.norm(column) * first.pixel_spacing[0]
+    affine[:3, 2] = first.normal * slice_distance(frames)
     if len(frames) > 1:
         affine[:3, 2] = (last.position - first.position) / (len(frames) - 1)
-    else:
-        affine[:3, 2] = first.normal * first.thickness
     affine[:3, 3] = first.position
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # DICOM's axes point left and posterior.
+
+
+def slice_distance(frames: Sequence[Frame]) -> float:
+    """Millimetres from one stacked frame to the next; of a single one, what its header says."""
+    first, last = frames[0], frames[-1]
+    if len(frames) > 1:
+        return float(np.linalg.norm(last.position - first.position)) / (len(frames) - 1)
+    return first.distance or first.thickness or 1.0
 
 
 def _without_localizers(frames, name):
@@ -169,6 +177,7 @@ def _check_even(frames, name):
             f"{name} lacks a slice {places}: {gaps[widest]:.3f} mm there, {usual:.3f} mm elsewhere. "
             "Copy the series again."
         )
+    _check_said_distance(frames, usual, name)
     steps = np.linspace(0, 1, len(frames))[:, np.newaxis]
     line = positions[0] + steps * (positions[-1] - positions[0])
     off = np.linalg.norm(positions - line, axis=1)
@@ -177,6 +186,23 @@ def _check_even(frames, name):
             f"{name} has slices at uneven distances, such as {frames[int(off.argmax())].label} "
             f"({off.max():.3f} mm off): resample the series to even ones first."
         )
+
+
+def _check_said_distance(frames, usual, name):
+    """Slices lie as far apart as the headers say: otherwise every second one may be missing."""
+    first = frames[0]
+    said = first.distance
+    if said < first.thickness:
+        # Slices that overlap; or else the scanner gives the gap between their faces here.
+        said += first.thickness
+    if not first.distance or usual < _MISSING * said:
+        return
+    differ = f"all are {usual:.3f} mm apart, but SpacingBetweenSlices is {first.distance:.3f} mm"
+    # Images are numbered one by one (the last of the moment): a wrong header, and nothing is missing.
+    if (np.abs(np.diff([frame.moment[-1] for frame in frames])) == 1).all():
+        _log.warning("%s: %s. Their positions count.", name, differ)
+        return
+    raise InputError(f"{name} lacks slices: {differ}. Copy the series again, or mend that element.")
 
 
 def _some(frames):

@@ -41,6 +41,41 @@ def test_a_missing_slice_of_few(tmp_path, dicom_series, array, axial):
     refused(tmp_path, "lacks a slice between")
 
 
+@pytest.mark.parametrize("gone", [(1, 3), (1, 3, 5)])
+def test_every_second_slice_is_missing(tmp_path, dicom_series, array, axial, gone):
+    paths = dicom_series(tmp_path, array[..., : gone[-1] + 2], axial)
+    for place in gone:
+        paths[place].unlink()
+    refused(tmp_path, "lacks slices: all are 6.000 mm apart, but SpacingBetweenSlices is 3.000 mm")
+
+
+def test_a_missing_slice_of_three(tmp_path, dicom_series, array, axial):
+    paths = dicom_series(tmp_path, array[..., :3], axial, SpacingBetweenSlices=-3)  # As Philips has it.
+    paths[1].unlink()
+    refused(tmp_path, "lacks slices: all are 6.000 mm apart, but SpacingBetweenSlices is 3.000 mm")
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"SpacingBetweenSlices": 0.5, "SliceThickness": 2.5},  # The gap between the slices' faces.
+        {"SpacingBetweenSlices": 3, "SliceThickness": 6},  # Slices that overlap.
+        {"SpacingBetweenSlices": 0},
+        {"SpacingBetweenSlices": None},
+    ],
+)
+def test_said_distances_that_pass(tmp_path, dicom_series, array, axial, tags, caplog):
+    dicom_series(tmp_path, array, axial, **tags)
+    assert read_volume(tmp_path).spacing[2] == pytest.approx(3)
+    assert not caplog.records
+
+
+def test_a_wrong_distance_of_images_numbered_one_by_one(tmp_path, dicom_series, array, axial, caplog):
+    dicom_series(tmp_path, array, axial, SpacingBetweenSlices=1, SliceThickness=1)
+    assert read_volume(tmp_path).spacing[2] == pytest.approx(3)
+    assert "all are 3.000 mm apart, but SpacingBetweenSlices is 1.000 mm. Their positions" in caplog.text
+
+
 def test_slices_that_drift(tmp_path, dicom_series, edit_dicom, array, axial):
     paths = dicom_series(tmp_path, array, axial)
     edit_dicom(paths[2], lambda one: setattr(one, "ImagePositionPatient", [-90, -110, -13.2]))
