@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import datetime
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_mrisr.data.dicom_frames import Frame, number_of
+from keras_mrisr.data.dicom_stack import slice_distance
 from keras_mrisr.data.stored_values import IntegerStorage
 from keras_mrisr.data.volume import Volume
 
+_WRONG_DISTANCE = 0.1  # Of the distance between slices: headers and positions are rounded.
 _NUMBER_OFFSET = 1000  # New series numbers: far from those that a scanner gives.
 # What describes the old pixels, and would be wrong for the new ones.
 _STALE = (
@@ -82,12 +85,24 @@ class NewSeries:
 
     @property
     def thinner(self) -> float:
-        """How many slices it has for each of the source."""
-        return self.slices / len(self.frames)
+        """How many of its slices are as thick as one of the source; plain 1 where they are the same."""
+        return round(slice_distance(self.frames) / float(self.volume.spacing[2]), 6)
+
+    @functools.cached_property
+    def origins(self) -> list[int]:
+        """Which frame of the source lies nearest to each slice."""
+        normal = self.frames[0].normal
+        heights = np.array([frame.position @ normal for frame in self.frames])
+        return [int(np.abs(heights - self._centre(place) @ normal).argmin()) for place in range(self.slices)]
 
     def origin_of(self, place: int) -> Frame:
         """The frame of the source that lies nearest to a slice."""
-        return self.frames[min(int((place + 0.5) / self.thinner), len(self.frames) - 1)]
+        return self.frames[self.origins[place]]
+
+    @property
+    def keeps_slices(self) -> bool:
+        """Whether each slice stands for one of the source."""
+        return self.thinner == 1 and len(set(self.origins)) == self.slices
 
     def pixels(self, place: int) -> np.ndarray:
         """The numbers to store for a slice, (rows, columns)."""
@@ -101,6 +116,11 @@ class NewSeries:
         ras = self.volume.affine[:3, 3] + place * self.volume.affine[:3, 2]
         return ras * (-1, -1, 1)
 
+    def _centre(self, place):
+        """The middle of a slice, (3,) millimetres in LPS: wherever the array's corner may be."""
+        columns, rows, _ = self.volume.shape
+        return (self.volume.affine @ [(columns - 1) / 2, (rows - 1) / 2, place, 1])[:3] * (-1, -1, 1)
+
     @property
     def orientation(self) -> np.ndarray:
         """Direction cosines along a row and along a column, (6,) in LPS."""
@@ -110,7 +130,7 @@ class NewSeries:
     @property
     def ascending(self) -> bool:
         """Whether the source numbers its images in the order of the array."""
-        first, last = (frame.moment[-1] for frame in (self.frames[0], self.frames[-1]))
+        first, last = (self.origin_of(place).moment[-1] for place in (0, self.slices - 1))
         return first <= last
 
 
@@ -122,7 +142,7 @@ def slice_dataset(series: NewSeries, place: int):
     set_orientation(dataset, series)
     dataset.ImagePositionPatient = decimals(series.position(place))
     set_measures(dataset, series)
-    if series.thinner != 1:
+    if not series.keeps_slices:
         dataset.InstanceNumber = place + 1 if series.ascending else series.slices - place
         if "SliceLocation" in dataset:
             dataset.SliceLocation = decimal(series.position(place) @ frame.normal)
@@ -217,12 +237,13 @@ def set_orientation(item, series: NewSeries) -> None:
 def set_measures(item, series: NewSeries) -> None:
     """Sets the pixel spacing, and what the slices' distance changes, in a header or a functional group."""
     item.PixelSpacing = decimals(series.volume.spacing[[1, 0]])
-    if series.thinner == 1:
-        return
-    if item.get("SliceThickness"):
-        item.SliceThickness = decimal(float(item.SliceThickness) / series.thinner)
-    if item.get("SpacingBetweenSlices"):
-        item.SpacingBetweenSlices = decimal(float(item.SpacingBetweenSlices) / series.thinner)
+    thickness = number_of(item, "SliceThickness", 0.0)
+    if thickness and series.thinner != 1:
+        item.SliceThickness = decimal(thickness / series.thinner)
+    said, distance = number_of(item, "SpacingBetweenSlices", 0.0), slice_distance(series.frames)
+    wrong = abs(abs(said) - distance) > _WRONG_DISTANCE * distance
+    if said and (wrong or series.thinner != 1):
+        item.SpacingBetweenSlices = decimal((distance if wrong else said) / series.thinner)
 
 
 def set_rescale(item, series: NewSeries) -> None:

@@ -1,5 +1,6 @@
 """Results as new series: headers, values and place of single-slice DICOM."""
 
+import dataclasses
 import errno
 import pathlib
 import shutil
@@ -125,6 +126,65 @@ def test_thinner_slices(tmp_path, dicom_series, phantom, axial):
     originals = [pydicom.dcmread(path).SOPInstanceUID for path in sources]
     referenced = [one.SourceImageSequence[0].ReferencedSOPInstanceUID for one in after]
     assert referenced == [original for original in originals for _ in range(3)]
+
+
+class TestPartOfTheSource:
+    """Volumes that were cut or turned in Python after reading."""
+
+    @pytest.fixture
+    def sources(self, tmp_path, dicom_series, phantom, axial):
+        slices = {place: {"EchoTime": 90 + place} for place in range(6)}
+        array = phantom(SHAPE, axial).astype("int16")
+        return [pydicom.dcmread(path) for path in dicom_series(tmp_path / "in", array, axial, slices=slices)]
+
+    def check(self, folder, sources, places):
+        """That the written slices have what the source has at these places; returns them."""
+        after = load(folder)
+        assert len(after) == len(places)
+        for one, place in zip(after, places, strict=True):
+            old = sources[place]
+            assert one.SourceImageSequence[0].ReferencedSOPInstanceUID == old.SOPInstanceUID
+            assert one.EchoTime == old.EchoTime
+            assert one.ImagePositionPatient[2] == pytest.approx(old.ImagePositionPatient[2])
+            assert (one.SliceThickness, one.SpacingBetweenSlices) == (3, 3)
+        return after
+
+    def test_upper_slices(self, tmp_path, sources):
+        volume = read_volume(tmp_path / "in")
+        shift = np.eye(4)
+        shift[2, 3] = 3
+        cut = dataclasses.replace(volume, array=volume.array[:, :, 3:], affine=volume.affine @ shift)
+        write_volume(enlarged(cut), tmp_path / "out")
+        after = self.check(tmp_path / "out", sources, (3, 4, 5))
+        assert [one.InstanceNumber for one in after] == [4, 5, 6]
+        assert [one.SliceLocation for one in after] == [sources[place].SliceLocation for place in (3, 4, 5)]
+
+    def test_upside_down(self, tmp_path, sources):
+        volume = read_volume(tmp_path / "in")
+        flip = np.diag([1.0, 1, -1, 1])
+        flip[2, 3] = 5
+        turned = dataclasses.replace(volume, array=volume.array[:, :, ::-1], affine=volume.affine @ flip)
+        write_volume(turned, tmp_path / "out")
+        self.check(tmp_path / "out", sources, (5, 4, 3, 2, 1, 0))
+        np.testing.assert_array_equal(read_volume(tmp_path / "out").array, volume.array)
+
+    def test_more_slices_than_there_were(self, tmp_path, sources):
+        volume = read_volume(tmp_path / "in")
+        array = np.pad(volume.array, ((0, 0), (0, 0), (0, 2)))
+        write_volume(dataclasses.replace(volume, array=array), tmp_path / "out")
+        after = load(tmp_path / "out")
+        assert [one.InstanceNumber for one in after] == list(range(1, 9))
+        assert {one.SliceThickness for one in after} == {3}
+        assert [one.SliceLocation for one in after] == [one.ImagePositionPatient[2] for one in after]
+
+
+@pytest.mark.parametrize(("factor", "after"), [(1, 3), (3, 1)])
+def test_a_wrong_distance_is_corrected(tmp_path, dicom_series, phantom, axial, factor, after):
+    dicom_series(tmp_path / "in", phantom(SHAPE, axial).astype("int16"), axial,
+                 SpacingBetweenSlices=0.6, SliceThickness=2.4)  # fmt: skip
+    write_volume(enlarged(read_volume(tmp_path / "in"), (1, 1, factor)), tmp_path / "out")
+    one = load(tmp_path / "out")[0]
+    assert (one.SliceThickness, one.SpacingBetweenSlices) == (pytest.approx(2.4 / factor), after)
 
 
 def test_stale_elements_go(tmp_path, dicom_series, edit_dicom, phantom, axial):
