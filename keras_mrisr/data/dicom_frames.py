@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,8 @@ def read_headers(path: Path) -> Iterator[tuple[Path, Any]]:
         InputError: A DICOM file that is cut off.
     """
     from pydicom.errors import InvalidDicomError
-    from pydicom.uid import UID
 
-    others = []
+    images, others, suspects = [], [], []
     for file in _files(path):
         header = None
         with (
@@ -82,16 +82,60 @@ def read_headers(path: Path) -> Iterator[tuple[Path, Any]]:
         ):
             header = open_dicom(file, stop_before_pixels=True)
             if "Rows" not in header or "Columns" not in header:
-                if "image" in header.get("SOPClassUID", UID("")).name.lower():
-                    raise EOFError("an image without Rows")
+                _check_whole(header)
+                suspects += [] if _sop_class(header) else [file]
                 header = None
         if header is None:
             others.append(file)
+            suspects += [file] if _is_blank(file) else []
         else:
+            images.append(file)
             yield file, header
+    _check_suspects(suspects, images)
     if others:
         names = ", ".join(file.name for file in others[:3]) + (", ..." if len(others) > 3 else "")
         _log.info("%s: %d file(s) without a DICOM image left out: %s", path, len(others), names)
+
+
+def _check_whole(header):
+    """Raises EOFError if a header without a size has lost it, or never got as far."""
+    from pydicom.uid import UID, MRImageStorage
+
+    sop_class = _sop_class(header)
+    if "image" in UID(sop_class).name.lower() or (sop_class and MRImageStorage.startswith(sop_class)):
+        raise EOFError("an image without Rows")
+    if not sop_class and header.preamble is not None:  # Without one, it may be the file of another program.
+        raise EOFError("it ends before it says what it is")
+
+
+def _sop_class(header):
+    """What a file holds, "" where it does not say; a DICOMDIR says it in its meta group only."""
+    return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+
+
+def _is_blank(file):
+    """Whether a file is empty, or less than what DICOM begins with: 128 zeros and DICM."""
+    with file.open("rb") as opened:
+        return opened.read(132).strip(b"\0") in (b"", b"D", b"DI", b"DIC")
+
+
+def _check_suspects(suspects, images):
+    """Refuses files that hold nothing, but are named like the images beside them; warns of the rest."""
+    alike = {form for image in images for form in _name_forms(image)}
+    for file in suspects:
+        if not alike.isdisjoint(_name_forms(file)):
+            raise InputError(f"{file} is empty or cut off, unlike the images beside it. Copy it again.")
+    if suspects and images:
+        names = ", ".join(str(file) for file in suspects[:3]) + (", ..." if len(suspects) > 3 else "")
+        _log.warning("%d empty or unreadable file(s) beside DICOM images left out: %s", len(suspects), names)
+
+
+def _name_forms(file):
+    """What the files of a series have in common: folder and suffix, and the name without its numbers."""
+    forms = {(file.parent, re.sub(r"\d+", "", file.name))}
+    if re.fullmatch(r"\.\w*[a-zA-Z]\w*", file.suffix):
+        forms.add((file.parent, file.suffix.lower()))
+    return forms
 
 
 @contextlib.contextmanager

@@ -378,6 +378,63 @@ def test_a_file_that_is_cut_off(tmp_path, dicom_series, syntax, axial, kept, cap
     assert not caplog.records  # Decoders log tracebacks.
 
 
+@pytest.mark.parametrize("preamble", [True, False])
+def test_a_file_that_is_cut_off_near_its_beginning(tmp_path, dicom_series, phantom, axial, preamble):
+    paths = dicom_series(tmp_path, phantom(SHAPE, axial).astype("int16"), axial, uid.ImplicitVRLittleEndian)
+    if not preamble:
+        for path in paths:
+            dataset = pydicom.dcmread(path)
+            dataset.preamble, dataset.file_meta = None, pydicom.dataset.FileMetaDataset()
+            dataset.save_as(path, implicit_vr=True, little_endian=True)
+    content = paths[-1].read_bytes()
+    for kept in (0, 2, 8, *range(14, 400, 7), 128, 131, 132):
+        paths[-1].write_bytes(content[:kept])
+        with pytest.raises(InputError, match="cut off") as caught:
+            read_volume(tmp_path)
+        assert paths[-1].name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("image7", True),
+        ("a/image7", False),
+        ("image7.dcm", False),
+        ("done", False),
+        ("ARCHIVE.IMA", True),
+    ],
+)
+def test_an_empty_file(tmp_path, dicom_series, phantom, axial, caplog, name, refused):
+    paths = dicom_series(tmp_path, phantom(SHAPE, axial).astype("int16"), axial)
+    paths[0].rename(tmp_path / "first.ima")
+    (tmp_path / "a").mkdir()
+    (tmp_path / name).touch()
+    if refused:
+        with pytest.raises(InputError, match=f"{name} is empty or cut off, unlike the images beside it"):
+            read_volume(tmp_path)
+    else:
+        assert read_volume(tmp_path).shape == SHAPE
+        (record,) = caplog.records
+        assert record.levelname == "WARNING"
+        assert record.message.endswith(f"left out: {tmp_path / name}")
+
+
+def test_an_index_of_the_folder_is_left_out(tmp_path, dicom_series, phantom, axial, caplog):
+    """A DICOMDIR has no SOPClassUID in its data set, and no size."""
+    array = phantom(SHAPE, axial).astype("int16")
+    dicom_series(tmp_path, array, axial)
+    index = pydicom.Dataset()
+    index.FileSetID, index.DirectoryRecordSequence = "DISC", []
+    index.file_meta = pydicom.dataset.FileMetaDataset()
+    index.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    index.file_meta.MediaStorageSOPClassUID = uid.MediaStorageDirectoryStorage
+    index.file_meta.MediaStorageSOPInstanceUID = uid.generate_uid()
+    index.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    np.testing.assert_array_equal(read_volume(tmp_path).array, array)
+    assert not caplog.records
+
+
 def test_decoders_that_are_missing(tmp_path, dicom_series, axial, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 1000, (32, 32, 3)).astype("int16")
     dicom_series(tmp_path, noise, axial, uid.JPEG2000Lossless)
