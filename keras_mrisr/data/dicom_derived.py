@@ -178,6 +178,7 @@ def derived_dataset(series: NewSeries, frame: Frame):
     for keyword in _STALE:
         if keyword in dataset:
             del dataset[keyword]
+    drop_old_mapping(dataset, series)
 
     dataset.ImageType = derived_type(dataset.get("ImageType"))
     dataset.SOPInstanceUID = generate_uid()
@@ -197,7 +198,15 @@ def derived_dataset(series: NewSeries, frame: Frame):
     dataset.PixelRepresentation = int(storage.signed)
     if series.volume.quantity is not None:
         dataset.PhotometricInterpretation = "MONOCHROME2"
+        if "PresentationLUTShape" in dataset:
+            dataset.PresentationLUTShape = "IDENTITY"  # INVERSE goes with MONOCHROME1.
     return dataset
+
+
+def drop_old_mapping(item, series: NewSeries) -> None:
+    """Deletes what maps stored values to real ones, from a header or a group, where they are stored anew."""
+    if series.storage != series.old_storage and "RealWorldValueMappingSequence" in item:
+        del item.RealWorldValueMappingSequence
 
 
 def derivation_description(series: NewSeries, item) -> str:

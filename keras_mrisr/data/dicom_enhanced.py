@@ -12,6 +12,7 @@ from keras_mrisr.data.dicom_derived import (
     derivation_description,
     derived_dataset,
     derived_type,
+    drop_old_mapping,
     set_measures,
     set_orientation,
     set_pixels,
@@ -46,6 +47,7 @@ def enhanced_dataset(series: NewSeries):
     if series.volume.quantity is not None:
         share("FrameVOILUTSequence", "WindowCenter", lambda item: set_window(item, series))
     for group in (*dataset.SharedFunctionalGroupsSequence, *groups):
+        drop_old_mapping(group, series)
         for item in group.get("MRImageFrameTypeSequence") or ():
             item.FrameType = derived_type(item.get("FrameType"), "PRIMARY")
     # SECONDARY, as in single slices, is not allowed here (DICOM PS3.3, C.8.16.1.2).

@@ -108,11 +108,19 @@ def test_one_time_point(tmp_path, enhanced_series, phantom, axial):
     assert read_volume(tmp_path / "out").shape == (24, 20, 6)
 
 
-def test_another_quantity(tmp_path, enhanced_series, phantom, axial):
+@pytest.mark.parametrize("shared", [True, False])
+def test_another_quantity(tmp_path, enhanced_series, edit_dicom, phantom, axial, shared):
+    def map_values(dataset):
+        for group in dataset[f"{'Shared' if shared else 'PerFrame'}FunctionalGroupsSequence"]:
+            group.RealWorldValueMappingSequence = [pydicom.Dataset()]
+
     path = enhanced_series(tmp_path / "in", phantom(SHAPE, axial).astype("uint16"), axial)
+    edit_dicom(path, map_values)
     deviation = enlarged(read_volume(path), (1, 1, 1), quantity="standard deviation")
     (written,) = write_volume(deviation, tmp_path / "out")
     (common,) = load(written).SharedFunctionalGroupsSequence
+    for group in (common, *load(written).PerFrameFunctionalGroupsSequence):
+        assert "RealWorldValueMappingSequence" not in group
     assert common.FrameVOILUTSequence[0].WindowWidth == pytest.approx(deviation.array.max(), rel=0.01)
     np.testing.assert_allclose(read_volume(written).array, deviation.array, atol=1e-4 * deviation.array.max())
 

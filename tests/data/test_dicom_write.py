@@ -209,6 +209,27 @@ def test_stale_elements_go(tmp_path, dicom_series, edit_dicom, phantom, axial):
         assert one.preamble == bytes(128)
 
 
+def real_world_values():
+    """A RealWorldValueMappingSequence."""
+    item = pydicom.Dataset()
+    item.RealWorldValueSlope, item.RealWorldValueIntercept, item.LUTLabel = 0.1, 0.0, "mg"
+    item.add_new("RealWorldValueFirstValueMapped", "US", 0)
+    item.add_new("RealWorldValueLastValueMapped", "US", 4095)
+    return [item]
+
+
+def test_real_world_values_go_where_values_are_stored_anew(tmp_path, dicom_series, phantom, axial):
+    array = phantom(SHAPE, axial).astype("uint16")
+    dicom_series(tmp_path / "in", array, axial, RealWorldValueMappingSequence=real_world_values())
+    volume = read_volume(tmp_path / "in")
+    write_volume(volume.upscaled(array), tmp_path / "same")
+    write_volume(volume.upscaled(array * 100.0), tmp_path / "brighter")
+    write_volume(volume.upscaled(array / 10, quantity="standard deviation"), tmp_path / "deviation")
+    for name, there in (("same", True), ("brighter", False), ("deviation", False)):
+        for one in load(tmp_path / name):
+            assert ("RealWorldValueMappingSequence" in one) == there
+
+
 @pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.RLELossless])
 def test_every_form_becomes_plain(tmp_path, dicom_series, phantom, axial, syntax):
     dicom_series(
@@ -322,13 +343,14 @@ def test_signed_and_unsigned_slices(tmp_path, dicom_series, axial):
 def test_another_quantity(tmp_path, dicom_series, phantom, axial):
     array = phantom(SHAPE, axial).astype("int16")
     dicom_series(tmp_path / "in", array, axial, WindowCenter=450, WindowWidth=900, VOILUTFunction="LINEAR",
-                 PhotometricInterpretation="MONOCHROME1")  # fmt: skip
+                 PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE")  # fmt: skip
     volume = read_volume(tmp_path / "in")
     deviation = volume.upscaled(volume.array / 9000, description=SAID, quantity="standard deviation")
     write_volume(deviation, tmp_path / "out")
     for one in load(tmp_path / "out"):
         assert one.SeriesDescription == "t1 phantom SR standard deviation"
         assert one.PhotometricInterpretation == "MONOCHROME2"
+        assert one.PresentationLUTShape == "IDENTITY"
         assert one.WindowCenter == pytest.approx(deviation.array.max() / 2, rel=0.01)
         assert one.WindowWidth == pytest.approx(deviation.array.max(), rel=0.01)
     back = read_volume(tmp_path / "out").array
