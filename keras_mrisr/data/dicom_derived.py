@@ -6,7 +6,7 @@ import copy
 import datetime
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from keras_mrisr.data.stored_values import IntegerStorage
 from keras_mrisr.data.volume import Volume
 
 _WRONG_DISTANCE = 0.1  # Of the distance between slices: headers and positions are rounded.
+_FEW_STEPS = 256  # Fewer than this between the darkest and the brightest value show.
 _NUMBER_OFFSET = 1000  # New series numbers: far from those that a scanner gives.
 # What describes the old pixels, and would be wrong for the new ones.
 _STALE = (
@@ -69,6 +70,8 @@ class NewSeries:
             # MR images have 16 bits at most, but for a source that has more. In MONOCHROME1 the low end is
             # the bright one, which must not be clipped.
             storage = old.fitted(low, high, max(16, bits), keep_low=turned is not None)
+            if _is_too_coarse(storage, volume.array, high - low):
+                storage = replace(storage, bits=max(16, bits)).rescaled(low, high)
         else:
             old, storage = None, IntegerStorage(16, signed).rescaled(low, high)
         return cls(volume, low, high, old, storage, generate_uid(), datetime.datetime.now())
@@ -132,6 +135,14 @@ class NewSeries:
         """Whether the source numbers its images in the order of the array."""
         first, last = (self.origin_of(place).moment[-1] for place in (0, self.slices - 1))
         return first <= last
+
+
+def _is_too_coarse(storage, array, span):
+    """Whether values lie between few steps, such as those that were normalised to [0, 1] in Python."""
+    if array.dtype.kind != "f" or span >= _FEW_STEPS * abs(storage.slope):
+        return False
+    steps = (array - storage.intercept) / storage.slope
+    return bool(np.abs(steps - np.rint(steps)).max() > 0.01)
 
 
 def slice_dataset(series: NewSeries, place: int):

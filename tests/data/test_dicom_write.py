@@ -290,6 +290,29 @@ def test_rescale_is_kept_where_it_fits(tmp_path, dicom_series, phantom, axial, d
     np.testing.assert_array_equal(back.ravel()[1:], result.ravel()[1:])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+def test_values_normalised_in_python_keep_their_steps(tmp_path, dicom_series, phantom, axial, dtype):
+    array = phantom(SHAPE, axial, top=250).astype(dtype)
+    dicom_series(tmp_path / "in", array, axial, RealWorldValueMappingSequence=real_world_values())
+    volume = read_volume(tmp_path / "in")
+    normalised = dataclasses.replace(volume, array=(array / array.max()).astype("float32"))
+    write_volume(normalised, tmp_path / "out")
+    back = read_volume(tmp_path / "out").array
+    np.testing.assert_allclose(back, normalised.array, atol=2e-5)
+    assert "RealWorldValueMappingSequence" not in load(tmp_path / "out")[0]
+
+
+@pytest.mark.parametrize("top", [90, 900])
+def test_floats_that_are_steps_are_stored_as_they_were(tmp_path, dicom_series, phantom, axial, top):
+    array = phantom(SHAPE, axial, top=top).astype("uint16")
+    dicom_series(tmp_path / "in", array, axial, RescaleSlope=0.1, RescaleIntercept=-3)
+    volume = read_volume(tmp_path / "in")
+    assert volume.array.dtype == np.float32
+    write_volume(volume, tmp_path / "out")
+    for place, one in enumerate(load(tmp_path / "out")):
+        np.testing.assert_array_equal(one.pixel_array, array[:, :, place].T)
+
+
 def test_slices_with_rescales_of_their_own_get_one(tmp_path, dicom_series, phantom, axial):
     slices = {p: {"RescaleSlope": 0.5 + p, "RescaleIntercept": 0} for p in range(6)}
     dicom_series(tmp_path / "in", phantom(SHAPE, axial).astype("uint16"), axial, slices=slices)
