@@ -11,26 +11,19 @@ from keras_mrisr.data.dicom import DicomSource, pydicom_at_work
 from keras_mrisr.data.dicom_derived import NewSeries, slice_dataset
 from keras_mrisr.data.dicom_enhanced import enhanced_dataset
 from keras_mrisr.data.dicom_frames import one_line
+from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.data.volume import Volume
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import check_new_directory, check_new_file, whole_directory, whole_file
 
 _OUR_FILE = re.compile(r"sr-\d{4,}\.dcm")
+# Endings that ask for another form than a folder of DICOM.
 _FOREIGN = (
-    ".img",
-    ".hdr",
-    ".mgz",
-    ".mgh",
-    ".mha",
-    ".mhd",
-    ".nrrd",
-    ".nhdr",
-    ".gz",
-    ".zip",
-    ".png",
-    ".jpg",
-    ".tif",
-)
+    *IMAGE_SUFFIXES, ".bmp", ".gif", ".webp", ".jp2", ".pdf",
+    ".nifti", ".img", ".hdr", ".mgz", ".mgh", ".mha", ".mhd", ".nrrd", ".nhdr", ".mnc", ".par", ".rec",
+    ".npy", ".npz", ".mat", ".h5", ".hdf5", ".raw", ".json", ".csv", ".txt",
+    ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz",
+)  # fmt: skip
 
 
 def check_dicom_target(volume: Volume, path: Path, overwrite: bool) -> None:

@@ -447,15 +447,18 @@ class TestTargets:
     def test_slices_do_not_fit_in_one_file(self, volume, tmp_path):
         self.refused(volume, tmp_path / "out.dcm", "there are 6 slices. Name a folder")
 
-    @pytest.mark.parametrize("name", ["out.mgz", "out.png", "out.nii.zip"])
-    def test_other_endings(self, volume, tmp_path, name):
-        self.refused(volume, tmp_path / name, "no ending that can be written")
+    @pytest.mark.parametrize("ending", ["mgz", "png", "JPEG", "tiff", "bmp", "npy", "mnc", "nifti", "nii.bz2"])
+    def test_other_endings(self, volume, tmp_path, ending):
+        self.refused(volume, tmp_path / f"out.{ending}", "no ending that can be written")
 
     def test_the_source(self, volume, tmp_path):
         before = sorted((tmp_path / "in").iterdir())
         for place in (tmp_path / "in", tmp_path):
             self.refused(volume, place, "is or holds the source", overwrite=True)
         assert sorted((tmp_path / "in").iterdir()) == before
+
+    def test_a_folder_with_dots_in_its_name(self, volume, tmp_path):
+        assert len(write_volume(volume, tmp_path / "st.john.v1")) == 6
 
     def test_a_folder_with_something_in_it(self, volume, tmp_path):
         write_volume(volume, tmp_path / "out")
