@@ -25,11 +25,13 @@ class DicomSource:
     """What writing needs of the series that a volume was read from.
 
     Attributes:
+        place: The folder or file in which the series was found, absolute.
         frames: The frames of the volume, in its order.
         turned: MONOCHROME1: the sum of the darkest and the brightest value, about which all were turned;
             None for MONOCHROME2.
     """
 
+    place: Path
     frames: Sequence[Frame]
     turned: float | None
 
@@ -75,7 +77,8 @@ def read_series(series: DicomSeries, index: int | None = None) -> Volume:
         # As Python numbers, which don't wrap around.
         turned = array.min().item() + array.max().item()
         array = (turned - array.astype(np.result_type(array.dtype, np.int32))).astype(array.dtype)
-    return Volume(array, stack_affine(frames), name=name, source=DicomSource(tuple(frames), turned))
+    source = DicomSource(series.place.absolute(), tuple(frames), turned)
+    return Volume(array, stack_affine(frames), name=name, source=source)
 
 
 def read_dicom(path: Path, index: int | None = None, series: str | int | None = None) -> Volume:

@@ -35,6 +35,10 @@ def check_dicom_target(volume: Volume, path: Path, overwrite: bool) -> None:
         )
     if path.suffix.lower() in _FOREIGN:
         raise InputError(f"{path} has no ending that can be written. Use .nii.gz, or a folder for DICOM.")
+    source = volume.source.place
+    if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
+        # Its images would be taken for a series of the source the next time.
+        raise InputError(f"{path} lies in the source {volume.name}. Choose another folder.")
     if volume.array.ndim > 3:
         raise InputError(f"{path}: a volume with channels cannot become DICOM. End it in .nii.gz.")
     if len({frame.path for frame in volume.source.frames if frame.number is not None}) > 1:

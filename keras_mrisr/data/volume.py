@@ -189,7 +189,7 @@ def check_target(volume: Volume, path: str | os.PathLike, overwrite: bool = Fals
 
     Raises:
         InputError: `path` exists, is or holds the source, or cannot be written; or it asks for DICOM and
-            the volume doesn't come from DICOM.
+            the volume doesn't come from DICOM, or lies in the folder that it comes from.
     """
     path = Path(path)
     here = path.resolve()

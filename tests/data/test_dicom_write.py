@@ -447,7 +447,9 @@ class TestTargets:
     def test_slices_do_not_fit_in_one_file(self, volume, tmp_path):
         self.refused(volume, tmp_path / "out.dcm", "there are 6 slices. Name a folder")
 
-    @pytest.mark.parametrize("ending", ["mgz", "png", "JPEG", "tiff", "bmp", "npy", "mnc", "nifti", "nii.bz2"])
+    @pytest.mark.parametrize(
+        "ending", ["mgz", "png", "JPEG", "tiff", "bmp", "npy", "mnc", "nifti", "nii.bz2"]
+    )
     def test_other_endings(self, volume, tmp_path, ending):
         self.refused(volume, tmp_path / f"out.{ending}", "no ending that can be written")
 
@@ -456,6 +458,20 @@ class TestTargets:
         for place in (tmp_path / "in", tmp_path):
             self.refused(volume, place, "is or holds the source", overwrite=True)
         assert sorted((tmp_path / "in").iterdir()) == before
+
+    @pytest.mark.parametrize("name", ["in/sr", "in/deep/sr", "in/sr.dcm"])
+    def test_in_the_folder_of_the_source(self, volume, tmp_path, name):
+        one = dataclasses.replace(volume, array=volume.array[:, :, :1])  # Fits into a file.
+        self.refused(one, tmp_path / name, r"lies in the source .*in\. Choose another folder")
+        assert len(list((tmp_path / "in").iterdir())) == 6
+
+    def test_beside_a_file_that_is_the_source(self, tmp_path, dicom_series, phantom, axial):
+        (path,) = dicom_series(tmp_path / "in", phantom((12, 10, 1), axial).astype("int16"), axial)
+        assert write_volume(read_volume(path), tmp_path / "in/sr.dcm") == [tmp_path / "in/sr.dcm"]
+
+    def test_nifti_in_the_folder_of_the_source(self, volume, tmp_path):
+        write_volume(volume, tmp_path / "in/sr.nii.gz")
+        assert read_volume(tmp_path / "in").shape == SHAPE
 
     def test_a_folder_with_dots_in_its_name(self, volume, tmp_path):
         assert len(write_volume(volume, tmp_path / "st.john.v1")) == 6
