@@ -202,6 +202,8 @@ def derived_dataset(series: NewSeries, frame: Frame):
     dataset.InstanceCreationDate = dataset.ContentDate = date
     dataset.InstanceCreationTime = dataset.ContentTime = time
 
+    if "ImagesInAcquisition" in dataset and series.slices != len(series.frames):
+        dataset.ImagesInAcquisition = series.slices
     dataset.Rows, dataset.Columns = series.volume.shape[1], series.volume.shape[0]
     storage = series.storage
     dataset.BitsAllocated = 8 * storage.dtype.itemsize

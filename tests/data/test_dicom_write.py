@@ -114,10 +114,12 @@ def test_what_changes_in_the_headers_and_what_does_not(tmp_path, dicom_series, p
 
 
 def test_thinner_slices(tmp_path, dicom_series, phantom, axial):
-    sources = dicom_series(tmp_path / "in", phantom(SHAPE, axial).astype("int16"), axial)
+    array = phantom(SHAPE, axial).astype("int16")
+    sources = dicom_series(tmp_path / "in", array, axial, ImagesInAcquisition=6)
     write_volume(enlarged(read_volume(tmp_path / "in"), (1, 1, 3)), tmp_path / "out")
     after = load(tmp_path / "out")
     assert len(after) == 18
+    assert {one.ImagesInAcquisition for one in after} == {18}
     assert {(float(one.SliceThickness), float(one.SpacingBetweenSlices)) for one in after} == {(1.0, 1.0)}
     heights = [one.ImagePositionPatient[2] for one in after]
     np.testing.assert_allclose(heights, np.arange(18) - 21)  # -20 is the centre of the first three.
