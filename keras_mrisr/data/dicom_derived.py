@@ -16,7 +16,7 @@ from keras_mrisr.data.stored_values import IntegerStorage
 from keras_mrisr.data.volume import Volume
 
 _WRONG_DISTANCE = 0.1  # Of the distance between slices: headers and positions are rounded.
-_FEW_STEPS = 256  # Fewer than this between the darkest and the brightest value show.
+_FEW_STEPS = 64  # Between the darkest and the brightest value: no scan has as few.
 _NUMBER_OFFSET = 1000  # New series numbers: far from those that a scanner gives.
 # What describes the old pixels, and would be wrong for the new ones.
 _STALE = (

@@ -304,7 +304,7 @@ def test_values_normalised_in_python_keep_their_steps(tmp_path, dicom_series, ph
     assert "RealWorldValueMappingSequence" not in load(tmp_path / "out")[0]
 
 
-@pytest.mark.parametrize("top", [90, 900])
+@pytest.mark.parametrize("top", [30, 900])
 def test_floats_that_are_steps_are_stored_as_they_were(tmp_path, dicom_series, phantom, axial, top):
     array = phantom(SHAPE, axial, top=top).astype("uint16")
     dicom_series(tmp_path / "in", array, axial, RescaleSlope=0.1, RescaleIntercept=-3)
