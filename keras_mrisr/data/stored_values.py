@@ -68,8 +68,11 @@ class IntegerStorage:
 
     def encode(self, array: np.ndarray) -> np.ndarray:
         """Values -> numbers to store, of the same shape; the bright end has to fit (see `fitted`)."""
-        stored = np.rint((array.astype("float64") - self.intercept) / self.slope)
-        return np.maximum(stored, self.limits[0]).astype(self.dtype)
+        result = np.empty_like(array, dtype=self.dtype)
+        for place in range(len(array)):  # A volume at once would need three times 64 bits a voxel.
+            stored = np.rint((array[place].astype("float64") - self.intercept) / self.slope)
+            result[place] = np.maximum(stored, self.limits[0])
+        return result
 
     def holds(self, low: float, high: float) -> bool:
         """Whether all values from `low` to `high` can be stored."""
