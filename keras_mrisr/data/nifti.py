@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 
 from keras_mrisr.data.stored_values import IntegerStorage
@@ -17,7 +18,9 @@ from keras_mrisr.data.volume import Volume
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import whole_file
 
-_BROKEN = (ImageFileError, HeaderDataError, EOFError, zlib.error, gzip.BadGzipFile, OSError, ValueError)
+_BROKEN = (HeaderDataError, EOFError, zlib.error, OSError, ValueError, OverflowError)
+_CHUNK = 2**20
+_MOST_ZIPPED = 1032  # Deflate makes no file smaller than by this.
 _DESCRIPTION_BYTES = 79  # The field has 80, and readers in C want the last to be zero.
 
 
@@ -45,28 +48,33 @@ class NiftiSource:
 
 def read_nifti(path: Path, index: int | None = None) -> Volume:
     """Reads one volume of a NIfTI file; see `read_volume`."""
+    zipped = path.name.lower().endswith(".gz")
     try:
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Image):  # Nifti2Image is one, too.
-            raise InputError(f"{path} is {type(image).__name__}, not NIfTI. Convert it.")
-        dtype = image.get_data_dtype()
-        if dtype.kind not in "iuf" or dtype.itemsize > 8:
-            raise InputError(f"{path} holds {dtype} voxels. Only integers and real numbers can be read.")
-        array = np.array(image.dataobj[_place_in_file(path, image.shape, index)])
-        slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+        with gzip.open(path) if zipped else path.open("rb") as stream:
+            header = _read_header(stream)
+            shape, dtype = header.get_data_shape(), header.get_data_dtype()
+            if dtype.kind not in "iuf" or dtype.itemsize > 8:
+                raise InputError(f"{path} holds {dtype} voxels. Only integers and real numbers can be read.")
+            _check_size(path, shape, dtype, zipped)
+            proxy = ArrayProxy(stream, (shape, dtype, header.get_data_offset()), mmap=False)
+            stored = proxy[_place_in_file(path, shape, index)]
+            while zipped and stream.read(_CHUNK):  # The checksum stands at the end, behind the voxels.
+                pass
+        slope, intercept = header.get_slope_inter()
     except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{path} does not fit into memory. Cut it, or take a larger machine.") from error
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} is broken or cut off ({reason}). Copy or download it again.") from error
+    slope, intercept = 1.0 if slope is None else float(slope), float(intercept or 0)
     storage = None
     if (slope, intercept) != (1.0, 0.0) and dtype.kind in "iu" and dtype.itemsize <= 4:
         storage = IntegerStorage(8 * dtype.itemsize, dtype.kind == "i", slope, intercept)
-    if array.dtype == np.float64 and dtype.kind in "iu" and dtype.itemsize <= 2:
-        array = array.astype("float32")  # Holds every 16-bit step; half the memory.
-    array = array.reshape((*array.shape, 1, 1)[:3]).astype(array.dtype.newbyteorder("="), copy=False)
-    source = NiftiSource(path.absolute(), image.header, image.affine, storage)
-    return Volume(array, image.affine, name=str(path), source=source)
+    array = _scaled(stored.reshape((*stored.shape, 1, 1)[:3]), slope, intercept)
+    affine = header.get_best_affine()
+    return Volume(array, affine, name=str(path), source=NiftiSource(path.absolute(), header, affine, storage))
 
 
 def write_nifti(volume: Volume, path: Path) -> list[Path]:
@@ -86,6 +94,36 @@ def write_nifti(volume: Volume, path: Path) -> list[Path]:
     with whole_file(path) as temporary:
         nibabel.save(image, temporary)
     return [path]
+
+
+def _read_header(stream):
+    """The header at the beginning of a stream, NIfTI-1 or NIfTI-2."""
+    block = stream.read(nibabel.Nifti2Header.sizeof_hdr)
+    stream.seek(0)
+    for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        if header_class.may_contain_header(block):
+            return header_class.from_fileobj(stream)
+    raise ValueError("it has no NIfTI header")
+
+
+def _check_size(path, shape, dtype, zipped):
+    """Finds a header that promises more than the file can hold before memory is taken for it."""
+    held = path.stat().st_size * (_MOST_ZIPPED if zipped else 1)
+    if min(shape, default=0) < 1 or math.prod(shape) * dtype.itemsize > held:
+        size = " x ".join(map(str, shape))
+        raise ValueError(f"its header says {size} voxels, and the file has {path.stat().st_size} bytes")
+
+
+def _scaled(stored, slope, intercept):
+    """Stored numbers -> values that can be changed, in this machine's byte order."""
+    if (slope, intercept) == (1.0, 0.0):
+        return np.require(stored, stored.dtype.newbyteorder("="), "W")
+    # Single precision holds every 16-bit step, in half the memory.
+    single = stored.dtype.itemsize <= 2 or stored.dtype.newbyteorder("=") == np.float32
+    values = np.empty_like(stored, dtype="float32" if single else "float64")
+    for place in range(stored.shape[2]):  # A volume at once would need its memory several times.
+        values[:, :, place] = stored[:, :, place].astype("float64") * slope + intercept
+    return values
 
 
 def _place_in_file(path, shape, index):

@@ -1,4 +1,7 @@
 import errno
+import gzip
+import struct
+import tracemalloc
 
 import nibabel
 import numpy as np
@@ -127,6 +130,36 @@ def test_scaled_integers_are_scaled_again(tmp_path, axial, dtype, inter):
     np.testing.assert_array_equal(after.dataobj.get_unscaled(), stored.repeat(2, 0).repeat(2, 1))
 
 
+def test_scaled_floats_keep_their_type(tmp_path, axial):
+    stored = np.arange(160, dtype="float32").reshape(8, 5, 4)
+    path = save(tmp_path / "in.nii", stored, axial)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<2f", content, 112, 2.0, 1.0)  # Slope and intercept; nibabel writes none to floats.
+    path.write_bytes(content)
+    volume = read_volume(path)
+    assert volume.array.dtype == np.float32
+    np.testing.assert_array_equal(volume.array, stored * 2 + 1)
+
+
+def test_scaled_integers_take_little_memory(tmp_path, axial):
+    """Neither reading nor writing holds much more than the values and the stored numbers."""
+    stored = np.arange(64 * 64 * 50).reshape(64, 64, 50).astype("int16")
+    image = nibabel.Nifti1Image(stored, axial)
+    image.header.set_slope_inter(0.5, 0)
+    nibabel.save(image, tmp_path / "in.nii")
+    tracemalloc.start()
+    try:
+        volume = read_volume(tmp_path / "in.nii")
+        read = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        write_volume(volume, tmp_path / "out.nii")
+        written = tracemalloc.get_traced_memory()[1] - volume.array.nbytes
+    finally:
+        tracemalloc.stop()
+    assert read < 8 * stored.size
+    assert written < 5 * stored.size
+
+
 def test_a_brighter_result_gets_another_slope(tmp_path, axial):
     image = nibabel.Nifti1Image(np.arange(160).reshape(8, 5, 4).astype("uint8"), axial)
     image.header.set_slope_inter(0.5, 0)
@@ -211,6 +244,48 @@ def test_a_file_that_is_cut_off(tmp_path, axial, suffix, kept):
     with pytest.raises(InputError, match=r"broken or cut off") as caught:
         read_volume(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_gzip_is_found_by_its_checksum(tmp_path, axial):
+    noise = np.random.default_rng(0).integers(0, 1000, (20, 20, 10)).astype("int16")
+    path = save(tmp_path / "in.nii.gz", noise, axial)
+    content = path.read_bytes()
+    damaged = bytearray(content)
+    damaged[-6] ^= 1  # In the checksum, as if the voxels before it were others.
+    for broken in (damaged, content[:-1], content[:-8]):
+        path.write_bytes(broken)
+        with pytest.raises(InputError, match="broken or cut off"):
+            read_volume(path)
+
+
+def test_also_behind_the_volume_that_is_read(tmp_path, axial):
+    noise = np.random.default_rng(0).integers(0, 1000, (10, 10, 5, 4)).astype("int16")
+    path = save(tmp_path / "in.nii.gz", noise, axial)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match="broken or cut off"):
+        read_volume(path, 0)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("size", [(-5, 6, 4), (0, 6, 4), (32767, 32767, 32767)])
+def test_a_header_with_an_impossible_size(tmp_path, axial, suffix, size):
+    path = save(tmp_path / "in.nii", np.ones((8, 6, 4), "int16"), axial)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<3h", content, 42, *size)
+    path = tmp_path / f"in{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    with pytest.raises(InputError, match=rf"header says {size[0]} x {size[1]} x {size[2]} voxels"):
+        read_volume(path)
+
+
+def test_what_does_not_fit_into_memory(tmp_path, axial, monkeypatch):
+    def fail(*arguments, **options):
+        raise MemoryError
+
+    path = save(tmp_path / "in.nii", np.ones((8, 6, 4), "int16"), axial)
+    monkeypatch.setattr("keras_mrisr.data.nifti.ArrayProxy", fail)
+    with pytest.raises(InputError, match="does not fit into memory"):
+        read_volume(path)
 
 
 def test_other_content_is_no_nifti(tmp_path):
