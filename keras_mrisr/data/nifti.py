@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import zlib
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 
+from keras_mrisr.data.geometry import is_invertible
 from keras_mrisr.data.stored_values import IntegerStorage
 from keras_mrisr.data.volume import Volume
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import whole_file
 
+_log = logging.getLogger(__name__)
 _BROKEN = (HeaderDataError, EOFError, zlib.error, OSError, ValueError, OverflowError)
 _CHUNK = 2**20
+_ROUNDING = 1e-3  # Of the length of a quaternion.
 _MOST_ZIPPED = 1032  # Deflate makes no file smaller than by this.
 _DESCRIPTION_BYTES = 79  # The field has 80, and readers in C want the last to be zero.
 
@@ -73,6 +77,7 @@ def read_nifti(path: Path, index: int | None = None) -> Volume:
     if (slope, intercept) != (1.0, 0.0) and dtype.kind in "iu" and dtype.itemsize <= 4:
         storage = IntegerStorage(8 * dtype.itemsize, dtype.kind == "i", slope, intercept)
     array = _scaled(stored.reshape((*stored.shape, 1, 1)[:3]), slope, intercept)
+    _mend_qform(header, path)
     affine = header.get_best_affine()
     return Volume(array, affine, name=str(path), source=NiftiSource(path.absolute(), header, affine, storage))
 
@@ -124,6 +129,30 @@ def _scaled(stored, slope, intercept):
     for place in range(stored.shape[2]):  # A volume at once would need its memory several times.
         values[:, :, place] = stored[:, :, place].astype("float64") * slope + intercept
     return values
+
+
+def _mend_qform(header, path):
+    """Makes a rotation of a qform that misses one by rounding; leaves one out that says nothing."""
+    if not header["qform_code"] or _is_usable(header):
+        return
+    fields = ("quatern_b", "quatern_c", "quatern_d")
+    length = np.linalg.norm([float(header[field]) for field in fields])
+    if 1 < length < 1 + _ROUNDING:
+        for field in fields:
+            header[field] = header[field] / length
+        if _is_usable(header):
+            return
+    if not header["sform_code"]:
+        raise InputError(f"{path} has a qform that is no rotation, and no sform. Mend its header.")
+    _log.warning("%s has a qform that is no rotation: the sform is taken, and the result has no qform", path)
+    header["qform_code"] = 0
+
+
+def _is_usable(header):
+    try:
+        return is_invertible(header.get_qform())
+    except (HeaderDataError, ValueError):
+        return False
 
 
 def _place_in_file(path, shape, index):

@@ -82,6 +82,46 @@ def test_a_form_without_a_code_gets_none(tmp_path, phantom, axial, qform_code, s
     np.testing.assert_allclose(corner, source.affine @ [-0.5, -0.5, -0.5, 1], atol=1e-5)
 
 
+def with_quaternion(path, axial, quaternion, sform_code):
+    image = nibabel.Nifti1Image(np.arange(160).reshape(8, 5, 4).astype("int16"), None)
+    image.set_qform(axial, 1)
+    image.set_sform(axial, sform_code)
+    nibabel.save(image, path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<3f", content, 256, *quaternion)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("sform_code", [0, 1])
+@pytest.mark.parametrize("excess", [6e-7, 1e-3])
+def test_a_qform_that_is_rounded_badly(tmp_path, axial, sform_code, excess):
+    """Other programs write b2 + c2 + d2 a little over 1."""
+    half = np.sqrt((1 + excess) / 2)
+    path = with_quaternion(tmp_path / "in.nii", axial, (half, half, 0), sform_code)
+    volume = read_volume(path)
+    if not sform_code:
+        np.testing.assert_allclose(volume.spacing, (0.75, 0.75, 3), rtol=1e-6)
+    write_volume(doubled(volume), tmp_path / "out.nii")
+    header = nibabel.load(tmp_path / "out.nii").header
+    assert header["qform_code"] == 1
+    np.testing.assert_allclose([header["quatern_b"], header["quatern_c"]], np.sqrt(0.5), rtol=1e-4)
+
+
+@pytest.mark.parametrize("quaternion", [(1, 1, 0), (np.nan, 0, 0)])
+def test_a_qform_that_is_no_rotation(tmp_path, axial, caplog, quaternion):
+    path = with_quaternion(tmp_path / "in.nii", axial, quaternion, 1)
+    volume = read_volume(path)
+    assert "in.nii has a qform that is no rotation: the sform is taken" in caplog.text
+    np.testing.assert_allclose(volume.affine, axial, atol=1e-5)
+    write_volume(doubled(volume), tmp_path / "out.nii")
+    header = nibabel.load(tmp_path / "out.nii").header
+    assert (header["qform_code"], header["sform_code"]) == (0, 1)
+    np.testing.assert_allclose(header.get_zooms(), (0.375, 0.375, 3))
+    with pytest.raises(InputError, match=r"a qform that is no rotation, and no sform\. Mend its header"):
+        read_volume(with_quaternion(tmp_path / "only.nii", axial, quaternion, 0))
+
+
 def test_the_rest_of_the_header_is_kept(tmp_path, phantom, axial):
     path = save(
         tmp_path / "in.nii", phantom((10, 8, 5), axial), axial, descrip=b"TE=90", cal_max=800, xyzt_units=10,
