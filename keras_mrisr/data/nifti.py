@@ -23,6 +23,7 @@ from keras_mrisr.files import whole_file
 _log = logging.getLogger(__name__)
 _BROKEN = (HeaderDataError, EOFError, zlib.error, OSError, ValueError, OverflowError)
 _CHUNK = 2**20
+_MILLIMETRES = {1: 1000.0, 3: 0.001}  # By code of xyzt_units: metres, microns. Others are millimetres.
 _ROUNDING = 1e-3  # Of the length of a quaternion.
 _MOST_ZIPPED = 1032  # Deflate makes no file smaller than by this.
 _DESCRIPTION_BYTES = 79  # The field has 80, and readers in C want the last to be zero.
@@ -35,13 +36,15 @@ class NiftiSource:
     Attributes:
         path: The file.
         header: Its nibabel header.
-        affine: The affine that nibabel gave its voxels.
+        affine: From its voxel indices to millimetres.
+        unit: Millimetres in a unit of its spacings.
         storage: Slope, intercept and type where the file scales integers to floats; or None.
     """
 
     path: Path
     header: nibabel.Nifti1Header
     affine: np.ndarray
+    unit: float
     storage: IntegerStorage | None
 
     @property
@@ -78,8 +81,10 @@ def read_nifti(path: Path, index: int | None = None) -> Volume:
         storage = IntegerStorage(8 * dtype.itemsize, dtype.kind == "i", slope, intercept)
     array = _scaled(stored.reshape((*stored.shape, 1, 1)[:3]), slope, intercept)
     _mend_qform(header, path)
-    affine = header.get_best_affine()
-    return Volume(array, affine, name=str(path), source=NiftiSource(path.absolute(), header, affine, storage))
+    unit = _MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
+    affine = np.diag([unit, unit, unit, 1.0]) @ header.get_best_affine()
+    source = NiftiSource(path.absolute(), header, affine, unit, storage)
+    return Volume(array, affine, name=str(path), source=source)
 
 
 def write_nifti(volume: Volume, path: Path) -> list[Path]:
@@ -175,11 +180,12 @@ def _changed_header(source, volume):
     """The header of the source, with what the new grid and the new values change."""
     header = source.header.copy()
     old_shape = header.get_data_shape()
-    # Both forms follow the same step from new to old voxel indices, whichever of them gave the affine.
+    # Both forms follow the same step from new to old voxel indices, whichever of them gave the affine, and
+    # whatever their unit.
     step = np.linalg.inv(source.affine) @ volume.affine
     qform, qform_code = header.get_qform(coded=True)
     sform, sform_code = header.get_sform(coded=True)
-    _set_grid(header, volume)
+    _set_grid(header, volume, source.unit)
     if qform_code:
         header.set_qform(qform @ step, int(qform_code))
     if sform_code:
@@ -207,15 +213,16 @@ def _new_header(volume):
     return header
 
 
-def _set_grid(header, volume):
+def _set_grid(header, volume, unit=1.0):
     times = header["pixdim"][4:].copy()  # TR stands there also in a 3-D file; nibabel would reset it.
     header.set_data_shape(volume.array.shape)
     header["pixdim"][4:] = times
-    header.set_zooms([*volume.spacing, 1.0][: volume.array.ndim])
+    header.set_zooms([*volume.spacing / unit, 1.0][: volume.array.ndim])
 
 
 def _description(old, volume):
-    """What the header said, and then what was done, as far as there is room for it."""
+    """What the header said, as far as there is room for it, and then what was done."""
     quantity = volume.quantity.encode("ascii", "replace") if volume.quantity else b""
-    texts = (old, quantity, volume.description.encode("ascii", "replace"))
-    return b"; ".join(text for text in texts if text)[:_DESCRIPTION_BYTES]
+    new = b"; ".join(text for text in (quantity, volume.description.encode("ascii", "replace")) if text)
+    room = _DESCRIPTION_BYTES - len(new) - len("; ") if new else _DESCRIPTION_BYTES
+    return b"; ".join(text for text in (old[: max(room, 0)], new) if text)[:_DESCRIPTION_BYTES]

@@ -147,11 +147,35 @@ def test_slice_timing_goes_when_slices_are_added(tmp_path, phantom, axial):
     assert (header["slice_code"], header["slice_end"]) == (0, 0)
 
 
-def test_a_long_description_is_cut_at_its_end(tmp_path, phantom, axial):
-    path = save(tmp_path / "in.nii", phantom((10, 8, 5), axial), axial, descrip=b"x" * 60)
+@pytest.mark.parametrize("length", [60, 79, 80])
+def test_a_long_description_makes_room_for_what_was_done(tmp_path, phantom, axial, length):
+    path = save(tmp_path / "in.nii", phantom((10, 8, 5), axial), axial, descrip=b"x" * length)
     write_volume(doubled(read_volume(path)), tmp_path / "out.nii")
     description = nibabel.load(tmp_path / "out.nii").header["descrip"].item()
-    assert description == (b"x" * 60 + b"; keras-mrisr 1.2, model test")[:79]
+    assert description == b"x" * 50 + b"; keras-mrisr 1.2, model test"
+    assert len(description) == 79
+
+
+@pytest.mark.parametrize(("unit", "millimetres"), [("meter", 1000), ("micron", 0.001), ("unknown", 1)])
+@pytest.mark.parametrize("coded", [0, 1])
+def test_units(tmp_path, phantom, axial, unit, millimetres, coded):
+    """A volume is in millimetres; a file stays in its own unit."""
+    affine = np.diag([1 / millimetres] * 3 + [1]) @ axial
+    image = nibabel.Nifti1Image(phantom((10, 8, 5), axial), None)
+    image.header.set_xyzt_units(unit, "sec")
+    image.header.set_zooms(np.abs(np.diag(affine)[:3]))
+    image.set_qform(affine, coded)
+    image.set_sform(affine, coded)
+    nibabel.save(image, tmp_path / "in.nii")
+    volume = read_volume(tmp_path / "in.nii")
+    np.testing.assert_allclose(volume.spacing, (0.75, 0.75, 3), rtol=1e-6)
+    write_volume(doubled(volume), tmp_path / "out.nii")
+    header = nibabel.load(tmp_path / "out.nii").header
+    assert header.get_xyzt_units() == (unit, "sec")
+    np.testing.assert_allclose(header.get_zooms(), np.divide((0.375, 0.375, 3), millimetres), rtol=1e-6)
+    before, after = volume.affine, read_volume(tmp_path / "out.nii").affine
+    corner = [-0.5, -0.5, -0.5, 1]
+    np.testing.assert_allclose(after @ corner, before @ corner, atol=1e-4)
 
 
 @pytest.mark.parametrize(("dtype", "inter"), [("int16", 0), ("uint16", -100), ("uint8", 0), ("int32", 7)])
