@@ -1,13 +1,19 @@
 """Upscaling NIfTI files and DICOM series."""
 
+import dataclasses
+import itertools
+import json
 import logging
 import pathlib
+
+import numpy as np
 
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.data.volume import check_target, is_nifti, read_volume, write_volume
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import check_new_file, visible_files, write_json
-from keras_mrisr.inference.volume import upscale_volume
+from keras_mrisr.inference.volume import stacking_axis, upscale_volume
+from keras_mrisr.inference.volume_result import array_factors
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +68,12 @@ def upscale_scan(
     if is_nifti(source) and target.is_dir():
         target = target / source.name
     outputs = [target] if uncertainty is None else [target, pathlib.Path(uncertainty)]
+    reports = [residual_path(target)] if consistency else []
+    _check_apart([*outputs, *reports])
     for output in outputs:
-        check_target(volume, output, overwrite)
-    if uncertainty is not None and outputs[0].resolve() == outputs[1].resolve():
-        raise InputError(f"{target} cannot hold the result and its uncertainty. Choose another name.")
-    report = residual_path(target) if consistency else None
-    if report is not None:
-        check_new_file(report, overwrite)
+        check_target(_stand_in(volume, resolver, plane), output, overwrite)
+    for report in reports:
+        check_report(report, overwrite)
     upscaled = upscale_volume(
         volume,
         resolver,
@@ -81,7 +86,7 @@ def upscale_scan(
     written = write_volume(upscaled.volume, target, overwrite)
     if uncertainty is not None:
         written += write_volume(upscaled.uncertainty, uncertainty, overwrite)
-    if consistency:
+    for report in reports:
         residual = upscaled.residual.to_dict()
         log.info(
             "Residual against the measured image (RMS): %.3g before, %.3g after, %.3g as written; that is "
@@ -101,6 +106,42 @@ def residual_path(target):
         if target.name.lower().endswith(ending):
             return target.with_name(target.name[: -len(ending)] + ".json")
     return target.with_name(target.name + ".json")  # Folders have no ending, whatever dots they hold.
+
+
+def check_report(path, overwrite=False):
+    """Checks before the work that a residual can be written to `path`.
+
+    Raises:
+        InputError: See `check_new_file`; or what would be replaced is no residual, such as the JSON file that
+            BIDS puts beside every scan.
+    """
+    check_new_file(path, overwrite)
+    if path.exists() and not _is_report(path):
+        raise InputError(f"{path} is no residual of ours: it is not replaced by one. Choose another OUT.")
+
+
+def _is_report(path):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "residual" in content
+
+
+def _check_apart(outputs):
+    """Raises InputError where one output is or holds another."""
+    for one, other in itertools.permutations(outputs, 2):
+        if one.resolve() in (other.resolve(), *other.resolve().parents):
+            raise InputError(
+                f"{one} cannot hold {other}: result, uncertainty and residual (OUT.json) need names apart."
+            )
+
+
+def _stand_in(volume, resolver, plane):
+    """A `Volume` of the size that the result will have, which takes no memory."""
+    factors = array_factors(resolver, stacking_axis(volume, plane))
+    shape = (*(size * by for size, by in zip(volume.shape, factors, strict=True)), *volume.array.shape[3:])
+    return dataclasses.replace(volume, array=np.broadcast_to(volume.array.flat[0], shape))
 
 
 def _begins_as_dicom(path):

@@ -26,7 +26,7 @@ from keras_mrisr.files import (
     write_json,
 )
 from keras_mrisr.inference.domain import warn_outside
-from keras_mrisr.inference.scan import is_scan, residual_path, upscale_scan
+from keras_mrisr.inference.scan import check_report, is_scan, residual_path, upscale_scan
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class _Report:
         self.model = resolver.name
         self.residuals = []
         if consistency:
-            check_new_file(self.path, overwrite)
+            check_report(self.path, overwrite)
 
     def add(self, residual):
         self.residuals.append(residual)

@@ -63,7 +63,10 @@ def upscale_volume(
     resolver = SuperResolver.load(model) if isinstance(model, str | pathlib.Path) else model
     check_model(volume, resolver)
     check_volume(volume)
-    axis = _stacking_axis(volume, plane)
+    axis = stacking_axis(volume, plane)
+    if plane is None:
+        spacing = " x ".join(f"{each:.3g}" for each in volume.spacing)
+        log.info("%s: voxels of %s mm; slices are %s", volume.name, spacing, plane_of(volume.affine, axis))
     lr = stacked(volume.array, axis)
     warn_outside(resolver.info, volume.name, lr.shape[:2], np.delete(volume.spacing, axis))
     if consistency:  # Refused now, if at all, and not after the work.
@@ -123,13 +126,9 @@ def _channels(volume):
     return volume.array.shape[3] if volume.array.ndim == 4 else 1
 
 
-def _stacking_axis(volume, plane):
-    if plane is not None:
-        return plane_axis(volume.affine, plane)
-    axis = slice_axis(volume)
-    spacing = " x ".join(f"{each:.3g}" for each in volume.spacing)
-    log.info("%s: voxels of %s mm; slices are %s", volume.name, spacing, plane_of(volume.affine, axis))
-    return axis
+def stacking_axis(volume, plane):
+    """The axis of a volume along which its slices are stacked; `plane` as in `upscale_volume`."""
+    return slice_axis(volume) if plane is None else plane_axis(volume.affine, plane)
 
 
 def _enlarge_slices(lr, resolver, result, steps, options):

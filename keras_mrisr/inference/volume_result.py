@@ -71,6 +71,12 @@ def stacked(array, axis):
     return np.moveaxis(array if array.ndim == 4 else array[..., np.newaxis], axis, 2)
 
 
+def array_factors(resolver, axis):
+    """By how much a model enlarges each axis of an array whose slices are stacked along `axis`."""
+    *in_plane, across = [*resolver.factors, 1][:3]  # The factor across the slices stands last in a model.
+    return np.insert(in_plane, axis, across).tolist()
+
+
 class GrowingResult:
     """The arrays of a result that fill up slice by slice, in the volume's own units and orientation.
 
@@ -91,9 +97,7 @@ class GrowingResult:
         self.consistency = consistency
         self.normalizer = volume_normalizer(volume.array)
         self._magnitude = volume.array.min() >= 0
-        # The factor across the slices stands last in a model, at `axis` in the array.
-        self.factors = [*resolver.factors, 1][:3]
-        self.factors.insert(axis, self.factors.pop())
+        self.factors = array_factors(resolver, axis)
         self.array = self.deviation = None
         self._residuals = []
 

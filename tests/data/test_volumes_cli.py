@@ -284,7 +284,7 @@ def test_wrong_options(place, refused):
     refused(source, target, "--scale", 4, parts=["grey is a model for x2. Received: --scale 4"])
     refused(source, target, "--volume-index", 1, parts=["1 volume(s), numbered from 0"])
     refused(source, target, "--uncertainty", "head.nii.gz", parts=["head.nii.gz is or holds the source"])
-    refused(source, target, "--uncertainty", target, parts=["cannot hold the result and its uncertainty"])
+    refused(source, target, "--uncertainty", target, parts=["sr.nii.gz cannot hold sr.nii.gz"])
     refused(source, target, model="rgb", parts=["head.nii.gz has 1 channel(s), but rgb is for images of 3"])
 
 
@@ -303,6 +303,35 @@ def test_targets(place, refused):
     refused("head.nii.gz", "new.nii.gz", *words, parts=["new.json exists"])
     refused("head.nii.gz", "sr.nii.gz", "--uncertainty", "old.nii.gz", parts=["old.nii.gz exists"])
     refused("head.nii.gz", "old/thesis.txt/sr.nii.gz", parts=["old/thesis.txt is not a writable folder"])
+
+
+def test_outputs_that_are_in_each_other_s_way(place, refused, dicom_series, axial):
+    refused("study", "o/sr", "--uncertainty", "o", parts=["o cannot hold o/sr", "need names apart"])
+    refused("study", "o", "--uncertainty", "o/std.nii.gz", parts=["o cannot hold o/std.nii.gz"])
+    refused("study", "o", "--uncertainty", "./o", parts=["o cannot hold o"])
+    words = ["--uncertainty", "sr.json", "--consistency"]
+    refused("study", "sr", *words, parts=["sr.json cannot hold sr.json"])
+
+
+def test_one_slice_that_becomes_several_is_refused_before_the_work(place, refused, monkeypatch):
+    monkeypatch.setattr(SuperResolver, "predict", None)
+    source = sorted((place / "study").iterdir())[0]
+    words = ["--plane", "sagittal"]
+    refused(source, "sr.dcm", *words, parts=["sr.dcm is one file, but there are 2 slices. Name a folder"])
+
+
+def test_only_a_residual_is_replaced_by_one(place, upscale, refused, smooth_image):
+    from keras_mrisr.data import write_image
+
+    write_image(place / "head.png", smooth_image(16, 16))
+    for source, target in (("head.nii.gz", "sr.nii.gz"), ("head.png", "sr.png")):
+        for content in ('{"EchoTime": 0.09}', "[1, 2]", "residual"):  # The first as BIDS has it.
+            (place / "sr.json").write_text(content)
+            words = ["--consistency", "--overwrite"]
+            refused(source, target, *words, parts=["sr.json is no residual of ours: it is not replaced"])
+        (place / "sr.json").unlink()
+        assert upscale(source, target, "--consistency")[0] == 0
+        assert upscale(source, target, "--consistency", "--overwrite")[::2] == (0, "")
 
 
 def test_options_of_volumes_for_images(place, refused, smooth_image):
