@@ -33,7 +33,7 @@ def add_options(parser):
     parser.add_argument(
         "input",
         metavar="IN",
-        help="image (PNG, TIFF, JPEG) or folder of them; NIfTI file; DICOM file or folder",
+        help="image (PNG, TIFF, JPEG) or NIfTI file, or folder of them; DICOM file or folder",
     )
     parser.add_argument("output", metavar="OUT", help="image, folder, .nii or .nii.gz to write")
     parser.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")

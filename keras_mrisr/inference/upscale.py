@@ -19,13 +19,13 @@ from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.volume_folder import volume_files
 from keras_mrisr.errors import InputError
 from keras_mrisr.files import (
-    check_new_directory,
     check_new_file,
     check_only_holds,
     whole_directory,
     write_json,
 )
 from keras_mrisr.inference.domain import warn_outside
+from keras_mrisr.inference.folders import check_folders, upscale_volumes
 from keras_mrisr.inference.scan import check_report, is_scan, residual_path, upscale_scan
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,14 @@ def upscale_path(
     consistency=False,
     **for_volumes,
 ):
-    """Upscales an image file, all images in a folder and below but for masks (`*_mask.*`), or a volume.
+    """Upscales an image file, a volume, or all images in a folder and below but for masks (`*_mask.*`).
 
-    Bit depth, grey or RGB, range and file format stay those of the input. For a model with neighbours the
-    images of a folder are one stack, in the order of their names; a single file stands for its neighbours.
+    Of a folder without images all NIfTI volumes are taken, but for masks and segmentations. Bit depth, grey
+    or RGB, range and file format stay those of the input. For a model with neighbours the images of a folder
+    are one stack, in the order of their names; a single file stands for its neighbours.
 
     Args:
-        source: An image file, or a folder of them; a NIfTI file, a DICOM file, or a folder of DICOM files.
+        source: An image file, or a folder of them; a NIfTI or DICOM file, or a folder of either.
         target: The file to write (or an existing folder for it); for a folder, the folder to write,
             in which the names of the source stay the same. For a volume see `upscale_scan`.
         resolver: A `SuperResolver`.
@@ -56,7 +57,7 @@ def upscale_path(
         overwrite: Replace a target that exists; a folder only if nothing but earlier results is in it.
         progress: Called with the number of files (of a volume: tiles) done so far and the number in all.
         consistency: See `SuperResolver.enlarge`; the residual is logged and written to
-            `residual_path(target)`.
+            `residual_path(target)`; of a folder of volumes, to one beside each result.
         **for_volumes: `plane`, `volume_index`, `series`, `uncertainty` of `upscale_scan`.
 
     Returns:
@@ -74,11 +75,11 @@ def upscale_path(
     }  # fmt: skip
     if is_scan(source):
         return upscale_scan(source, target, resolver, **options, **for_volumes)
+    if _holds_volumes(source):
+        return upscale_volumes(source, target, resolver, **options, **for_volumes)
     for name, value in for_volumes.items():
         if value is not None:
             raise InputError(f"{source} is no NIfTI or DICOM: leave out --{name.replace('_', '-')}.")
-    if source.is_dir() and not image_files(source) and volume_files(source):
-        raise InputError(f"{source} holds NIfTI volumes. Give them one by one.")
     if source.is_dir():
         return _upscale_folder(source, target, resolver, **options)
     if target.is_dir():
@@ -100,27 +101,25 @@ def upscale_path(
 
 
 def channels_at(source):
-    """Channels of the image, or of the first one of the folder, at a path; None for a volume.
+    """Channels of the image, or of the first one of the folder, at a path; None for volumes.
 
     Raises:
         InputError: There is no image.
     """
     source = pathlib.Path(source)
-    if is_scan(source):
+    if is_scan(source) or _holds_volumes(source):
         return None
     path = read_image_folder(source).slices[0].path if source.is_dir() else source
     return read_image(path).shape[-1]
 
 
+def _holds_volumes(source):
+    """Whether a path is a folder of NIfTI volumes without images."""
+    return source.is_dir() and not image_files(source) and bool(volume_files(source))
+
+
 def _upscale_folder(source, target, resolver, ensemble, overwrite, progress, consistency):
-    if target.resolve() == source.resolve():
-        raise InputError(f"{target} is the source itself. Choose another folder.")
-    if source.resolve().is_relative_to(target.resolve()):
-        raise InputError(f"{target} holds the source {source}. Choose another folder.")
-    if target.resolve().is_relative_to(source.resolve()):
-        # Its images would be taken for sources the next time.
-        raise InputError(f"{target} lies in the source {source}. Choose another folder.")
-    check_new_directory(target, overwrite)
+    check_folders(source, target, overwrite)
     report = _Report(target, resolver, consistency, overwrite)
     records = read_image_folder(source).slices
     names = [record.path.relative_to(source) for record in records]
@@ -128,6 +127,9 @@ def _upscale_folder(source, target, resolver, ensemble, overwrite, progress, con
     masks = sum(record.mask is not None for record in records)
     if masks:
         log.info("%d masks (*_mask files) are left out", masks)
+    volumes = len(volume_files(source))
+    if volumes:
+        log.warning("%s also holds %d NIfTI volumes, which are left out. Give them alone.", source, volumes)
     sizes = {}
     for record, name in zip(records, names, strict=True):  # All is good before the long work begins.
         image = _check_file(record.path, resolver)

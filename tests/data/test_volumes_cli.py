@@ -346,9 +346,63 @@ def test_options_of_volumes_for_images(place, refused, smooth_image):
 def test_folders_without_anything_to_upscale(place, refused):
     (place / "empty").mkdir()
     refused("empty", "sr", parts=["empty holds no images. Expected .png"])
-    (place / "more").mkdir()
-    shutil.copy(place / "head.nii.gz", place / "more")
-    refused("more", "sr", parts=["more holds NIfTI volumes. Give them one by one"])
+
+
+@pytest.fixture
+def folder(place):
+    """Two volumes in a folder and below, and a mask."""
+    (place / "more/sub").mkdir(parents=True)
+    for name in ("b.nii", "sub/a.nii.gz", "sub/a_mask.nii.gz"):
+        nibabel.save(nibabel.load(place / "head.nii.gz"), place / "more" / name)
+    return place / "more"
+
+
+def test_a_folder_of_volumes(place, folder, upscale, listing):
+    assert upscale("head.nii.gz", "one.nii.gz", "--plane", "sagittal")[0] == 0
+    words = ["--plane", "sagittal", "--consistency"]
+    code, out, err = upscale("more", "sr", *words[:2])
+    assert (code, err) == (0, "")
+    assert "1 masks" in out and "Wrote sr/b.nii, sr/sub/a.nii.gz\n" in out
+    assert sorted(listing(place / "sr")) == ["b.nii", "sub", "sub/a.nii.gz"]
+    expected = read_volume(place / "one.nii.gz")
+    for name in ("b.nii", "sub/a.nii.gz"):
+        np.testing.assert_array_equal(read_volume(place / "sr" / name).array, expected.array)
+    assert upscale("more", "sr", *words, "--overwrite")[::2] == (0, "")
+    assert sorted(listing(place / "sr")) == ["b.json", "b.nii", "sub", "sub/a.json", "sub/a.nii.gz"]
+    assert upscale("more", "sr", "--overwrite")[::2] == (0, "")
+
+
+def test_a_folder_of_volumes_without_a_model(folder, mrisr):
+    code, out, _ = mrisr("upscale", "more", "sr")
+    assert code == 0
+    assert "Model: kspace-x2" in out
+
+
+def test_folders_of_volumes_that_are_refused(place, folder, refused, upscale):
+    refused("more", "more", parts=["more is the source itself"])
+    refused("more", "more/sr", parts=["more/sr lies in the source"])
+    for word in ("--series", "--uncertainty"):
+        refused("more", "sr", word, "x", parts=["more is a folder of NIfTI volumes", f"for {word}."])
+    assert upscale("more", "sr")[0] == 0
+    refused("more", "sr", parts=["sr exists and is not empty"])
+    (place / "sr/sub/a.json").write_text("{}")
+    refused("more", "sr", "--overwrite", parts=["sr/sub/a.json is no residual of ours"])
+    (place / "sr/thesis.txt").write_text("years of work")
+    refused("more", "sr", "--overwrite", parts=["sr holds thesis.txt"])
+    shutil.copy(folder / "b.nii", folder / "sub/a.nii")
+    refused("more", "new", "--consistency", parts=["more holds a volume as .nii and .nii.gz"])
+    (folder / "z.nii").write_text("no volume")
+    refused("more", "new", parts=["more/z.nii is broken"])
+
+
+def test_volumes_among_images_are_left_out_and_it_is_said(place, folder, upscale, smooth_image):
+    from keras_mrisr.data import write_image
+
+    write_image(folder / "figure.png", smooth_image(16, 16))
+    code, out, err = upscale("more", "sr")
+    assert code == 0
+    assert "Wrote sr/figure.png\n" in out
+    assert "more also holds 2 NIfTI volumes, which are left out" in err
 
 
 @pytest.mark.parametrize(("source", "target"), [("head.nii.gz", "new/sr.nii"), ("study", "new/sr")])
