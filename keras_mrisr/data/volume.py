@@ -16,6 +16,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.files import check_new_file
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_KEPT_AS = {"bool": "uint8", "float16": "float32"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,8 @@ class Volume:
 
     Attributes:
         array: (X, Y, Z) or (X, Y, Z, C) in the file's own orientation; the scanner's values (rescale
-            applied): the file's integer type where they are integers, float32 or float64 otherwise.
+            applied): the file's integer type where they are integers, float32 or float64 otherwise. Booleans
+            become uint8, and float16 becomes float32: files have neither.
         affine: (4, 4) float64 from voxel indices to RAS+ millimetres.
         name: What messages call it: the path it was read from.
         description: What was done to it, for the headers of what is written: one line that names the
@@ -33,7 +35,8 @@ class Volume:
         source: The headers of the file it comes from, for writing the same form again; opaque.
 
     Raises:
-        InputError: Not 3-D (or 3-D with channels), empty, or an affine that cannot be inverted.
+        InputError: No real numbers, not 3-D (or 3-D with channels), empty, or an affine that cannot be
+            inverted.
     """
 
     array: np.ndarray
@@ -44,6 +47,13 @@ class Volume:
     source: Any = None
 
     def __post_init__(self) -> None:
+        array = np.asarray(self.array)
+        array = array.astype(_KEPT_AS.get(array.dtype.name, array.dtype), copy=False)
+        if array.dtype.kind not in "iuf" or array.dtype.itemsize > 8:
+            raise InputError(
+                f"{self.name} holds {array.dtype} voxels. Give integers or real numbers of up to 64 bits."
+            )
+        object.__setattr__(self, "array", array)
         affine = np.array(self.affine, dtype="float64")
         if self.array.ndim not in (3, 4) or 0 in self.array.shape:
             raise InputError(
@@ -136,13 +146,16 @@ def read_volume(path: str | os.PathLike, index: int | None = None, series: str |
         MONOCHROME1 is turned so that high is bright, and turned back when written as DICOM.
 
     Raises:
-        InputError: Nothing there, broken, 4-D without an index, several series, or slices that don't
-            make a volume (missing, duplicate, of several orientations or sizes, colour, not MR).
+        InputError: Nothing there, broken, 4-D without an index, several series, a series of NIfTI, or
+            slices that don't make a volume (missing, duplicate, of several orientations or sizes, colour,
+            not MR).
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist. Give a .nii or .nii.gz file or a DICOM folder.")
     if is_nifti(path):
+        if series is not None:
+            raise InputError(f"{path} is NIfTI and has no series: leave out --series.")
         from keras_mrisr.data.nifti import read_nifti
 
         return read_nifti(path, index)

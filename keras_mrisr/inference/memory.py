@@ -1,5 +1,6 @@
 """How much memory there is, and how much this process has."""
 
+import math
 import os
 import pathlib
 import re
@@ -26,7 +27,7 @@ def parse_memory(text):
 
 def memory_text(size):
     """Bytes for a person: "2.1 GB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{math.ceil(size / 1e6)} MB"
 
 
 def available_memory():

@@ -12,7 +12,7 @@ from keras_mrisr.data.normalize import normalizer_for
 from keras_mrisr.errors import InputError
 from keras_mrisr.inference.consistency import enforce_consistency
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
-from keras_mrisr.inference.memory import available_memory, memory_text, resident_memory
+from keras_mrisr.inference.memory import available_memory, memory_text, parse_memory, resident_memory
 from keras_mrisr.inference.tiles import plan_tiles, run_tiles, smallest_tile
 
 # What TensorFlow 2.21 took on a CPU over the tensors that are alive between the layers, at most, and the
@@ -48,8 +48,8 @@ class SuperResolver:
     Args:
         generator: `keras.Model` from (N, H, W, C) to (N, H * scale, W * scale, C) in [0, 1].
         info: Its `ModelInfo`.
-        memory: Bytes that this process may come to occupy in all; by default what the machine has
-            available, of which no more than 4 GB is used for the network.
+        memory: Bytes that this process may come to occupy in all, or text such as "2GB"; by default what the
+            machine has available, of which no more than 4 GB is used for the network.
         name: What messages and headers call the model.
 
     Example:
@@ -68,7 +68,7 @@ class SuperResolver:
         self.scale = info.scale
         self.channels = info.channels
         self.factors = info.factors or (info.scale, info.scale)
-        self.memory = memory
+        self.memory = parse_memory(memory) if isinstance(memory, str) else memory
         self.name = name
         self._kept = 0
 

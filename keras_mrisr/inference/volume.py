@@ -9,10 +9,11 @@ import numpy as np
 
 from keras_mrisr.data.geometry import plane_axis, plane_of, slice_axis
 from keras_mrisr.data.neighbours import stack_around
-from keras_mrisr.data.volume import check_volume
+from keras_mrisr.data.volume import Volume, check_volume
 from keras_mrisr.errors import InputError
 from keras_mrisr.inference.domain import warn_outside
 from keras_mrisr.inference.ensemble import COUNT
+from keras_mrisr.inference.memory import parse_memory
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.volume_result import GrowingResult, joined_channels, stacked
 
@@ -50,16 +51,21 @@ def upscale_volume(
         uncertainty: Also give the standard deviation of these; implies `ensemble`.
         consistency: Change the result as little as possible so that the model's degradation takes it back
             to `volume`.
-        memory: Bytes that this process may come to occupy in all; by default the resolver's.
+        memory: Bytes that this process may come to occupy in all, or text such as "2GB"; by default the
+            resolver's.
         progress: Called with the number of tiles (of all slices) done so far and the number in all.
 
     Returns:
         `UpscaledVolume`. Its volumes cover the same extent in the world.
 
     Raises:
-        InputError: Nothing to enlarge, NaN, a sheared affine (see `data.volume.check_volume`), a model of
-            another number of channels, or too little memory.
+        InputError: No `Volume`, nothing to enlarge, NaN, a sheared affine (see `data.volume.check_volume`),
+            a model of another number of channels, or too little memory.
     """
+    if not isinstance(volume, Volume):
+        raise InputError(
+            f"upscale_volume takes a Volume, such as read_volume gives. Received: {type(volume).__name__}"
+        )
     resolver = SuperResolver.load(model) if isinstance(model, str | pathlib.Path) else model
     check_model(volume, resolver)
     check_volume(volume)
@@ -71,6 +77,7 @@ def upscale_volume(
     warn_outside(resolver.info, volume.name, lr.shape[:2], np.delete(volume.spacing, axis))
     if consistency:  # Refused now, if at all, and not after the work.
         resolver.degradation.axis_matrix(lr.shape[0] * resolver.scale)
+    memory = parse_memory(memory) if isinstance(memory, str) else memory
     memory = resolver.memory if memory is None else memory
     if resolver.separates(_channels(volume)):
         return _each_channel(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress)

@@ -71,6 +71,21 @@ def stacked(array, axis):
     return np.moveaxis(array if array.ndim == 4 else array[..., np.newaxis], axis, 2)
 
 
+def _check_room(name, needed, memory):
+    """Raises InputError unless so many bytes can still be taken, within `memory` in all."""
+    if memory is None and needed > available_memory():
+        raise InputError(
+            f"The result of {name} takes {memory_text(needed)}, but only {memory_text(available_memory())} "
+            "of memory are free. Close other programs, or take a larger machine."
+        )
+    taken = resident_memory()
+    if memory is not None and needed > memory - taken:
+        raise InputError(
+            f"{memory_text(memory)} of memory are too little: this program takes {memory_text(taken)}, the "
+            f"result of {name} {memory_text(needed)}. Give --memory more than {memory_text(taken + needed)}."
+        )
+
+
 def array_factors(resolver, axis):
     """By how much a model enlarges each axis of an array whose slices are stacked along `axis`."""
     *in_plane, across = [*resolver.factors, 1][:3]  # The factor across the slices stands last in a model.
@@ -110,12 +125,7 @@ class GrowingResult:
         sizes = [size * factor for size, factor in zip(self.volume.shape, self.factors, strict=True)]
         shape = (*sizes, *self.volume.array.shape[3:])
         needed = math.prod(shape) * (self.volume.array.itemsize + 4 * self.uncertainty)
-        room = available_memory() if memory is None else memory - resident_memory()
-        if needed > room:
-            raise InputError(
-                f"The result of {self.volume.name} takes {memory_text(needed)}, but only "
-                f"{memory_text(max(room, 0))} of memory are left. Allow more with --memory."
-            )
+        _check_room(self.volume.name, needed, memory)
         self.array = np.empty(shape, self.volume.array.dtype)
         self.array.fill(0)  # Unlike numpy.zeros, this takes the memory now.
         if self.uncertainty:
@@ -141,7 +151,10 @@ class GrowingResult:
                 values = np.maximum(values, 0)
         if deviation is not None:
             unit = np.float32(self.normalizer.high - self.normalizer.low)
-            stacked(self.deviation, self.axis)[:, :, place] = deviation * unit
+            deviation = deviation * unit
+            if not self.consistency:
+                deviation[background] = 0
+            stacked(self.deviation, self.axis)[:, :, place] = deviation
         kept = like_type(values, self.array.dtype)
         if kept.dtype != self.array.dtype:  # The bright end needs a wider integer.
             self.array = self.array.astype(kept.dtype)

@@ -22,6 +22,29 @@ def test_a_volume_has_three_axes(shape):
 
 
 @pytest.mark.parametrize(
+    ("dtype", "kept"), [("bool", "uint8"), ("float16", "float32"), ("int64", "int64"), (">i2", ">i2")]
+)
+def test_types_that_files_do_not_have_become_others(dtype, kept):
+    array = np.arange(8).reshape(2, 2, 2).astype(dtype)
+    volume = Volume(array, np.eye(4))
+    assert volume.array.dtype == kept
+    np.testing.assert_array_equal(volume.array, array)
+    assert Volume(array.tolist(), np.eye(4)).shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "longdouble", "object", "U1"])
+def test_other_voxels_than_numbers_are_refused(dtype):
+    with pytest.raises(InputError, match=r"scan\.nii holds .* voxels. Give integers or real numbers"):
+        Volume(np.ones((2, 2, 2)).astype(dtype), np.eye(4), name="scan.nii")
+
+
+def test_nifti_has_no_series(volume, tmp_path):
+    write_volume(volume, tmp_path / "out.nii")
+    with pytest.raises(InputError, match=r"out\.nii is NIfTI and has no series: leave out --series"):
+        read_volume(tmp_path / "out.nii", series="99")
+
+
+@pytest.mark.parametrize(
     "affine", [np.eye(3), np.diag([1, 1, 0, 1]), np.diag([1, 1, np.nan, 1]), np.diag([1, 1, 1, 2])]
 )
 def test_an_affine_must_place_voxels(affine):

@@ -280,7 +280,7 @@ def test_wrong_options(place, refused):
     source, target = "head.nii.gz", "sr.nii.gz"
     refused(source, target, "--plane", "oblique", parts=["--plane: invalid choice: 'oblique'"])
     refused(source, target, "--memory", "lots", parts=["such as 2GB. Received: 'lots'"])
-    refused(source, target, "--memory", "20MB", parts=["of memory", "Allow more with --memory"])
+    refused(source, target, "--memory", "20MB", parts=["of memory are too little", "Give --memory more than"])
     refused(source, target, "--scale", 4, parts=["grey is a model for x2. Received: --scale 4"])
     refused(source, target, "--volume-index", 1, parts=["1 volume(s), numbered from 0"])
     refused(source, target, "--uncertainty", "head.nii.gz", parts=["head.nii.gz is or holds the source"])

@@ -25,6 +25,7 @@ def test_what_is_no_size(text):
 def test_sizes_for_a_person():
     assert memory_text(2_140_000_000) == "2.1 GB"
     assert memory_text(64_000_000) == "64 MB"
+    assert memory_text(1000) == "1 MB"  # Never less than it takes.
 
 
 def test_what_is_taken_is_seen():

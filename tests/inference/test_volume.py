@@ -220,6 +220,10 @@ def test_uncertainty(volume):
     x, y = np.mgrid[:18, :14] * 0.01 + 1
     expected = np.std([x, x[::-1], y, y[:, ::-1]], axis=0)[..., None] * enlarge(volume.array)
     np.testing.assert_allclose(result.uncertainty.array, expected, rtol=1e-3, atol=1e-3)
+    noisy = upscale_volume(volume, resolver(lambda lr: rising(lr + 0.1)), uncertainty=True)
+    touched = ndimage.binary_dilation(volume.array != 0, np.ones((3, 3, 1)))
+    assert not noisy.uncertainty.array[~enlarge(touched)].any()  # Where the result is made zero.
+    assert (noisy.uncertainty.array[enlarge(touched)] > 0).any()
     mean = upscale_volume(volume, resolver(rising), ensemble=True).volume.array
     np.testing.assert_array_equal(result.volume.array, mean)
 
@@ -254,8 +258,26 @@ def test_consistency_needs_a_degradation_of_slices(volume):
 
 
 def test_memory_that_does_not_hold_the_result(volume):
-    with pytest.raises(InputError, match=r"head.nii takes .* only 0 MB of memory are left. Allow more"):
+    with pytest.raises(InputError, match=r"^1 MB of memory are too little: .* result of head.nii 1 MB"):
         upscale_volume(volume, resolver(), memory=1000)
+
+
+def test_what_is_needed_in_all_is_said(volume, monkeypatch):
+    monkeypatch.setattr("keras_mrisr.inference.volume_result.resident_memory", lambda: 300 * 10**6)
+    large = Volume(np.tile(volume.array, (40, 40, 1)), AFFINE)  # 504,000 voxels times 4, of 2 bytes.
+    message = r"^100 MB of memory are too little: .* 300 MB, .* 5 MB\. Give --memory more than 305 MB"
+    with pytest.raises(InputError, match=message):
+        upscale_volume(large, resolver(), memory="100MB")
+    with pytest.raises(InputError, match=message):
+        upscale_volume(large, SuperResolver(Function(enlarge), resolver().info, memory="100MB"))
+    monkeypatch.setattr("keras_mrisr.inference.volume_result.available_memory", lambda: 10**6)
+    with pytest.raises(InputError, match=r"takes 5 MB, but only 1 MB of memory are free"):
+        upscale_volume(large, resolver())
+
+
+def test_what_is_no_volume(volume):
+    with pytest.raises(InputError, match=r"takes a Volume, such as read_volume gives\. Received: ndarray"):
+        upscale_volume(volume.array, resolver())
 
 
 @pytest.mark.parametrize(
