@@ -98,7 +98,7 @@ def _upscale(options):
 
 
 def _choose(options):
-    """The name of the model that fits the input."""
+    """The folder of the model that fits the input: a path of the model's name would come before it."""
     from keras_mrisr.inference.upscale import channels_at
     from keras_mrisr.pretrained import choose_model
     from keras_mrisr.terminal import say
@@ -106,7 +106,7 @@ def _choose(options):
     channels = channels_at(options.input)
     model, reason = choose_model(options.scale or 2, channels or 1, volume=channels is None)
     say(f"Model: {reason}")
-    return model.name
+    return str(model.folder)
 
 
 def _load(options, memory):

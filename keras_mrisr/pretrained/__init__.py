@@ -1,7 +1,9 @@
 """Trained models that come with the package, each a model directory of its own in this folder."""
 
 import dataclasses
+import functools
 import json
+import logging
 import os
 import pathlib
 
@@ -13,6 +15,9 @@ SCORES = "scores.json"
 # Degradations, from those whose undoing does the least to an image that was degraded otherwise.
 _HARMLESS = ("random-blur", "bicubic", "kspace", "slice-profile", "paper")
 _INFO, _WEIGHTS = "model.json", "generator.keras"
+# What the folder of a model or of an ONNX export holds.
+_MARKS = (_INFO, "model.onnx")
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +63,7 @@ def pretrained_models():
 def find_model(model):
     """The path of a model: of one that comes with the package by its name, or else `model` itself.
 
-    What exists at the path `model` comes first.
+    What exists at the path `model` comes first, but for a folder that holds no model.
 
     Args:
         model: Path of a model directory or file, or the name of a model that comes with the package.
@@ -70,14 +75,25 @@ def find_model(model):
         InputError: There is neither.
     """
     path = pathlib.Path(model)
-    if path.exists():
-        return path
     folder = FOLDER / path
-    if len(path.parts) == 1 and not path.is_absolute() and (folder / _INFO).is_file():
+    comes_along = len(path.parts) == 1 and not path.is_absolute() and (folder / _INFO).is_file()
+    holds_none = path.is_dir() and not any((path / mark).is_file() for mark in _MARKS)
+    if path.exists() and not (comes_along and holds_none):
+        if comes_along:
+            _say_once(f"{path}: what lies at this path is taken, not the model of this name that comes along")
+        return path
+    if comes_along:
+        if holds_none:
+            _say_once(f"{path}: the folder of this name holds no model; the one that comes along is taken")
         return folder
     names = [shipped.parent.name for shipped in sorted(FOLDER.glob(f"*/{_INFO}"))]
     known = f", or the name of one that comes along ({', '.join(names)})" if names else ""
     raise InputError(f"No model at {os.fspath(model)}: give the path of a trained model{known}.")
+
+
+@functools.cache
+def _say_once(text):
+    log.info(text)
 
 
 def choose_model(scale, channels, volume=False):

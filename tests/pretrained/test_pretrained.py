@@ -169,10 +169,18 @@ def test_bad_packs(run, tmp_path, models, listing):
     refused("thesis.tex", run, tmp_path / "full", overwrite=True)
 
 
-def test_find_model(shipped, tmp_path):
+def test_find_model(shipped, tmp_path, caplog):
     assert find_model("tiny") == shipped / "tiny"
+    pretrained._say_once.cache_clear()
+    caplog.set_level("INFO", "keras_mrisr")
     (tmp_path / "tiny").mkdir()
-    assert find_model("tiny").resolve() == tmp_path / "tiny"  # One's own comes first.
+    assert find_model("tiny") == shipped / "tiny"
+    assert "tiny: the folder of this name holds no model; the one that comes along is taken" in caplog.text
+    for mark in ("model.onnx", "model.json"):
+        (tmp_path / "tiny" / mark).touch()
+        assert find_model("tiny").resolve() == tmp_path / "tiny"  # One's own comes first.
+        (tmp_path / "tiny" / mark).unlink()
+    assert caplog.text.count("tiny: what lies at this path is taken, not the model of this name") == 1
     with pytest.raises(
         InputError, match=r"No model at nothing.* name of one that comes along \(a-gan, grey, tiny\)"
     ):
@@ -255,6 +263,16 @@ def test_upscale_without_model(shipped, mrisr, tmp_path, smooth_image):
     assert "Model: grey" in out
     code, _, err = mrisr("upscale", "colour.png", "x4.png", "--scale", 4)
     assert code == 2 and "No model that comes along is for x4" in err
+
+
+def test_the_choice_is_no_path_of_its_name(shipped, models, mrisr, tmp_path, smooth_image):
+    write_image(tmp_path / "colour.png", smooth_image(24, 30, 3))
+    shutil.copytree(models["grey"], tmp_path / "tiny")
+    assert mrisr("upscale", "colour.png", "sr.png")[::2] == (0, "")
+    assert read_image(tmp_path / "sr.png").shape == (48, 60, 3)
+    shutil.rmtree(tmp_path / "tiny")
+    (tmp_path / "tiny").mkdir()
+    assert mrisr("upscale", "colour.png", "named.png", "--model", "tiny")[::2] == (0, "")
 
 
 def test_every_command_takes_a_name(shipped, mrisr, tmp_path, lgg_root):
