@@ -65,10 +65,11 @@ def _gains(model):
 def _show(options):
     from keras_mrisr.pretrained import pretrained_models
 
-    cards = {one.name: one.folder / "card.md" for one in pretrained_models()}
-    if options.name not in cards:
-        raise InputError(f"No model {options.name!r} comes along. There are: {', '.join(cards) or 'none'}.")
-    print(cards[options.name].read_text(encoding="utf-8"))
+    folders = {one.name: one.folder for one in pretrained_models()}
+    if options.name not in folders:
+        raise InputError(f"No model {options.name!r} comes along. There are: {', '.join(folders) or 'none'}.")
+    print((folders[options.name] / "card.md").read_text(encoding="utf-8"))
+    print(f"FOLDER: {folders[options.name]}")
 
 
 def _pack(options):

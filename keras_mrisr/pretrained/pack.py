@@ -190,10 +190,23 @@ def card_sections(info, scores, difference, notes):
     )
     parts.append(
         f"## Terms, and how it was made\n\n{info.data['licence']}\n\nNever trained on: {held_out}.\n\n"
-        f"`{CONFIG}` is the whole recipe: `mrisr train --config {CONFIG} --data ROOT --out RUN`. Weights are "
-        f"stored in float16, which changes the result by {difference:.1g} at most (white is 1).\n"
+        f"{_recipe(info.training)} `mrisr train --config FOLDER/{CONFIG} --data ROOT --out RUN`, with the "
+        "FOLDER that `mrisr models show` names. Weights are stored in float16, which changes the result by "
+        f"{difference:.1g} at most (white is 1).\n"
     )
     return "\n" + "\n".join(parts)
+
+
+def _recipe(training):
+    """What the config that comes along is, from the run's `training` in `model.json`."""
+    pretraining = training.get("adversarial", {}).get("pretraining") or {}
+    init = training.get("init") or pretraining.get("init")
+    if not init:
+        return f"`{CONFIG}` is the whole recipe:"
+    return (
+        f"These weights began as those of `{init}`, which does not come along. `{CONFIG}` trains such a "
+        "model from the beginning:"
+    )
 
 
 def _score_table(scores):
@@ -242,16 +255,17 @@ def _difference(generator, other):
 
 
 def _copy_config(run, folder):
-    """Copies the run's config without its paths."""
+    """Copies the run's config without its paths, nor models to start from: these do not come along."""
     source = run / CONFIG
     if not source.is_file():
         raise InputError(f"{run} holds no {CONFIG}. Give a folder that mrisr train wrote.")
     config = yaml.safe_load(source.read_text(encoding="utf-8"))
     del config["data"]["root"]
     adversarial = config.get("adversarial") or {}
+    for section in (config["training"], adversarial.get("pretraining") or {}):
+        if section.get("init"):
+            section["init"] = None
     for section, key in (
-        (config["training"], "init"),
-        (adversarial.get("pretraining") or {}, "init"),
         (adversarial.get("features") or {}, "weights"),
         (adversarial, "segmentation_model"),
     ):

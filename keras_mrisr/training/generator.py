@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_mrisr.errors import InputError
 from keras_mrisr.models.registry import GENERATORS, build_generator
-from keras_mrisr.models.storage import load_trained
+from keras_mrisr.models.storage import load_info, load_trained
 from keras_mrisr.replicas import replica_count
 from keras_mrisr.training.muon import make_optimizer
 from keras_mrisr.training.strategy import dtype_policy
@@ -66,14 +66,39 @@ def start_from(config, init, model, key="training.init"):
             neighbouring slices.
     """
     trained, info = load_trained(init)
+    generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
+    if check_init(config, init, bool(generators), key):
+        log.info("%s enlarges its features otherwise: that part is learnt anew", init)
+    for generator in generators or [model]:
+        channels = generator.output_shape[-1]
+        if info.channels != channels:
+            raise InputError(
+                f"{key}: {init} has {info.channels} channels, the data {channels}. "
+                "Choose a model of such data."
+            )
+        _copy_layers(trained, generator)
+
+
+def check_init(config, init, adversarial, key="training.init"):
+    """Raises InputError for what `start_from` refuses but for channels, which only the data tell.
+
+    Args:
+        config: The `RunConfig`.
+        init: Directory of the trained model.
+        adversarial: Whether an `SRGAN` starts from it.
+        key: See `start_from`.
+
+    Returns:
+        Whether layers are left to be learnt anew.
+    """
+    info = load_info(init)
     old, new = _with_defaults(info.generator), _with_defaults(config.generator)
     grows = new.get("blocks", 0) > old.get("blocks", 0)
     scale = info.factors or info.scale
     differ = {key for key in {*old, *new} if old.get(key) != new.get(key)} - ({"blocks"} if grows else set())
-    generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
-    if scale != config.scale or not differ <= (set() if generators else _UPSAMPLING):
+    if scale != config.scale or not differ <= (set() if adversarial else _UPSAMPLING):
         other = ", ".join(f"{key} {old.get(key)} there and {new.get(key)} here" for key in sorted(differ))
-        way = ", or give it to the first stage as adversarial.pretraining.init" if generators else ""
+        way = ", or give it to the first stage as adversarial.pretraining.init" if adversarial else ""
         raise InputError(
             f"{key}: {init} is {info.generator} at scale {scale}, this run is "
             f"{config.generator} at scale {config.scale}"
@@ -85,16 +110,7 @@ def start_from(config, init, model, key="training.init"):
             f"{key}: {init} takes {info.neighbours} neighbour(s) on each side, this run "
             f"{config.data.neighbours}. Set data.neighbours to {info.neighbours} or more."
         )
-    if differ:
-        log.info("%s enlarges its features otherwise: that part is learnt anew", init)
-    for generator in generators or [model]:
-        channels = generator.output_shape[-1]
-        if info.channels != channels:
-            raise InputError(
-                f"{key}: {init} has {info.channels} channels, the data {channels}. "
-                "Choose a model of such data."
-            )
-        _copy_layers(trained, generator)
+    return bool(differ)
 
 
 def _copy_layers(trained, generator):

@@ -27,7 +27,7 @@ from keras_mrisr.training.adversarial import (
 from keras_mrisr.training.card import model_card
 from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_run
 from keras_mrisr.training.epochs import run_epochs
-from keras_mrisr.training.generator import compiled_generator, start_from
+from keras_mrisr.training.generator import check_init, compiled_generator, start_from
 from keras_mrisr.training.guard import WAYS_OUT, make_guards
 from keras_mrisr.training.pairs import (
     VALIDATION_BLOCK,
@@ -82,6 +82,7 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     if config.adversarial.on:
         check_adversarial(config)
     state = open_run(config, out, overwrite)
+    _check_inits(config, out, overwrite, state)
     if dataset is None:
         dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
     check_data(config, dataset)
@@ -134,13 +135,29 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     return out
 
 
+def _check_inits(config, out, overwrite, state):
+    """Raises InputError for models to start from that are not there or don't fit: data may take minutes."""
+    if state.epoch or state.step:
+        return
+    if config.training.init:
+        check_init(config, config.training.init, config.adversarial.on)
+    elif config.adversarial.on and _starts_first_stage(config, out, overwrite):
+        first = pretraining_config(config)
+        check_init(first, first.training.init, False, "adversarial.pretraining.init")
+
+
+def _starts_first_stage(config, out, overwrite):
+    """Whether there will be a first stage that starts from another model."""
+    begun = not overwrite and read_state(out / PRETRAINED / BACKUP) is not None
+    return bool(config.adversarial.pretraining.get("init")) and not config.training.init and not begun
+
+
 def _check_first_stage(config, out, overwrite, train_pairs):
     """Raises InputError for what the first stage could not be trained with, before the run is begun."""
     first = pretraining_config(config)
     training_patches(first, train_pairs)
     strategy_scope(first.training.strategy, first.training.batch_size)
-    begun = not overwrite and read_state(out / PRETRAINED / BACKUP) is not None
-    if first.training.init and not config.training.init and not begun:
+    if _starts_first_stage(config, out, overwrite):
         model = compiled_generator(first, train_pairs[0].hr.shape[-1])
         start_from(first, first.training.init, model, "adversarial.pretraining.init")
 

@@ -139,15 +139,28 @@ def test_no_path_is_taken_along(run, tmp_path):
     text = (tmp_path / "packed/config.yaml").read_text()
     assert "/home/me" not in text
     packed = yaml.safe_load(text)
-    assert packed["adversarial"]["pretraining"] == {"init": "start", "epochs": 3}
+    assert packed["adversarial"]["pretraining"] == {"init": None, "epochs": 3}
+    assert packed["training"]["init"] is None
     assert packed["adversarial"]["features"]["weights"] == "vgg16.h5"
 
 
-def test_its_config_trains(packed, lgg_root, tmp_path, mrisr):
-    code, _, err = mrisr(
-        "train", "--config", packed / "tiny/config.yaml", "--data", lgg_root, "--out", tmp_path / "run"
-    )
-    assert (code, err) == (0, "")
+def test_its_config_trains(run, packed, lgg_root, tmp_path, mrisr):
+    def train(config, out):
+        code, _, err = mrisr("train", "--config", config, "--data", lgg_root, "--out", out)
+        assert (code, err) == (0, "")
+
+    train(packed / "tiny/config.yaml", tmp_path / "run")
+    assert "`config.yaml` is the whole recipe:" in (packed / "tiny/card.md").read_text()
+    # One that went on from another run trains from the beginning.
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["training"]["init"] = str(run)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    train(tmp_path / "config.yaml", tmp_path / "second")
+    pack_model(tmp_path / "second", tmp_path / "packed", licence=LICENCE)
+    card = (tmp_path / "packed/card.md").read_text()
+    assert "began as those of `tiny`, which does not come along. `config.yaml` trains such a model" in card
+    shutil.rmtree(tmp_path / "second")
+    train(tmp_path / "packed/config.yaml", tmp_path / "third")
 
 
 def test_bad_packs(run, tmp_path, models, listing):

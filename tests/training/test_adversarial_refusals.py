@@ -80,7 +80,8 @@ def test_init_of_the_first_stage_that_does_not_fit(tmp_path, tiny_gan, gan_run):
     with pytest.raises(InputError, match=r"^adversarial\.pretraining\.init: .*filters 4 there and 8 here"):
         train(config, tmp_path / "run")
     with pytest.raises(InputError, match="No model at nowhere"):
-        train(config.replace({"adversarial.pretraining.init": "nowhere"}), tmp_path / "run")
+        nothing = {"adversarial.pretraining.init": "nowhere", "data.root": str(tmp_path / "none")}
+        train(config.replace(nothing), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -235,6 +235,12 @@ def test_init_from_another_kind_of_model(tmp_path, tiny, finished_run, overrides
     assert not (tmp_path / "run").exists()
 
 
+def test_init_is_checked_before_the_data(tmp_path, tiny):
+    config = tiny({"training.init": "nowhere", "data.root": str(tmp_path / "none")})
+    with pytest.raises(InputError, match="No model at nowhere"):
+        train(config, tmp_path / "run")
+
+
 def test_init_from_other_channels(tmp_path, tiny, finished_run, smooth_image):
     for patient in range(4):
         (tmp_path / f"p{patient}").mkdir()
