@@ -102,6 +102,7 @@ def run_demo(out, epochs=20, overwrite=False, report=None, progress=None, show=N
     else:
         train(config, out / "model", dataset=dataset, split=split, report=report)
     resolver = SuperResolver.load(out / "model")
+    resolver.warns = False  # After an epoch or two it undoes little.
     _write_low_resolution(dataset.select(split.test), out / "low-resolution")
     upscale_path(out / "low-resolution", out / "upscaled", resolver, overwrite=True)
     return _evaluate(out, progress("Scoring slices") if progress else None)

@@ -113,8 +113,12 @@ def models(tmp_path_factory, save_model):
 
 
 @pytest.fixture
-def mrisr(capfd):
-    """A function that runs the command with some words in this process -> (exit code, stdout, stderr)."""
+def mrisr(capfd, monkeypatch):
+    """A function that runs the command with some words in this process -> (exit code, stdout, stderr).
+
+    Without the warning of results that don't degrade to the image again, as those of untrained models.
+    """
+    monkeypatch.setattr("keras_mrisr.inference.misfit.LEAST", np.inf)
 
     def run(*words):
         from keras_mrisr.cli import main

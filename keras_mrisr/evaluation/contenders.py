@@ -60,6 +60,7 @@ class Model:
             from keras_mrisr.inference import SuperResolver
 
             model = SuperResolver.load(model)
+            model.warns = False  # How LR was made is known here, and the scores say the rest.
         self.model, self.info = model, model.info
         if self.info.factors and not self.of_stacks:
             raise InputError(

@@ -75,9 +75,14 @@ def consistency_residual(sr, lr, degradation):
     Raises:
         InputError: As `enforce_consistency`.
     """
+    return _rms(degraded_again(sr, lr, degradation) - lr)
+
+
+def degraded_again(sr, lr, degradation):
+    """`degradation(sr)`, float64 (h, w, C); arguments as for `consistency_residual`."""
     sr, lr = np.asarray(sr, "float64"), np.asarray(lr, "float64")
     again = _operator(sr, lr, degradation).apply(sr)
-    return _rms((np.abs(again) if degradation.magnitude else again) - lr)
+    return np.abs(again) if degradation.magnitude else again
 
 
 def relative_residual(residual, lr):

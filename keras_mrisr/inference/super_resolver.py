@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 import math
 import pathlib
 
@@ -13,6 +14,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.inference.consistency import enforce_consistency
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
 from keras_mrisr.inference.memory import available_memory, memory_text, parse_memory, resident_memory
+from keras_mrisr.inference.misfit import misfit
 from keras_mrisr.inference.tiles import plan_tiles, run_tiles, smallest_tile
 
 # What TensorFlow 2.21 took on a CPU over the tensors that are alive between the layers, at most, and the
@@ -21,6 +23,7 @@ _OVERHEAD = 2.0
 _FIXED = 96 * 10**6
 # Without `memory`: larger tiles are no faster, and this much fits into most GPUs, too.
 _USUAL = 4 * 10**9
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,8 @@ class SuperResolver:
     pixels_together = 256 * 256
     # Images of a folder that are enlarged at the same time.
     images_at_once = 1
+    # Whether a result that does not degrade to its image again is still to be warned about.
+    warns = True
 
     def __init__(self, generator, info, memory=None, name="the model"):
         self.generator = generator
@@ -112,6 +117,8 @@ class SuperResolver:
             uncertainty: Also give the standard deviation of these; implies `ensemble`.
             consistency: Change the result as little as possible so that the model's degradation takes it
                 back to `image` (see `inference.consistency`).
+
+        A result that does not degrade to the image again is warned about, once.
 
         A constant image (all black, say) has nothing to resolve and stays the same constant.
 
@@ -211,8 +218,9 @@ class SuperResolver:
             deviation = np.stack([deviation for _, deviation in parts]) if uncertainty else None
         else:
             sr = self._run(lr, most_pixels, step)
+        measured = middle_channels(lr, self.channels)
+        self._warn_of_misfit(sr, measured)
         if consistency:
-            measured = middle_channels(lr, self.channels)
             parts = [
                 enforce_consistency(one, slice_, self.degradation)
                 for one, slice_ in zip(sr, measured, strict=True)
@@ -220,6 +228,22 @@ class SuperResolver:
             sr = np.stack([one for one, _, _ in parts])
             residual = _rms([before for _, before, _ in parts]), _rms([after for _, _, after in parts])
         return Enlarged(sr, deviation, residual)
+
+    def _warn_of_misfit(self, sr, lr):
+        """Warns once where what the model undoes is not what was done to an image (see `misfit`)."""
+        if not self.warns or self.info.factors or not self.info.degradation:
+            return
+        for one, slice_ in zip(sr, lr, strict=True):
+            share = misfit(one, slice_, self.degradation)
+            if share is not None:
+                self.warns = False
+                log.warning(
+                    "%s: the result does not degrade to the image again (off by %.0f %% of the steps between "
+                    "its pixels): the image was not degraded by `%s`, which this model undoes, or the model "
+                    "is poor. Look at the result, or choose another model.",
+                    self.name, 100 * share, self.degradation.name,
+                )  # fmt: skip
+                return
 
     @functools.cached_property
     def degradation(self):
