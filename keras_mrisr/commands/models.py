@@ -1,6 +1,8 @@
 """`mrisr models`."""
 
-from keras_mrisr.commands.arguments import Parser, check_exists
+import pathlib
+
+from keras_mrisr.commands.arguments import Parser, check_exists, check_models
 from keras_mrisr.errors import InputError
 
 
@@ -11,12 +13,14 @@ def add(commands, common):
     listing = actions.add_parser("list", parents=[common], help="size, scale, degradation and scores of each")
     listing.set_defaults(run=_list)
     show = actions.add_parser("show", parents=[common], help="the card of one")
-    show.add_argument("name", metavar="NAME")
+    show.add_argument("name", metavar="NAME", help="name from mrisr models, or a model directory")
     show.set_defaults(run=_show)
     pack = actions.add_parser(
         "pack", parents=[common], help="make a run half as large, with scores and a card, to hand it on"
     )
-    pack.add_argument("model", metavar="RUN", help="folder that mrisr train wrote")
+    pack.add_argument(
+        "model", metavar="RUN", help="folder that mrisr train wrote, or a name from mrisr models"
+    )
     pack.add_argument("output", metavar="OUT", help="folder to write; its name is the model's")
     pack.add_argument(
         "--evaluation", metavar="FOLDER", action="append", default=[],
@@ -63,25 +67,27 @@ def _gains(model):
 
 
 def _show(options):
-    from keras_mrisr.pretrained import pretrained_models
+    from keras_mrisr.pretrained import find_model
 
-    folders = {one.name: one.folder for one in pretrained_models()}
-    if options.name not in folders:
-        raise InputError(f"No model {options.name!r} comes along. There are: {', '.join(folders) or 'none'}.")
-    print((folders[options.name] / "card.md").read_text(encoding="utf-8"))
-    print(f"FOLDER: {folders[options.name]}")
+    folder = find_model(options.name)
+    card = folder / "card.md"
+    if not card.is_file():
+        raise InputError(
+            f"{folder} holds no card.md. Give a folder that mrisr train or mrisr models pack wrote."
+        )
+    print(card.read_text(encoding="utf-8"))
+    print(f"FOLDER: {folder}")
 
 
 def _pack(options):
-    check_exists(options.model, *options.evaluation, *filter(None, (options.notes, options.picture_of)))
+    check_models(options.model)
+    check_exists(*options.evaluation, *filter(None, (options.notes, options.picture_of)))
+    notes = _read_notes(options.notes)
     from keras_mrisr.terminal import load_tensorflow, say
 
     load_tensorflow()
-    import pathlib
-
     from keras_mrisr.pretrained.pack import pack_model
 
-    notes = [pathlib.Path(options.notes).read_text(encoding="utf-8")] if options.notes else []
     difference = pack_model(
         options.model,
         options.output,
@@ -94,3 +100,10 @@ def _pack(options):
         overwrite=options.overwrite,
     )
     say(f"Wrote {options.output}; float16 changes the result by {difference:.1g} at most (white is 1)")
+
+
+def _read_notes(path):
+    try:
+        return [pathlib.Path(path).read_text(encoding="utf-8")] if path else []
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8. Give a Markdown file.") from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import zipfile
 
@@ -11,7 +12,7 @@ import yaml
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.protocol import SR
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
-from keras_mrisr.pretrained import SCORES
+from keras_mrisr.pretrained import SCORES, find_model
 
 CONFIG = "config.yaml"
 PICTURE = "failure.jpg"
@@ -46,7 +47,7 @@ def pack_model(
     phantom and on noise. No path of this machine is taken along.
 
     Args:
-        run: Folder that `mrisr train` wrote.
+        run: Folder that `mrisr train` wrote, or the name of a model that comes with the package.
         target: Folder to write.
         evaluations: Folders that `mrisr evaluate` wrote for this model alone, or for it under the name SR
             beside others.
@@ -62,19 +63,19 @@ def pack_model(
         The largest difference of the packed model from the run, on the scale where an image is 0 to 1.
 
     Raises:
-        InputError: No such run or evaluation, an evaluation of several models of which none is called SR,
-            or a difference that could be seen.
+        InputError: No such run or evaluation, an evaluation of another model, bounds that are none, or a
+            difference that could be seen.
     """
     from keras_mrisr.models.storage import CARD, WEIGHTS, load_info, load_network, load_trained
     from keras_mrisr.training.card import model_card
 
-    run, target = pathlib.Path(run), pathlib.Path(target)
+    run, target = find_model(run), pathlib.Path(target)
     check_new_directory(target, overwrite)
     check_only_holds(target, FILES)
+    domain = _domain(lr_spacing=lr_spacing, lr_size=lr_size)
     generator, info = load_trained(run)
     scores = [row for folder in evaluations for row in read_scores(folder)]
-    domain = {"lr_spacing": lr_spacing, "lr_size": lr_size}
-    domain = {key: list(map(float, value)) for key, value in domain.items() if value}
+    check_evaluations(evaluations, run, info)
     training = dict(info.training)
     if training.get("init"):
         training["init"] = pathlib.Path(training["init"]).name
@@ -93,6 +94,17 @@ def pack_model(
         write_json(folder / "model.json", info.to_dict())
     load_info(target)
     return difference
+
+
+def _domain(**bounds):
+    """What `model.json` says of the LR that a model is made for."""
+    for name, pair in bounds.items():
+        if pair and not 0 < pair[0] <= pair[1] < math.inf:
+            raise InputError(
+                f"--{name.replace('_', '-')} takes the least and the most, both over 0. "
+                f"Received: {pair[0]:g} {pair[1]:g}"
+            )
+    return {name: list(map(float, pair)) for name, pair in bounds.items() if pair}
 
 
 def halve_weights(source, target):
@@ -143,19 +155,7 @@ def read_scores(folder):
     Raises:
         InputError: No evaluation, or one of several models of which none is called SR.
     """
-    path = pathlib.Path(folder) / "metrics.json"
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        protocol, summary = result["protocol"], result["summary"]
-        models = [name for name in protocol["methods"] if name not in protocol["interpolations"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder} holds no metrics.json of mrisr evaluate.") from None
-    if len(models) != 1 and SR not in models:
-        raise InputError(
-            f"{folder} compares {', '.join(models)}: pack needs an evaluation of one model, or one in which "
-            f"it is called {SR} (--model {SR}=RUN)."
-        )
-    own = SR if SR in models else models[0]
+    protocol, summary, own = _read_evaluation(folder)
     rows = {}
     for row in summary:
         if row["region"] == "whole" and row["metric"] in _SCORED:
@@ -169,6 +169,54 @@ def read_scores(folder):
         **{key: protocol[key] for key in ("hr", "lr", "sr", "averaging")},
     }
     return [{**facts, "method": key[0], "channel": key[1], **values} for key, values in rows.items()]
+
+
+def check_evaluations(folders, run, info):
+    """Raises InputError for evaluations of another model than `run`, or none of its own degradation.
+
+    Args:
+        folders: What `mrisr evaluate` wrote.
+        run: Folder of the model.
+        info: Its `ModelInfo`.
+    """
+    name = run.resolve().name
+    scale = list(info.factors) or info.scale
+    trained = set(info.data.get("split", {}).get("train", ()))
+    degradations = []
+    for folder in folders:
+        protocol, _, own = _read_evaluation(folder)
+        source = pathlib.Path(protocol["methods"][own])
+        source = source.parent if source.suffix == ".keras" else source
+        if protocol["scale"] != scale or source.name not in (name, "", ".."):
+            raise InputError(
+                f"{folder} is an evaluation of {source} at scale {protocol['scale']}, not of {name} at scale "
+                f"{scale}: evaluate the model that is packed."
+            )
+        if trained & set(protocol["patients"]):
+            raise InputError(f"{folder} scores patients that {name} was trained on: evaluate it on others.")
+        degradations.append(protocol["degradation"])
+    if folders and info.degradation not in degradations:
+        raise InputError(
+            f"No evaluation has the degradation that {name} undoes ({info.degradation['name']}): evaluate it "
+            "without --degradation, too."
+        )
+
+
+def _read_evaluation(folder):
+    """(protocol, summary, name of the model in it) of what `mrisr evaluate` wrote."""
+    path = pathlib.Path(folder) / "metrics.json"
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        protocol, summary = result["protocol"], result["summary"]
+        models = [name for name in protocol["methods"] if name not in protocol["interpolations"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder} holds no metrics.json of mrisr evaluate.") from None
+    if len(models) != 1 and SR not in models:
+        raise InputError(
+            f"{folder} compares {', '.join(models)}: pack needs an evaluation of one model, or one in which "
+            f"it is called {SR} (--model {SR}=RUN)."
+        )
+    return protocol, summary, SR if SR in models else models[0]
 
 
 def card_sections(info, scores, difference, notes):
@@ -234,7 +282,9 @@ def _picture(generator, info, source, target):
     from keras_mrisr.inference import SuperResolver
     from keras_mrisr.pretrained.picture import draw_failure
 
-    own, other = draw_failure(SuperResolver(generator, info), source, target)
+    resolver = SuperResolver(generator, info)
+    resolver.warns = False  # It is to be seen failing.
+    own, other = draw_failure(resolver, source, target)
     return (
         f"![A slice degraded by {own} and by {other}, enlarged by interpolation and by this model, with "
         f"errors]({target.name})\n\nAbove, a slice degraded by `{own}`, which this model undoes; below, the "
@@ -260,7 +310,7 @@ def _copy_config(run, folder):
     if not source.is_file():
         raise InputError(f"{run} holds no {CONFIG}. Give a folder that mrisr train wrote.")
     config = yaml.safe_load(source.read_text(encoding="utf-8"))
-    del config["data"]["root"]
+    config["data"].pop("root", None)
     adversarial = config.get("adversarial") or {}
     for section in (config["training"], adversarial.get("pretraining") or {}):
         if section.get("init"):

@@ -182,6 +182,46 @@ def test_bad_packs(run, tmp_path, models, listing):
     refused("thesis.tex", run, tmp_path / "full", overwrite=True)
 
 
+def test_evaluations_of_something_else(run, tmp_path):
+    """Their numbers would stand in the card as the model's own."""
+
+    def refused(message, **changes):
+        result = json.loads((run / "scores/metrics.json").read_text())
+        result["protocol"].update(changes)
+        (tmp_path / "metrics.json").write_text(json.dumps(result))
+        with pytest.raises(InputError, match=message):
+            pack_model(run, tmp_path / "out", [tmp_path], licence=LICENCE)
+
+    protocol = json.loads((run / "scores/metrics.json").read_text())["protocol"]
+    refused("of .*tiny at scale 4, not of tiny at scale 2", scale=4)
+    refused("of other at scale 2, not of tiny", methods={**protocol["methods"], "SR": "other/last.keras"})
+    bicubic = get_degradation("bicubic", 2).to_dict()
+    refused(r"No evaluation has the degradation that tiny undoes \(paper\)", degradation=bicubic)
+    split = json.loads((run / "model.json").read_text())["data"]["split"]
+    refused("scores patients that tiny was trained on", patients=split["train"][:1])
+    # Beside one of its own degradation.
+    result = {"protocol": {**protocol, "degradation": bicubic}, "summary": []}
+    (tmp_path / "metrics.json").write_text(json.dumps(result))
+    pack_model(run, tmp_path / "out", [run / "scores", tmp_path], licence=LICENCE)
+
+
+@pytest.mark.parametrize("bounds", [(40, 20), (0, 20), (-1, 20), (float("nan"), 20), (1, float("inf"))])
+def test_bounds_that_are_none(run, tmp_path, bounds):
+    with pytest.raises(InputError, match="--lr-size takes the least and the most, both over 0"):
+        pack_model(run, tmp_path / "out", licence=LICENCE, lr_size=bounds)
+
+
+def test_packing_what_was_packed(shipped, tmp_path, mrisr):
+    code, _, err = mrisr("models", "pack", "tiny", tmp_path / "again", "--licence", LICENCE)
+    assert (code, err) == (0, "")
+    assert (tmp_path / "again/config.yaml").read_text() == (shipped / "tiny/config.yaml").read_text()
+    (tmp_path / "notes.md").write_bytes(b"\xff\xfe\x00")
+    code, _, err = mrisr(
+        "models", "pack", "tiny", "x", "--licence", LICENCE, "--notes", tmp_path / "notes.md"
+    )
+    assert code == 2 and "notes.md is no text in UTF-8" in err and err.count("\n") == 1
+
+
 def test_find_model(shipped, tmp_path, caplog):
     assert find_model("tiny") == shipped / "tiny"
     pretrained._say_once.cache_clear()
@@ -245,7 +285,11 @@ def test_models_on_the_command_line(shipped, mrisr):
     assert mrisr("models", "list") == (code, out, err)
     assert mrisr("models", "show", "tiny")[1].startswith("# edsr x2, 3 channel(s)")
     code, _, err = mrisr("models", "show", "thing")
-    assert (code, err) == (2, "mrisr: error: No model 'thing' comes along. There are: a-gan, grey, tiny.\n")
+    assert code == 2 and "No model at thing" in err and "(a-gan, grey, tiny)" in err
+    _, out, _ = mrisr("models", "show", shipped / "tiny")
+    assert out.startswith("# edsr x2") and out.rstrip().endswith(f"FOLDER: {shipped / 'tiny'}")
+    code, _, err = mrisr("models", "show", shipped)
+    assert code == 2 and "holds no card.md" in err
 
 
 def test_pack_on_the_command_line(run, tmp_path, mrisr, smooth_image):
