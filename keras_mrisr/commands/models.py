@@ -52,18 +52,21 @@ def _list(options):
     for one in models:
         say(f"{one.name}  {one.size / 1e6:.1f} MB  {one.purpose}")
         for gain in _gains(one):
-            say(f"    {gain} on patients that it never saw")
+            say(f"    {gain}")
     say("mrisr models show NAME prints the card; every --model takes a name.")
 
 
 def _gains(model):
     """A line for each degradation that was scored, of all channels together."""
+    from keras_mrisr.pretrained import held_out_text
+
     rows = {(row["degradation"], row["method"]): row for row in model.scores if row["channel"] != "FLAIR"}
     for (degradation, method), row in rows.items():
         if method == "SR":
+            patients = held_out_text(row["patients"], model.info)
             bicubic = rows.get((degradation, "bicubic"))
             over = f", {row['psnr'] - bicubic['psnr']:+.2f} dB over bicubic" if bicubic else ""
-            yield f"{degradation}: PSNR {row['psnr']:.2f} dB, SSIM {row['ssim']:.4f}{over}"
+            yield f"{degradation}: PSNR {row['psnr']:.2f} dB, SSIM {row['ssim']:.4f}{over} on {patients}"
 
 
 def _show(options):

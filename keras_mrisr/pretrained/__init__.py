@@ -28,7 +28,8 @@ class Pretrained:
         name: What `--model` and `SuperResolver.load` take.
         folder: Its model directory.
         info: Its `ModelInfo`.
-        scores: Of `pack_model`: rows of scores on patients that it never saw; empty if there are none.
+        scores: Of `pack_model`: rows of scores on patients that it was not trained on; empty if there are
+            none.
     """
 
     name: str
@@ -53,6 +54,14 @@ class Pretrained:
         images = "any number of channels, one by one" if channels is None else f"{channels} channel(s)"
         kind = ", adversarial" if self.adversarial else ""
         return f"x{self.info.scale_text}, {images}, degraded by {self.info.degradation['name']}{kind}"
+
+
+def held_out_text(patients, info):
+    """ "11 held-out patients (5 of 11 chose the epoch)": validation patients are not quite unseen."""
+    chose = len(set(patients) & set(info.data.get("split", {}).get("val", ())))
+    return f"{len(patients)} held-out patients" + (
+        f" ({chose} of {len(patients)} chose the epoch)" if chose else ""
+    )
 
 
 def pretrained_models():

@@ -12,7 +12,7 @@ import yaml
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.protocol import SR
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
-from keras_mrisr.pretrained import SCORES, find_model
+from keras_mrisr.pretrained import SCORES, find_model, held_out_text
 
 CONFIG = "config.yaml"
 PICTURE = "failure.jpg"
@@ -221,7 +221,7 @@ def _read_evaluation(folder):
 
 def card_sections(info, scores, difference, notes):
     """What a card of a model that is handed on says besides `model_card`: scores, terms, limits."""
-    parts = [_score_table(scores)] if scores else []
+    parts = [_score_table(scores, info)] if scores else []
     domain = info.data["domain"]
     limits = []
     if "lr_size" in domain:
@@ -257,14 +257,14 @@ def _recipe(training):
     )
 
 
-def _score_table(scores):
+def _score_table(scores, info):
     text = ["## Scores\n"]
     for degradation in dict.fromkeys(row["degradation"] for row in scores):
         rows = [row for row in scores if row["degradation"] == degradation]
         first = rows[0]
         text.append(
-            f"Degraded by `{degradation}`, {first['images']} whole slices of {len(first['patients'])} "
-            f"patients ({first['part']}) that it was never trained on; HR {first['hr']}; LR {first['lr']}; "
+            f"Degraded by `{degradation}`, {first['images']} whole slices of "
+            f"{held_out_text(first['patients'], info)}; HR {first['hr']}; LR {first['lr']}; "
             f"SR {first['sr']}; {first['averaging']}; here the mean over images:\n"
         )
         shown = [name for name in _SCORED if any(name in row for row in rows)]

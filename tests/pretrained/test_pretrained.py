@@ -85,7 +85,8 @@ def test_pack(run, packed):
     )
     card = (folder / "card.md").read_text()
     split = json.loads((folder / "model.json").read_text())["data"]["split"]
-    for words in (LICENCE, "| SR | RGB |", "LR edges of 20 to 40 pixels; LR in-plane spacing of 1.5 to 2 mm",
+    for words in (LICENCE, "| SR | RGB |", "6 whole slices of 2 held-out patients (1 of 2 chose the epoch)",
+                  "LR edges of 20 to 40 pixels; LR in-plane spacing of 1.5 to 2 mm",
                   "It is tiny.", *split["val"], *split["test"]):  # fmt: skip
         assert words in card
     for text in (path.read_text() for path in folder.iterdir() if path.suffix != ".keras"):
@@ -281,7 +282,7 @@ def test_models_on_the_command_line(shipped, mrisr):
     code, out, err = mrisr("models")
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines() if " MB " in line] == ["a-gan", "grey", "tiny"]
-    assert out.count("over bicubic on patients that it never saw") == 2
+    assert out.count("over bicubic on 2 held-out patients (1 of 2 chose the epoch)") == 2
     assert mrisr("models", "list") == (code, out, err)
     assert mrisr("models", "show", "tiny")[1].startswith("# edsr x2, 3 channel(s)")
     code, _, err = mrisr("models", "show", "thing")
