@@ -25,7 +25,8 @@ setup(
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="The keras-mrisr authors",
-    license="Apache-2.0",
+    license_expression="Apache-2.0 AND CC-BY-NC-SA-4.0",  # The code, and the weights in pretrained.
+    license_files=["LICENSE", "keras_mrisr/pretrained/LICENSE"],
     python_requires=">=3.11",
     # `tuning` and `export` stand at the top of the tree, but are installed inside the package, so
     # that no generic top-level name lands in anyone's environment.
@@ -36,7 +37,7 @@ setup(
     ],
     package_data={
         "keras_mrisr.evaluation": ["templates/*"],
-        "keras_mrisr.pretrained": ["*/*"],
+        "keras_mrisr.pretrained": ["LICENSE", "*/*"],
         "keras_mrisr.tuning": ["studies/*", "slurm.sh", "compose.yaml"],
     },
     package_dir={"keras_mrisr.tuning": "tuning", "keras_mrisr.export": "export"},

@@ -66,3 +66,11 @@ def test_console_command(arguments):
     module, _, function = target.partition(":")
     assert name == "mrisr"
     assert callable(getattr(__import__(module, fromlist=[function]), function))
+
+
+def test_the_weights_have_terms_of_their_own(arguments):
+    assert arguments["license_expression"] == "Apache-2.0 AND CC-BY-NC-SA-4.0"
+    for name in arguments["license_files"]:
+        assert (ROOT / name).is_file()
+    assert "LICENSE" in arguments["package_data"]["keras_mrisr.pretrained"]
+    assert "CC BY-NC-SA 4.0" in (ROOT / "keras_mrisr/pretrained/LICENSE").read_text()

@@ -53,6 +53,9 @@ def _list(options):
         say(f"{one.name}  {one.size / 1e6:.1f} MB  {one.purpose}")
         for gain in _gains(one):
             say(f"    {gain}")
+    for licence in dict.fromkeys(one.licence for one in models if one.licence):
+        names = ", ".join(one.name for one in models if one.licence == licence)
+        say(f"Licence of the weights of {names}: {licence}")
     say("mrisr models show NAME prints the card; every --model takes a name.")
 
 

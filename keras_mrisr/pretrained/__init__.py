@@ -43,6 +43,11 @@ class Pretrained:
         return (self.folder / _WEIGHTS).stat().st_size
 
     @property
+    def licence(self):
+        """Terms of its weights, in short; empty where `model.json` says nothing."""
+        return self.info.data.get("licence", "").split(",")[0].removeprefix("Weights: ")
+
+    @property
     def adversarial(self):
         """Whether it was trained against a discriminator, so that it may invent texture."""
         return "adversarial" in self.info.training
@@ -130,7 +135,8 @@ def choose_model(scale, channels, volume=False):
     for kind in wanted:
         for one in models:
             if one.info.scale == scale and one.info.image_channels == kind:
-                return one, f"{one.name} ({one.purpose}); --model takes another"
+                terms = f"; weights under {one.licence}" if one.licence else ""
+                return one, f"{one.name} ({one.purpose}){terms}; --model takes another"
     names = ", ".join(f"{one.name} ({one.purpose})" for one in models) or "none"
     raise InputError(
         f"No model that comes along is for x{scale} and {channels} channel(s): {names}. Train one and give "

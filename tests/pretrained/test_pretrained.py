@@ -248,7 +248,7 @@ def test_find_model(shipped, tmp_path, caplog):
 def test_choose_model(shipped):
     model, reason = choose_model(2, 3)
     assert model.name == "tiny"  # Not a-gan, which may invent detail.
-    assert reason.startswith("tiny (x2, 3 channel(s), degraded by paper); --model")
+    assert reason.startswith(f"tiny (x2, 3 channel(s), degraded by paper); weights under {LICENCE}; --model")
     assert choose_model(2, 1)[0].name == choose_model(2, 1, volume=True)[0].name == "grey"
     with pytest.raises(InputError, match=r"for x4 and 3 channel\(s\): grey .*Train one"):
         choose_model(4, 3)
@@ -283,6 +283,7 @@ def test_models_on_the_command_line(shipped, mrisr):
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines() if " MB " in line] == ["a-gan", "grey", "tiny"]
     assert out.count("over bicubic on 2 held-out patients (1 of 2 chose the epoch)") == 2
+    assert f"Licence of the weights of a-gan, tiny: {LICENCE}\n" in out
     assert mrisr("models", "list") == (code, out, err)
     assert mrisr("models", "show", "tiny")[1].startswith("# edsr x2, 3 channel(s)")
     code, _, err = mrisr("models", "show", "thing")
@@ -312,7 +313,7 @@ def test_upscale_without_model(shipped, mrisr, tmp_path, smooth_image):
     write_image(tmp_path / "colour.png", smooth_image(24, 30, 3))
     code, out, err = mrisr("upscale", "colour.png", "sr.png")
     assert (code, err) == (0, "")
-    assert "Model: tiny (x2, 3 channel(s), degraded by paper); --model takes another" in out
+    assert f"Model: tiny (x2, 3 channel(s), degraded by paper); weights under {LICENCE}; --model" in out
     assert read_image(tmp_path / "sr.png").shape == (48, 60, 3)
     volume = Volume(smooth_image(20, 18, 6, "uint16"), np.diag([1.8, 1.8, 4, 1.0]))
     write_volume(volume, tmp_path / "scan.nii.gz")
@@ -360,6 +361,7 @@ def test_warning_outside_the_domain(shipped, mrisr, tmp_path, smooth_image):
 def test_what_ships():
     """Small enough for a wheel, and each of them works."""
     models = pretrained_models()
+    assert {model.licence for model in models} == {"CC BY-NC-SA 4.0"}
     assert sum(path.stat().st_size for path in pretrained.FOLDER.rglob("*") if path.is_file()) < 25e6
     for model in models:
         channels = model.info.image_channels or 2
