@@ -80,6 +80,8 @@ def run(resolver, options):
 
 def _upscale(options):
     check_exists(options.input)
+    if options.scale is not None and options.scale < 2:
+        raise InputError(f"--scale must be 2 or more. Received: {options.scale}")
     if options.model is None:
         options.model = _choose(options)
     check_models(options.model)

@@ -254,6 +254,15 @@ def test_choose_model(shipped):
         choose_model(4, 3)
 
 
+def test_only_colour_has_a_scale(packed, monkeypatch, tmp_path):
+    shutil.copytree(packed / "tiny", tmp_path / "rgb")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    with pytest.raises(InputError, match=r"for x2 and volumes: only RGB slices like .* have x2 \(rgb\)"):
+        choose_model(2, 1, volume=True)
+    with pytest.raises(InputError, match=r"for x2 and grey images: only RGB"):
+        choose_model(2, 1)
+
+
 def test_the_choice_is_the_least_harmful_one(packed, monkeypatch, tmp_path):
     """A blur that is not there is not undone, whatever the names."""
     shutil.copytree(packed / "tiny", tmp_path / "a-paper")
@@ -322,6 +331,9 @@ def test_upscale_without_model(shipped, mrisr, tmp_path, smooth_image):
     assert "Model: grey" in out
     code, _, err = mrisr("upscale", "colour.png", "x4.png", "--scale", 4)
     assert code == 2 and "No model that comes along is for x4" in err
+    for scale in (0, -2, 1):
+        code, _, err = mrisr("upscale", "colour.png", "no.png", "--scale", scale)
+        assert (code, err) == (2, f"mrisr: error: --scale must be 2 or more. Received: {scale}\n")
 
 
 def test_the_choice_is_no_path_of_its_name(shipped, models, mrisr, tmp_path, smooth_image):
