@@ -101,7 +101,11 @@ def upscale_path(
 
 
 def channels_at(source):
-    """Channels of the image, or of the first one of the folder, at a path; None for volumes.
+    """Channels by which to choose a model for the image, or all images of the folder, at a path.
+
+    Returns:
+        None for volumes; 1 for grey images, also where these are stored as RGB, and for a folder of images
+        with different numbers of channels; otherwise the number of channels.
 
     Raises:
         InputError: There is no image.
@@ -109,8 +113,13 @@ def channels_at(source):
     source = pathlib.Path(source)
     if is_scan(source) or _holds_volumes(source):
         return None
-    path = read_image_folder(source).slices[0].path if source.is_dir() else source
-    return read_image(path).shape[-1]
+    paths = [record.path for record in read_image_folder(source).slices] if source.is_dir() else [source]
+    found, coloured = set(), False
+    for path in paths:
+        image = read_image(path)
+        found.add(image.shape[-1])
+        coloured = coloured or bool((image != image[..., :1]).any())
+    return found.pop() if coloured and len(found) == 1 else 1
 
 
 def _holds_volumes(source):
