@@ -23,6 +23,8 @@ _OVERHEAD = 2.0
 _FIXED = 96 * 10**6
 # Without `memory`: larger tiles are no faster, and this much fits into most GPUs, too.
 _USUAL = 4 * 10**9
+# Channels of an image that are taken one by one: more are likely to be a stack of slices.
+_MOST_CHANNELS = 4
 log = logging.getLogger(__name__)
 
 
@@ -106,9 +108,10 @@ class SuperResolver:
         """Enlarges one slice or a batch.
 
         Args:
-            image: Array (H, W), (H, W, C) or (N, H, W, C); uint8, uint16 or float32. Each slice is
-                normalised by itself and the result put back: uint8 by its 255, other types by their
-                99.9th percentile (see `data.normalize`). For a model with neighbours k, a batch is one
+            image: Array (H, W), (H, W, C) or (N, H, W, C) of any integer or float type; a stack (N, H, W) of
+                grey slices as `stack[..., None]`. Each slice is normalised by itself and the result put back:
+                uint8 by its 255, other types by their minimum where it is negative and their 99.9th
+                percentile (see `data.normalize`). For a model with neighbours k, a batch is one
                 stack of N slices in order, and each is normalised with its neighbours; or C is (2k+1) times
                 the model's channels, in the order of `data.neighbours`. A slice that comes alone stands for
                 its neighbours, too.
@@ -153,7 +156,7 @@ class SuperResolver:
             sr = middle.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
             deviation = np.zeros(sr.shape, "float32") if uncertainty else None
             return Enlarged(sr, deviation, (0.0, 0.0) if consistency else None)
-        normalizer = normalizer_for(image)
+        normalizer = normalizer_for(image.astype("float32") if image.dtype == np.float16 else image)
         lr = normalizer.normalize(image)
         if lr.shape[-1] != self.info.input_channels:
             lr = np.concatenate([lr] * (2 * self.info.neighbours + 1), axis=-1)
@@ -177,8 +180,13 @@ class SuperResolver:
                 f"The model takes {self.channels} channel(s). Received an image of shape {image.shape}: "
                 "use a model that was trained on images like this."
             )
-        if image.dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float32, np.float64):
-            raise InputError(f"Expected uint8, uint16 or float pixels. Received: {image.dtype}")
+        if not known and image.shape[-1] > _MOST_CHANNELS:
+            raise InputError(
+                f"An image (H, W, C) has at most {_MOST_CHANNELS} channels. Received: shape {image.shape}. "
+                "To a stack of grey slices (N, H, W) add a last axis, stack[..., None]."
+            )
+        if image.dtype.kind not in "iuf":
+            raise InputError(f"Expected integer or float pixels. Received: {image.dtype}")
         if not np.isfinite(image).all():
             raise InputError("The image holds NaN or infinite values: replace them first.")
 

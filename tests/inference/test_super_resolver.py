@@ -39,7 +39,9 @@ def trained(models):
     return {name: SuperResolver.load(models[name]) for name in ("grey", "rgb")}
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64", ">u2"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "int16", "int64", "float16", "float32", "float64", ">u2"]
+)
 @pytest.mark.parametrize(
     ("name", "shape"), [("grey", (6, 9)), ("grey", (6, 9, 1)), ("rgb", (6, 9, 3)), ("rgb", (2, 6, 9, 3))]
 )
@@ -71,7 +73,7 @@ def test_batch_equals_single(trained, smooth_image):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "top"), [("uint8", 90), ("uint16", 4000), ("uint16", 65535), ("float32", 0.02)]
+    ("dtype", "top"), [("uint8", 90), ("uint16", 4000), ("uint16", 65535), ("int16", 900), ("float32", 0.02)]
 )
 def test_intensities_come_back(dtype, top):
     rng = np.random.default_rng(0)
@@ -83,6 +85,10 @@ def test_intensities_come_back(dtype, top):
 def test_negative_intensities_come_back():
     image = np.linspace(-1000, 3000, 300, dtype="float32").reshape(15, 20)
     np.testing.assert_allclose(resolver()(image), nearest(image), atol=1e-3)
+    for dtype in ("int16", "int32", "float16"):
+        sr = resolver()(image.astype(dtype))
+        assert sr.dtype == dtype
+        np.testing.assert_allclose(sr, nearest(image.astype(dtype)), rtol=1e-3, atol=1)
 
 
 def test_results_beyond_the_type_are_clipped():
@@ -132,7 +138,7 @@ def test_constant_image_stays_constant(dtype, value):
         (np.full((4, 4), np.nan, "float32"), "NaN"),
         (np.full((4, 4), np.inf, "float32"), "infinite"),
         (np.zeros((4, 4), object), "float pixels. Received: object"),
-        (np.zeros((4, 4), "int32"), "Received: int32"),
+        (np.zeros((4, 4), complex), "Received: complex128"),
         (np.zeros((4, 4), bool), "Received: bool"),
     ],
 )
@@ -262,3 +268,7 @@ def test_model_of_separate_channels_takes_them_one_by_one(models):
     expected = [resolver(image[..., channel]) for channel in range(3)]
     np.testing.assert_array_equal(resolver(image), np.stack(expected, axis=-1))
     assert resolver(image[np.newaxis]).shape == (1, 24, 20, 3)
+    stack = np.moveaxis(image, -1, 0)
+    assert resolver(stack[..., np.newaxis]).shape == (3, 24, 20, 1)
+    with pytest.raises(InputError, match=r"at most 4 channels.*\(3, 12, 10\).*stack\[\.\.\., None\]"):
+        resolver(stack)
