@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -184,4 +185,26 @@ def _check_fractions(val_fraction: float, test_fraction: float) -> None:
         raise InputError(
             "val_fraction + test_fraction must stay below 1 to leave patients to train on."
             f" Received: {val_fraction} + {test_fraction}"
+        )
+
+
+def check_unseen(key: str, model: str | os.PathLike, taught: dict, split: Split) -> None:
+    """Checks that a model that a run begins with or is led by knows no patient that the run holds out.
+
+    Args:
+        key: The config's key that names the model, for the message.
+        model: The model.
+        taught: Its own split, as `Split.to_dict()` or a part of that.
+        split: The run's.
+
+    Raises:
+        InputError: Its training patients validate or test here, or its validation patients test.
+    """
+    trained, validated = (set(taught.get(part, ())) for part in ("train", "val"))
+    seen = trained & {*split.val, *split.test} | validated & set(split.test)
+    if seen:
+        raise InputError(
+            f"{key}: {model} was trained with {len(seen)} patient(s) that this run holds out "
+            f"({min(seen)}, ...): its scores would be worth nothing. Train both with the same "
+            "data.split_seed and fractions."
         )

@@ -12,7 +12,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.agreement import check_names, choose_degradation, choose_pattern, split_of
 from keras_mrisr.evaluation.contenders import Interpolator, Predictions
 from keras_mrisr.evaluation.measures import choose_measures
-from keras_mrisr.evaluation.patients import PARTS, choose_common_patients
+from keras_mrisr.evaluation.patients import PARTS, check_renamed, choose_common_patients
 from keras_mrisr.evaluation.protocol import SR, Protocol, pillow_version
 from keras_mrisr.evaluation.result import FILES, Evaluation, Patient
 from keras_mrisr.evaluation.scorers import make_scorers
@@ -137,6 +137,7 @@ def evaluate_models(
         contenders = [*plain, *models, *foreign]
         check_names(contenders)
         splits = {model.name: split_of(model.info) for model in models}
+        check_renamed(dataset, splits)
         patients, part, left_out = choose_common_patients(dataset.patients, splits, part)
         notes += left_out
         notes += [

@@ -1,8 +1,11 @@
 """Which patients a model may be evaluated on: none that it was trained on."""
 
+import re
+
 from keras_mrisr.errors import InputError
 
 PARTS = ("test", "val", "all-unseen", "held-out")
+_TELLING = 10  # Letters of a patient's name by which a file is known: "sub-01" is in every data set.
 
 
 def choose_patients(present, split, part="test"):
@@ -70,6 +73,33 @@ def choose_patients(present, split, part="test"):
             f"Choose another part ({', '.join(PARTS)}) or give patients that did not train the model."
         )
     return tuple(chosen), part, tuple(notes)
+
+
+def check_renamed(dataset, splits):
+    """Refuses data in which patients who trained a model go by other names, as if they were unseen.
+
+    Args:
+        dataset: The `SliceDataset` to evaluate on.
+        splits: As for `choose_common_patients`.
+
+    Raises:
+        InputError: A file whose path names a patient of a model's training or validation part belongs to
+            none of the split's patients, by the way that patients are read from paths.
+    """
+    splits = [split for split in splits.values() if split is not None]
+    names = {name for split in splits for name in (*split.train, *split.val) if len(name) >= _TELLING}
+    if not names:
+        return
+    pattern = re.compile(rf"(?<![^\W_])({'|'.join(map(re.escape, sorted(names)))})(?![^\W_])")
+    known = {name for split in splits for name in split.patients}
+    for record in dataset.slices:
+        found = pattern.search(str(record.path.relative_to(dataset.root)))
+        if found and record.patient not in known:
+            raise InputError(
+                f"{record.path} is read as of patient {record.patient!r}, but {found[1]} trained the model "
+                "or chose its checkpoint. Read patients as in training: give the same root folder, --kind "
+                "and --patient-pattern."
+            )
 
 
 def choose_common_patients(present, splits, part="test"):

@@ -12,7 +12,7 @@ from keras_mrisr.data import read_dataset
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.agreement import choose_degradation, split_of
 from keras_mrisr.evaluation.contenders import Interpolator, Model
-from keras_mrisr.evaluation.patients import choose_common_patients
+from keras_mrisr.evaluation.patients import check_renamed, choose_common_patients
 from keras_mrisr.evaluation.protocol import pillow_version
 from keras_mrisr.evaluation.slices import SliceReader
 from keras_mrisr.files import check_only_holds, whole_directory
@@ -136,6 +136,7 @@ def evaluate_segmentation(
         splits = {"U-Net": segmenter.info, **{model.name: model.info for model in models}}
         splits = {key: split_of(info) for key, info in splits.items()}
         degradation = choose_degradation(models)[0] if models else _Whole()
+        check_renamed(dataset, splits)
         patients, part, notes = choose_common_patients(dataset.patients, splits, part)
         dataset = _with_masks(dataset.select(patients))
         reader = SliceReader(dataset, degradation, segmenter.channels)

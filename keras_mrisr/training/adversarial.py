@@ -9,6 +9,7 @@ import pathlib
 import keras
 import numpy as np
 
+from keras_mrisr.data.splits import check_unseen
 from keras_mrisr.errors import InputError
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance
 from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss
@@ -128,7 +129,7 @@ def check_segmentation_model(config, split, channels):
             f"adversarial.segmentation_model: {model} takes {info.channels} channel(s), the data has "
             f"{channels}. Choose a U-Net of such data."
         )
-    _check_unseen("adversarial.segmentation_model", model, info.data.get("split", {}), split)
+    check_unseen("adversarial.segmentation_model", model, info.data.get("split", {}), split)
 
 
 def check_feature_weights(config, split):
@@ -153,18 +154,7 @@ def check_feature_weights(config, split):
             "it): if it was fine-tuned, make sure that this run holds none of them out.", weights, INFO,
         )  # fmt: skip
         return
-    _check_unseen("adversarial.features.weights", weights, taught, split)
-
-
-def _check_unseen(key, model, taught, split):
-    trained, validated = (set(taught.get(part, ())) for part in ("train", "val"))
-    seen = trained & {*split.val, *split.test} | validated & set(split.test)
-    if seen:
-        raise InputError(
-            f"{key}: {model} was trained with {len(seen)} patient(s) that this run holds out "
-            f"({min(seen)}, ...): its scores would be worth nothing. Train both with the same "
-            "data.split_seed and fractions."
-        )
+    check_unseen("adversarial.features.weights", weights, taught, split)
 
 
 def _segmentation_loss(adversarial):

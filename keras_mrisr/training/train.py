@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from keras_mrisr.data.read import read_dataset
+from keras_mrisr.data.splits import check_unseen
 from keras_mrisr.degrade import get_degradation, upscale_image
 from keras_mrisr.errors import Diverged
 from keras_mrisr.files import whole_file
 from keras_mrisr.models.registry import build_generator
-from keras_mrisr.models.storage import ModelInfo, save_trained
+from keras_mrisr.models.storage import ModelInfo, load_info, save_trained
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.adversarial import (
     AdversarialValidation,
@@ -82,11 +83,15 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     if config.adversarial.on:
         check_adversarial(config)
     state = open_run(config, out, overwrite)
-    _check_inits(config, out, overwrite, state)
+    inits = _inits(config, out, overwrite, state)
+    for key, init, stage in inits:  # Now, because reading data may take minutes.
+        check_init(stage, init, stage.adversarial.on, key)
     if dataset is None:
         dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
     check_data(config, dataset)
     split = fix_split(out, dataset, split, config.data, overwrite)
+    for key, init, _ in inits:
+        check_unseen(key, init, load_info(init).data.get("split") or {}, split)
     degradation = get_degradation(**{"scale": config.scale, **config.degradation})
     keras.utils.set_random_seed(config.training.seed)
 
@@ -135,15 +140,16 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
     return out
 
 
-def _check_inits(config, out, overwrite, state):
-    """Raises InputError for models to start from that are not there or don't fit: data may take minutes."""
+def _inits(config, out, overwrite, state):
+    """The models that the training starts from: list of (config's key, model, config of its stage)."""
     if state.epoch or state.step:
-        return
+        return []
     if config.training.init:
-        check_init(config, config.training.init, config.adversarial.on)
-    elif config.adversarial.on and _starts_first_stage(config, out, overwrite):
+        return [("training.init", config.training.init, config)]
+    if config.adversarial.on and _starts_first_stage(config, out, overwrite):
         first = pretraining_config(config)
-        check_init(first, first.training.init, False, "adversarial.pretraining.init")
+        return [("adversarial.pretraining.init", first.training.init, first)]
+    return []
 
 
 def _starts_first_stage(config, out, overwrite):

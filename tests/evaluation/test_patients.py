@@ -1,8 +1,12 @@
+import pathlib
+
 import pytest
 
 from keras_mrisr.data import Split
+from keras_mrisr.data.slices import SliceDataset, SliceRecord
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation import choose_common_patients, choose_patients
+from keras_mrisr.evaluation.patients import check_renamed
 
 SPLIT = Split(train=("a", "b", "c"), val=("d",), test=("e", "f"))
 ALL = ("a", "b", "c", "d", "e", "f")
@@ -40,6 +44,33 @@ def test_data_that_the_split_does_not_know_is_taken_whole():
 
 def test_the_training_data_read_from_another_level_is_suspected():
     assert "same root" in choose_patients(("set/a", "set/e"), SPLIT)[2][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "patient", "seen"),
+    [
+        (
+            "TCGA_CS_4941_19960909/1.png",
+            "TCGA_CS_4941_19960909",
+            False,
+        ),  # `choose_patients` sees to it.
+        ("TCGA_CS_4941_19960909/1.png", "4941", True),
+        ("lgg/TCGA_CS_4941_19960909/1.png", "lgg/TCGA_CS_4941_19960909", True),
+        ("TCGA_CS_4941_19960909_1.png", "all", True),
+        ("TCGA_CS_4941_199609091/1.png", "TCGA_CS_4941_199609091", False),
+        ("TCGA_CS_4944_20010208/1.png", "4944", False),  # Of the test part.
+        ("sub-01/1.png", "1", False),  # As in any other data set.
+    ],
+)
+def test_training_patients_by_another_name(path, patient, seen):
+    split = Split(("TCGA_CS_4941_19960909", "sub-01"), ("b",), ("TCGA_CS_4944_20010208",))
+    root = pathlib.Path("/data")
+    dataset = SliceDataset(root, "images", (SliceRecord(root / path, patient, 0),))
+    if seen:
+        with pytest.raises(InputError, match=r"but TCGA_CS_4941_19960909 trained the model"):
+            check_renamed(dataset, {"A": None, "B": split})
+    else:
+        check_renamed(dataset, {"A": None, "B": split})
 
 
 def test_model_without_a_split():

@@ -241,6 +241,13 @@ def test_init_is_checked_before_the_data(tmp_path, tiny):
         train(config, tmp_path / "run")
 
 
+def test_init_that_knows_who_is_held_out(tmp_path, tiny, finished_run):
+    config = tiny({"training.init": str(finished_run), "data.split_seed": 1})
+    with pytest.raises(InputError, match=r"training\.init: .* trained with \d patient.* that this run holds"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_init_from_other_channels(tmp_path, tiny, finished_run, smooth_image):
     for patient in range(4):
         (tmp_path / f"p{patient}").mkdir()
