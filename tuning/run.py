@@ -53,8 +53,8 @@ def search(
         The `pathlib.Path` of the search.
 
     Raises:
-        InputError: A study or data of no use, an `out` of another search, no chief or no port, trials that
-            fail one after the other, or nothing within the budget.
+        InputError: A study or data of no use, no weights of the network that judges, an `out` of another
+            search, no chief or no port, trials that fail one after the other, or nothing within the budget.
         Interrupted: Ctrl-C or SIGTERM; all is kept, and the same call goes on.
     """
     try:
@@ -62,6 +62,7 @@ def search(
     except ImportError as error:
         raise InputError("The search needs KerasTuner: pip install 'keras-mrisr[tuning]'.") from error
     from keras_mrisr.training import Interrupted
+    from keras_mrisr.tuning.objective import judge_network
     from keras_mrisr.tuning.oracles import HyperbandOracle
     from keras_mrisr.tuning.tuner import StudyTuner
 
@@ -78,6 +79,8 @@ def search(
         raise InputError(
             "Hyperband decides on the epochs itself: --fix training.epochs=N, or --tuner random."
         )
+    if study.objective != "psnr" and (place is None or is_worker):
+        judge_network(study)  # Without its weights no trial could be scored.
     if is_worker:
         _await(study, strategy, out, place, wait)
     else:

@@ -1,5 +1,6 @@
 """Whole searches; where the training does not matter, a stand-in for it."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -205,6 +206,14 @@ def test_bad_data(tmp_path, rates, study_file, save_model, image_root):
     with pytest.raises(InputError, match="Hyperband decides on the epochs itself"):
         search(read_study(study_file(space, "epochs")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_no_weights_of_the_judge(tmp_path, rates, trained):
+    features = {"network": "vgg16", "weights": str(tmp_path / "missing.h5")}
+    study = dataclasses.replace(rates.fixed("adversarial.features", features), objective="perceptual")
+    with pytest.raises(InputError, match=r"missing\.h5") as caught:
+        search(study, tmp_path / "out", "random", 3)
+    assert "\n" not in str(caught.value) and not trained and not (tmp_path / "out").exists()
 
 
 def test_sigkill(tmp_path, rates):
