@@ -4,9 +4,11 @@ import contextlib
 import logging
 import pathlib
 import time
+import traceback
 
 import keras_tuner
-from keras_tuner.errors import FailedTrialError
+from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.errors import FailedTrialError, FatalError
 
 from keras_mrisr.errors import InputError
 from keras_mrisr.training import Interrupted
@@ -101,6 +103,21 @@ class StudyTuner(keras_tuner.Tuner):
             raise
         log.info("Trial %s: score %.3f dB", trial.trial_id, result.score)
         return {"score": result.score}
+
+    def _try_run_and_update_trial(self, trial, *fit_args, **fit_kwargs):
+        """KerasTuner's own, but that one prints the traceback of a trial that failed.
+
+        `run_trial` has said why in a line; the traceback of an accident stays in `trial.json`.
+        """
+        try:
+            self._run_and_update_trial(trial, *fit_args, **fit_kwargs)
+            trial.status = TrialStatus.COMPLETED
+        except FatalError:
+            raise
+        except FailedTrialError as error:
+            trial.status, trial.message = TrialStatus.FAILED, str(error)
+        except Exception:
+            trial.status, trial.message = TrialStatus.INVALID, traceback.format_exc()
 
     def on_trial_end(self, trial):
         self._is_idle = False

@@ -77,7 +77,7 @@ def test_sick_trials_do_not_end_the_search(tmp_path, rates, trained):
         search(rates, tmp_path / "sick", "random", 4)
 
 
-def test_trials_that_fail(tmp_path, rates, trained):
+def test_trials_that_fail(tmp_path, rates, trained, capsys, caplog):
     def fail(number):
         if number == 1:
             raise InputError("No feature weights at vgg.h5.")
@@ -86,6 +86,11 @@ def test_trials_that_fail(tmp_path, rates, trained):
     results = read_results(search(rates, tmp_path / "out", "random", 3))
     assert [trial.status for trial in results.trials] == ["finished", "finished", "failed"]
     assert results.trials[-1].reason == "No feature weights at vgg.h5."
+    assert "The trial failed: No feature weights at vgg.h5." in caplog.messages
+    assert "Traceback" not in "".join(capsys.readouterr())
+    assert (
+        json.loads((tmp_path / "out/trial_1/trial.json").read_text())["message"] == results.trials[-1].reason
+    )
 
     def broken(number):
         raise InputError("No feature weights at vgg.h5.")
@@ -99,7 +104,7 @@ def test_trials_that_fail(tmp_path, rates, trained):
     assert len(list((tmp_path / "bad").glob("trial_*"))) == 3
 
 
-def test_an_accident_is_tried_again(tmp_path, rates, trained):
+def test_an_accident_is_tried_again(tmp_path, rates, trained, capsys):
     def accident(number):
         if number == 0:
             raise MemoryError("no memory")
@@ -107,6 +112,7 @@ def test_an_accident_is_tried_again(tmp_path, rates, trained):
     trained.act = accident
     results = read_results(search(rates, tmp_path / "out", "random", 2))
     assert len(trained) == 3 and trained[0] == trained[1]
+    assert "Traceback" not in "".join(capsys.readouterr())
     assert [trial.status for trial in results.trials] == ["finished", "finished"]
 
 
