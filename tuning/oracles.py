@@ -206,7 +206,7 @@ class Steady:
         write_json(folder / "trial.json", trial.get_state())
 
     def reload(self):
-        """Goes on from the files of an earlier search in the same folder.
+        """Goes on from the files of an earlier search in the same folder; trials that failed are run again.
 
         Raises:
             InputError: They cannot be read.
@@ -225,6 +225,7 @@ class Steady:
         for trial_id in [name for name in self._retry_queue if self.trials[name].status == "COMPLETED"]:
             self._retry_queue.remove(trial_id)
             self.end_order.append(trial_id)
+        self._run_failed_again()
         if self.rules.lease is not None:
             # Its worker may well be alive, and shows it before the lease is over.
             for tuner_id, trial in self._were_ongoing.items():
@@ -232,6 +233,20 @@ class Steady:
                     self._retry_queue.remove(trial.trial_id)
                     self.ongoing_trials[tuner_id] = trial
                     self.tuner_ids.add(tuner_id)
+
+    def _run_failed_again(self):
+        """Queues the trials that failed, as what was wrong may be mended; not those that killed workers."""
+        failed = [
+            trial.trial_id
+            for trial in self.ended
+            if trial.status == TrialStatus.FAILED and self._run_times[trial.trial_id]
+        ]
+        if not failed:
+            return
+        log.info("Run again because they failed: trials %s", ", ".join(failed))
+        self.end_order = [trial_id for trial_id in self.end_order if trial_id not in failed]
+        self._run_times.update(dict.fromkeys(failed, 0))
+        self._retry_queue = [*reversed(failed), *self._retry_queue]  # Taken from its end.
 
     def set_state(self, state):
         super().set_state(state)

@@ -180,6 +180,7 @@ def _check_outcome(oracle, out):
     if oracle.given_up:
         reason = results.find(oracle.given_up).reason
         raise InputError(
-            f"Three trials in a row failed, the last with: {reason} Mend that; the same command goes on."
+            f"Three trials in a row failed, the last with: {reason} Mend that: the same command runs them "
+            "again. To change the command, choose another --out, or pass --overwrite to start anew."
         )
     results.best()

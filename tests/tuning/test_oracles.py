@@ -182,6 +182,20 @@ def test_failures(oracle):
     assert found.is_over
 
 
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
+def test_what_failed_is_run_again(oracle, tuner):
+    found = oracle(tuner, 5)
+    for status in (TrialStatus.COMPLETED, TrialStatus.FAILED, TrialStatus.FAILED):
+        finish(found, found.create_trial("tuner0"), 1, status)
+    stopped = found.create_trial("tuner0")
+    again = oracle(tuner, 5)
+    again.reload()
+    assert [trial.trial_id for trial in run(again)] == [stopped.trial_id, "1", "2", "4"]
+    assert [trial.status for trial in again.ended] == 5 * [TrialStatus.COMPLETED]
+    again.reload()
+    assert run(again) == [], "and only once"
+
+
 def test_deadline(oracle):
     found = oracle(deadline=time.monotonic() - 1)
     assert run(found) == [] and found.is_over
@@ -250,6 +264,9 @@ def test_a_trial_that_kills_its_workers(oracle, clock):
         clock[0] += 61
         found.reclaim()
     assert found.trials["0"].status == TrialStatus.FAILED
+    again = oracle(max_trials=2, lease=60)
+    again.reload()
+    assert again.create_trial("four").trial_id == "1", "it is not run again"
     assert found.create_trial("four").trial_id == "1"
 
 

@@ -102,6 +102,12 @@ def test_trials_that_fail(tmp_path, rates, trained, capsys, caplog):
         search(rates, tmp_path / "bad", "random", 9)
     assert "\n" not in str(caught.value)
     assert len(list((tmp_path / "bad").glob("trial_*"))) == 3
+    # What was wrong is mended.
+    failed = trained[-3:]
+    trained.act = lambda number: None
+    results = read_results(search(rates, tmp_path / "bad", "random", 9))
+    assert trained[-9:-6] == failed and len(trained) == 3 + 3 + 9
+    assert [trial.status for trial in results.trials] == 9 * ["finished"]
 
 
 def test_an_accident_is_tried_again(tmp_path, rates, trained, capsys):
