@@ -260,7 +260,7 @@ def _from_dict(values):
 
 
 def _check_keys(study):
-    """Raises InputError unless every key of the space is one that a `RunConfig` has."""
+    """Raises InputError unless every key of the space is one that a `RunConfig` has, and may differ."""
     for key in study.space.keys:
         *parents, last = str(key).split(".")
         kind = RunConfig
@@ -273,8 +273,19 @@ def _check_keys(study):
                 break  # Options of a builder, which `check_study` knows.
         if kind is not dict and last not in {field.name for field in dataclasses.fields(kind)}:
             raise InputError(f"space: {unknown_key(key, kind)}")
+        if _decides_score(key):
+            raise InputError(
+                f"space: {key} decides what the trials are scored on, so that their scores could not be "
+                "compared. Set it in config instead, and search each value in a study of its own."
+            )
     if not study.space.parameters:
         raise InputError("space is empty: nothing is left to search.")
+
+
+def _decides_score(key):
+    if key in ("scale", "training.validation_slices"):
+        return True
+    return key.split(".")[0] in ("degradation", "data") and key != "data.neighbours"
 
 
 def _check_arguments(builders, options):

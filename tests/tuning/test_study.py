@@ -104,6 +104,30 @@ def test_bad_studies(tmp_path, keys, message):
     assert str(caught.value).startswith(f"Study {path}: ") and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "scale",
+        "degradation",
+        "degradation.sigma",
+        "data.split_seed",
+        "data.separate_channels",
+        "training.validation_slices",
+    ],
+)
+def test_what_would_make_scores_incomparable(study_file, key):
+    space = {
+        key: {"type": "choice", "values": [2, 4]},
+        "data.neighbours": {"type": "choice", "values": [0, 1]},
+    }
+    path = study_file(space, "incomparable")
+    with pytest.raises(InputError, match=rf": space: {key} decides what the trials are scored on") as caught:
+        read_study(path)
+    assert "\n" not in str(caught.value)
+    fixed = {"degradation": {"name": "paper"}, "data.separate_channels": True}.get(key, 2)
+    assert read_study(path, {key: fixed}).space.keys == ("data.neighbours",)
+
+
 def test_unreadable(tmp_path):
     with pytest.raises(
         InputError, match=r"Unknown study 'srrresnet'\. Known: srgan, srresnet, or a YAML file"
@@ -139,7 +163,6 @@ def test_unreadable(tmp_path):
         ),
         ("training.patch_size", {"type": "choice", "values": [16, 17]}, "must be a multiple of the scale 2"),
         ("generator.name", {"type": "choice", "values": ["edsr", "unet"]}, "Unknown generator 'unet'"),
-        ("degradation.name", {"type": "choice", "values": ["paper", "fog"]}, "Unknown degradation 'fog'"),
     ],
 )
 def test_values_that_no_config_takes(study_file, key, entry, message):
