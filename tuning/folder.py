@@ -1,5 +1,6 @@
 """The folder of a search: what is in it, and whether it can be gone on with."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -11,6 +12,7 @@ from keras_mrisr.tuning.study import read_study, write_study
 
 STUDY = "study.yaml"
 SEARCH = "search.json"
+LOCK = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Strategy:
 def check_folder(study, strategy, out, overwrite):
     """Raises InputError for an `out` that cannot hold this search."""
     if not (out / STUDY).is_file():
+        if out.is_dir() and [path.name for path in out.iterdir()] == [LOCK]:
+            return  # Of a search that was killed before it had begun.
         if overwrite and out.is_dir() and any(out.iterdir()):
             raise InputError(f"{out} is not a search; it is not overwritten. Choose another folder.")
         check_new_directory(out)
@@ -79,10 +83,45 @@ def read_strategy(out):
         raise InputError(f"{file} cannot be read: {error}.") from error
 
 
+@contextlib.contextmanager
+def held_folder(out):
+    """Keeps other searches off a folder; the system lets go of it however the process ends.
+
+    Raises:
+        InputError: Another search holds it, or it cannot be written to.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        file = (out / LOCK).open("a")
+    except OSError as error:
+        raise InputError(f"Cannot write {out}: {error.strerror}. Choose a writable place.") from error
+    with file:
+        _lock(file, out)
+        yield
+
+
+def _lock(file, out):
+    try:
+        import fcntl
+    except ImportError:  # Not on Windows.
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise InputError(
+            f"Another mrisr tune searches in {out} just now. Wait for its end, choose another --out, or "
+            "share one search with --chief and --worker."
+        ) from error
+    except OSError:
+        return  # Not every file system of a network has locks.
+
+
 def claim_folder(study, strategy, out, overwrite, alone):
+    """Writes what is searched into a folder that is held, after what is left over there is gone."""
     if overwrite and out.is_dir():
         # The study goes last: a folder without it is not taken for a search.
-        for path in sorted(out.iterdir(), key=lambda path: path.name == STUDY):
+        old = [path for path in out.iterdir() if path.name != LOCK]
+        for path in sorted(old, key=lambda path: path.name == STUDY):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     # Of a search that was killed while it wrote; with workers they may be of one that writes just now.
     for leftover in out.glob("**/.writing-*") if alone else ():

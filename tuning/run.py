@@ -1,5 +1,6 @@
 """A whole search: from a study to a folder of trained trials."""
 
+import contextlib
 import pathlib
 import time
 
@@ -7,7 +8,7 @@ from keras_mrisr.errors import InputError
 from keras_mrisr.tuning.budget import Budget
 from keras_mrisr.tuning.cluster import await_chief, check_port, environment, serve
 from keras_mrisr.tuning.data import checked_data
-from keras_mrisr.tuning.folder import STUDY, Strategy, check_folder, check_same, claim_folder
+from keras_mrisr.tuning.folder import STUDY, Strategy, check_folder, check_same, claim_folder, held_folder
 from keras_mrisr.tuning.results import read_results
 from keras_mrisr.tuning.study import check_options, check_study, present_values
 
@@ -54,7 +55,8 @@ def search(
 
     Raises:
         InputError: A study or data of no use, no weights of the network that judges, an `out` of another
-            search, no chief or no port, trials that fail one after the other, or nothing within the budget.
+            search or in use by one, no chief or no port, trials that fail one after the other, or nothing
+            within the budget.
         Interrupted: Ctrl-C or SIGTERM; all is kept, and the same call goes on.
     """
     try:
@@ -83,12 +85,12 @@ def search(
         judge_network(study)  # Without its weights no trial could be scored.
     if is_worker:
         _await(study, strategy, out, place, wait)
-    else:
-        if place is not None:
-            check_port(place)
-        claim_folder(study, strategy, out, overwrite, alone=place is None)
+    elif place is not None:
+        check_port(place)
     try:
-        with environment(place):
+        with contextlib.nullcontext() if is_worker else held_folder(out), environment(place):
+            if not is_worker:
+                claim_folder(study, strategy, out, overwrite, alone=place is None)
             runner = StudyTuner(study, oracle, out, dataset, lease, progress)
             _run(runner, place)
     except KeyboardInterrupt as error:

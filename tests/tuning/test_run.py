@@ -53,7 +53,7 @@ def test_hyperband_promotes(tmp_path, rates, trained, caplog):
         "1 of 6 trials done, best score 30.000 dB (trial 0), about" in line for line in caplog.messages
     )
     names = {path.name for path in out.iterdir()}
-    assert names == {"study.yaml", "search.json", "oracle.json", *(f"trial_{i}" for i in range(6))}
+    assert names == {".lock", "study.yaml", "search.json", "oracle.json", *(f"trial_{i}" for i in range(6))}
     assert read_study(out / "study.yaml") == rates.fixed("training.epochs", 3)
 
 
@@ -138,6 +138,29 @@ def test_stopped_and_gone_on(tmp_path, rates, trained):
     search(rates, tmp_path / "out", "random", 4)
     search(rates, tmp_path / "out", "random", 6)
     assert len(trained) == 7
+
+
+def test_two_searches_at_once(tmp_path, rates, trained):
+    out = tmp_path / "out"
+
+    def begin_another(number):
+        before = (out / "oracle.json").read_bytes()
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match=r"Another mrisr tune searches in .*out just now") as caught:
+                search(rates, out, "random", 2, overwrite=overwrite)
+            assert "\n" not in str(caught.value)
+        assert (out / "oracle.json").read_bytes() == before
+
+    trained.act = begin_another
+    search(rates, out, "random", 2)
+    assert len(trained) == 2
+    trained.act = lambda number: None
+    search(rates, out, "random", 2, overwrite=True)
+    assert len(trained) == 4, "the folder is free again"
+    # One that was killed at its very start.
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun/.lock").touch()
+    search(rates, tmp_path / "begun", "random", 1)
 
 
 def test_budget(tmp_path, study_file, trained, monkeypatch):
