@@ -5,6 +5,7 @@ from keras_mrisr.tuning.importance import EPOCHS, importance, place
 from keras_mrisr.tuning.results import ILL
 from keras_mrisr.tuning.tables import shown
 
+PLOTS = ("parallel.png", "pareto.png", "importance.png")
 _ILL, _MUTED, _FRONT = "#d1495b", "#8b949e", "#1f77b4"
 _DPI = 130
 

@@ -13,6 +13,7 @@ from keras_mrisr.files import write_text
 from keras_mrisr.tuning.study import Study, read_study
 
 FINISHED, ILL, FAILED, RUNNING = "finished", "ill", "failed", "running"
+TABLE = "trials.csv"
 _TRIAL, _RESULT, _STUDY = "trial.json", "result.json", "study.yaml"
 
 

@@ -4,6 +4,7 @@ import shlex
 
 from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, stopped
 from keras_mrisr.errors import InputError
+from keras_mrisr.files import check_new_directory, check_only_holds
 
 
 def add(commands, common):
@@ -59,7 +60,7 @@ def add(commands, common):
     results.add_argument("--best", metavar="YAML", help="write the config of the best trial for mrisr train")
     results.add_argument("--out", metavar="DIR", help="folder for table and plots (default: DIR/results)")
     results.add_argument("--top", type=int, default=3, help="trials whose values are shown (default: 3)")
-    results.add_argument("--overwrite", action="store_true", help="replace the file of --best")
+    results.add_argument("--overwrite", action="store_true", help="replace the files of --best and --out")
     results.set_defaults(run=_results)
 
 
@@ -129,21 +130,25 @@ def _results(options):
 
     from keras_mrisr.terminal import print_rows, say
     from keras_mrisr.tuning import read_results
-    from keras_mrisr.tuning.plots import write_plots
+    from keras_mrisr.tuning.plots import PLOTS, write_plots
+    from keras_mrisr.tuning.results import TABLE
     from keras_mrisr.tuning.tables import front_rows, trial_rows, value_rows
 
     check_exists(options.folder)
     if options.best and pathlib.Path(options.best).exists() and not options.overwrite:
         raise InputError(f"{options.best} exists. Choose another name or pass --overwrite.")
+    if options.out:
+        check_new_directory(options.out, options.overwrite)
+        check_only_holds(options.out, {TABLE, *PLOTS})
     results = read_results(options.folder)
     results.best()  # Without one there is nothing to show.
     out = pathlib.Path(options.out or pathlib.Path(options.folder) / "results")
-    results.write_table(out / "trials.csv")
+    results.write_table(out / TABLE)
     plots = write_plots(results, out)
     print_rows(*trial_rows(results), title=f"Trials of {options.folder}, by score")
     print_rows(*value_rows(results, options.top), title="\nValues of the best")
     print_rows(*front_rows(results), title="\nNothing beats these in both score and cost")
-    say(f"Table and plots in {out}: {', '.join(path.name for path in [out / 'trials.csv', *plots])}")
+    say(f"Table and plots in {out}: {', '.join(path.name for path in [out / TABLE, *plots])}")
     if options.best:
         best = results.write_best(options.best)
         say(

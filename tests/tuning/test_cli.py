@@ -143,6 +143,19 @@ def test_bad_searches(refused, made_search, study_file, image_root, mrisr):
     )
 
 
+def test_results_into_a_folder_of_ones_own(refused, made_search, mrisr, tmp_path):
+    made_search([{"score": 31.0}, {"score": 30.0}], "good")
+    words = ["tune", "results", "good", "--out", "mine"]
+    (tmp_path / "mine").mkdir()
+    assert mrisr(*words)[0] == 0
+    (tmp_path / "mine/trials.csv").write_text("of another study")
+    refused(words, "mine exists and is not empty. Choose another folder or pass --overwrite")
+    assert mrisr(*words, "--overwrite")[0] == 0
+    assert (tmp_path / "mine/trials.csv").read_text().startswith("trial,status")
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    refused([*words, "--overwrite"], "mine holds thesis.txt, which does not come from this command")
+
+
 def test_no_keras_tuner(refused, study_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_tuner", None)
     words = ["tune", "--study", study_file(), "--out", "out"]
