@@ -99,7 +99,13 @@ class Parameter:
             return value if isinstance(value, bool) else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return value if self.low <= value <= self.high and self.step is None else None
+        return value if self.low <= value <= self.high and self._on_grid(value) else None
+
+    def _on_grid(self, value):
+        if self.step is None:
+            return True
+        steps = math.log(value / self.low, self.step) if self.log else (value - self.low) / self.step
+        return math.isclose(steps, round(steps), abs_tol=1e-6)
 
     def decode(self, value):
         """KerasTuner's value as the config's.

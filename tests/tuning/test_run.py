@@ -61,6 +61,10 @@ def test_the_recipe_as_it_stands_is_the_first_trial(tmp_path, study_file, traine
     study = read_study(study_file(), {"training.learning_rate": 0.002})
     search(study, tmp_path / "out", "random", 2)
     assert trained[0]["generator.name"] == "edsr" and trained[0]["generator.blocks"] == 1
+    space = {"generator.blocks": {"type": "int", "min": 2, "max": 40, "step": 2}}
+    study = read_study(study_file(space, "steps", config={"generator": {"name": "edsr", "blocks": 8}}))
+    search(study, tmp_path / "steps", "random", 1)
+    assert trained[2]["generator.blocks"] == 8, "which is on the grid"
 
 
 def test_sick_trials_do_not_end_the_search(tmp_path, rates, trained):

@@ -89,6 +89,12 @@ def test_fixed(space):
         ({"type": "choice", "values": [16, 32]}, 48, None),
         ({"type": "int", "min": 1, "max": 4}, 3, 3),
         ({"type": "float", "min": 0, "max": 1}, 2.0, None),
+        ({"type": "int", "min": 2, "max": 16, "step": 2}, 8, 8),
+        ({"type": "int", "min": 2, "max": 16, "step": 2}, 7, None),
+        ({"type": "float", "min": 0.1, "max": 1, "step": 0.1}, 0.7, 0.7),
+        ({"type": "float", "min": 0.1, "max": 1, "step": 0.1}, 0.75, None),
+        ({"type": "float", "min": 1e-4, "max": 1, "step": 10, "log": True}, 0.01, 0.01),
+        ({"type": "float", "min": 1e-4, "max": 1, "step": 10, "log": True}, 0.02, None),
         ({"type": "boolean"}, True, True),
     ],
 )
