@@ -1,6 +1,7 @@
 """A whole search: from a study to a folder of trained trials."""
 
 import contextlib
+import math
 import pathlib
 import time
 
@@ -69,6 +70,8 @@ def search(
     from keras_mrisr.tuning.tuner import StudyTuner
 
     out = pathlib.Path(out)
+    _check_seconds("--lease", lease)
+    _check_seconds("--wait", wait)
     budget = budget or Budget()
     check_study(study)
     strategy = Strategy(tuner, seed, budget.to_dict())
@@ -98,6 +101,11 @@ def search(
     if not is_worker:
         _check_outcome(oracle, out)
     return out
+
+
+def _check_seconds(name, seconds):
+    if not 0 < seconds < math.inf:
+        raise InputError(f"{name} must be more than 0 seconds. Received: {seconds:g}")
 
 
 def _run(runner, place):

@@ -170,4 +170,5 @@ def test_no_chief_and_no_port(refused, study_file):
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         refused([*words, "--chief", address], f"No chief can listen at {address}: ")
     refused([*words, "--worker", address, "--wait", 0.2], f"No chief answers at {address} after 0.2 s")
+    refused([*words, "--worker", address, "--wait", -1], "--wait must be more than 0 seconds. Received: -1")
     refused([*words, "--worker", address, "--chief", address], "A process is chief or worker")
