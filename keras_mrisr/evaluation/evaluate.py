@@ -99,7 +99,7 @@ def evaluate_models(
         features: Arguments of `build_features` as a dict, for the metric "features".
         scorers: Further scorers (see `evaluation.scorers`), whose values join the tables.
         figure_cases: Number of patients in the figure and the report; 0 for none.
-        report: HTML file to write: see `Evaluation.save_html`.
+        report: HTML file to write, which may lie in `out`: see `Evaluation.save_html`.
         overwrite: Replace an existing `out` that holds an evaluation and nothing else, and `report`.
         progress: Called as progress(done, total) with numbers of slices.
 
@@ -116,8 +116,9 @@ def evaluate_models(
         raise InputError(f"limit must be 1 or more slices. Received: limit={limit}")
     if noise_snr is not None and not 0 < noise_snr < float("inf"):
         raise InputError(f"The signal-to-noise ratio must be over 0. Received: noise_snr={noise_snr}")
+    page = _place_inside(out, report)
     if out is not None and overwrite:
-        check_only_holds(out, FILES)
+        check_only_holds(out, (*FILES, *([page.name] if page and page.name == str(page) else [])))
     if report is not None:
         _check_report(report, overwrite)
     measures = _measures(metrics, features)
@@ -201,7 +202,7 @@ def evaluate_models(
         if folder is not None:
             evaluation.write(folder)
         if report is not None:
-            evaluation.save_html(report, overwrite)
+            evaluation.save_html(folder / page if page else report, overwrite)
     return evaluation
 
 
@@ -289,6 +290,14 @@ def _interpolators(methods, degradation):
     if not isinstance(degradation.scale, int):
         return ("nearest", "linear", "cubic")
     return ("nearest", "bicubic", "lanczos", *(("zero-filled",) if degradation.name == "kspace" else ()))
+
+
+def _place_inside(out, report):
+    """The report's path relative to `out` where it lies in it and is written along with it, or None."""
+    if out is None or report is None:
+        return None
+    out, report = pathlib.Path(out).resolve(), pathlib.Path(report).resolve()
+    return report.relative_to(out) if out in report.parents else None
 
 
 def _check_report(path, overwrite):

@@ -153,6 +153,21 @@ def test_predictions_alone(study, pattern, tmp_path):
     assert [list(case.images) for case in evaluation.cases] == [["bicubic", "dark"]] * 3
 
 
+def test_the_report_may_lie_in_the_folder(study, pattern, upscaler, tmp_path):
+    out = tmp_path / "out"
+    options = {"patient_pattern": pattern, "metrics": ["psnr"], "limit": 2, "figure_cases": 0}
+    for overwrite in (False, True):
+        evaluate_models(
+            {"A": upscaler()}, study, out, report=out / "report.html", overwrite=overwrite, **options
+        )
+        assert sorted(path.name for path in out.iterdir()) == [
+            "metrics.json", "per_image.csv", "per_patient.csv", "report.html",
+        ]  # fmt: skip
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        evaluate_models({"A": upscaler()}, study, out, report=out / "report.html", overwrite=True, **options)
+
+
 class LesionScorer:
     """Joins from outside: the share of tumour pixels that are bright, also in the original."""
 
