@@ -23,6 +23,7 @@ from keras_mrisr.segmentation.segmenter import Segmenter
 from keras_mrisr.segmentation.tables import report, to_json, write_tables
 
 HR = "HR"
+UNET = "U-Net"
 PARTS = ("test", "all-unseen", "held-out")
 FILES = ("segmentation.json", "per_patient.csv", "overlay.png")
 
@@ -133,7 +134,7 @@ def evaluate_segmentation(
             patient_pattern = segmenter.info.data.get("patient_pattern")
         dataset = read_dataset(data_root, kind, patient_pattern)
         dataset.require_slices()
-        splits = {"U-Net": segmenter.info, **{model.name: model.info for model in models}}
+        splits = {UNET: segmenter.info, **{model.name: model.info for model in models}}
         splits = {key: split_of(info) for key, info in splits.items()}
         degradation = choose_degradation(models)[0] if models else _Whole()
         check_renamed(dataset, splits)
@@ -195,7 +196,7 @@ class _Whole:
 def _models(sr_models, segmenter, methods):
     models = [Model(name, path) for name, path in sr_models.items()]
     for model in models:
-        if model.name in (HR, *methods):
+        if model.name in (HR, UNET, *methods):
             raise InputError(f"{model.source}: the name {model.name!r} is taken. Name the model otherwise.")
         if model.info.channels != segmenter.channels:
             raise InputError(

@@ -100,6 +100,7 @@ def test_models_that_do_not_fit(unet_run, sr_run, lesion_root, models, save_mode
         ({"a": colour}, r"colour makes 3 channel\(s\), the U-Net takes 1"),
         ({"a": sr_run, "b": blurred}, "they do different tasks"),
         ({"HR": sr_run}, "the name 'HR' is taken"),
+        ({"U-Net": sr_run}, "the name 'U-Net' is taken"),
         ({"a": unet_run}, "scale is missing"),
     ):
         with pytest.raises(InputError, match=message):
