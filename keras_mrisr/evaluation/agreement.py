@@ -2,6 +2,10 @@
 
 from keras_mrisr.data import Split
 from keras_mrisr.errors import InputError
+from keras_mrisr.evaluation.volumes import INTERPOLATIONS
+
+IMAGES = ("LR", "HR", "original")
+"""What figures and tables show beside the methods."""
 
 
 def choose_degradation(models, degradation=None, scale=None):
@@ -85,12 +89,24 @@ def split_of(info):
     return Split.from_dict(split) if isinstance(split, dict) else split
 
 
-def check_names(contenders):
-    """Raises InputError where two contenders have one name."""
-    names = [one.name for one in contenders]
+def check_names(plain, others):
+    """Raises InputError where two methods have one name, or one of `others` that of something else.
+
+    Args:
+        plain: The interpolators that are compared.
+        others: Models and predictions. The names of all interpolators are taken, compared or not.
+    """
+    from keras_mrisr.degrade.interpolate import METHODS
+
+    names = [one.name for one in (*plain, *others)]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"Two methods are called {name!r}. Give one another name: NAME=PATH.")
+    for one in others:
+        if one.name in (*IMAGES, *METHODS, *INTERPOLATIONS):
+            raise InputError(
+                f"{one.source}: the name {one.name!r} is taken. Give it another name: NAME=PATH."
+            )
 
 
 def _check_same_task(models):

@@ -136,7 +136,7 @@ def evaluate_models(
         interpolator = StackInterpolator if in_3d else Interpolator
         plain = [interpolator(name, degradation.scale) for name in _interpolators(methods, degradation)]
         contenders = [*plain, *models, *foreign]
-        check_names(contenders)
+        check_names(plain, [*models, *foreign])
         splits = {model.name: split_of(model.info) for model in models}
         check_renamed(dataset, splits)
         patients, part, left_out = choose_common_patients(dataset.patients, splits, part)

@@ -47,9 +47,8 @@ def comparison_figure(cases, path, rgb=False, title=None, outline=False):
     for column, name in enumerate(names):
         x = 0.1 + column * (_PANEL + 0.08) + _PANEL / 2
         colour = _FRAME if name in methods[1:] else _TEXT
-        figure.text(
-            x / width, 1 - (top - 0.06) / height, name, color=colour, fontsize=12, ha="center", weight="bold"
-        )
+        text = {"color": colour, "fontsize": 12, "ha": "center", "weight": "bold", "parse_math": False}
+        figure.text(x / width, 1 - (top - 0.06) / height, name, **text)
     y = top
     for row, room in zip(rows, heights, strict=True):
         _draw_row(figure, row, y, peak, outline)
@@ -75,7 +74,8 @@ def _axes(figure, left, top, width, height):
 def _draw_row(figure, row, top, peak, outline):
     width, height = figure.get_size_inches()
     panel_height = _PANEL * row.hr.shape[0] / row.hr.shape[1]
-    figure.text(0.1 / width, 1 - (top + 0.2) / height, row.case.label, color=_TEXT, fontsize=10, va="center")
+    text = {"fontsize": 10, "va": "center", "parse_math": False}  # Names may have dollar signs.
+    figure.text(0.1 / width, 1 - (top + 0.2) / height, row.case.label, color=_TEXT, **text)
     top += _HEAD
     for column, image in enumerate([*row.images, *row.errors]):
         left = 0.1 + column * (_PANEL + 0.08)
@@ -94,9 +94,8 @@ def _draw_row(figure, row, top, peak, outline):
             1 - (top + panel_height + 0.17) / height,
             row.captions[column],
             color=colour,
-            fontsize=10,
             ha="center",
-            va="center",
+            **text,
         )
 
 

@@ -70,10 +70,10 @@ def compare_image(
         raise InputError("Nothing to compare: give at least one model.")
     models = [Model(name, model, ensemble) for name, model in models.items()]
     degradation, _ = choose_degradation(models, degradation)
-    contenders = [*(Interpolator(name, degradation.scale) for name in dict.fromkeys(methods)), *models]
-    check_names(contenders)
+    plain = [Interpolator(name, degradation.scale) for name in dict.fromkeys(methods)]
+    check_names(plain, models)
     source = _Image(path, degradation, true_lr, models[0])
-    images = {one.name: one(source, source) for one in contenders}
+    images = {one.name: one(source, source) for one in (*plain, *models)}
     channels = source.shape[-1]
     if channel is not None and not 0 <= channel < channels:
         raise InputError(f"{path} has {channels} channel(s), counted from 0. Received: channel={channel}")
@@ -156,7 +156,7 @@ def _draw(columns, numbers, box, path, dpi):
     # One window for all, opened to the slice's own brightness.
     white = max(1.0, float(np.percentile(reference, 99.7)))
     best = [max((n[i] for n in numbers.values()), default=None) for i in range(2)]
-    text = {"ha": "center", "va": "center", "color": "black"}
+    text = {"ha": "center", "va": "center", "color": "black", "parse_math": False}
     for column, (name, image) in enumerate(columns.items()):
         left, middle = _GAP + column * (_PANEL + _GAP), _GAP + _PANEL / 2 + column * (_PANEL + _GAP)
         shown = np.clip(image / white, 0, 1)

@@ -74,7 +74,8 @@ def overlay_figure(cases, path):
 
 
 def _draw_row(figure, case, top, width, height):
-    figure.text(_GAP / width, 1 - (top + 0.18) / height, case.label, color=_TEXT, fontsize=10, va="center")
+    text = {"fontsize": 10, "va": "center", "parse_math": False}  # Names may have dollar signs.
+    figure.text(_GAP / width, 1 - (top + 0.18) / height, case.label, color=_TEXT, **text)
     top += _HEAD
     panel_height = _PANEL * case.truth.shape[0] / case.truth.shape[1]
     planes = [image[..., image.shape[-1] // 2].astype("float32") for image, _, _ in case.columns.values()]
@@ -94,7 +95,6 @@ def _draw_row(figure, case, top, width, height):
             1 - (top + panel_height + 0.15) / height,
             f"{name} · Dice {dice:.3f}",
             color=_TEXT if column == 0 else _MUTED,
-            fontsize=10,
             ha="center",
-            va="center",
+            **text,
         )

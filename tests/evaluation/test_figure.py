@@ -38,6 +38,13 @@ def test_equal_images_and_empty_slices(tmp_path):
     assert (tmp_path / "figure.png").is_file()
 
 
+def test_names_are_no_formulas(tmp_path):
+    case = make_case(1, label="p$_$")
+    case.images["y$_$"] = case.images.pop("SR")
+    comparison_figure([case], tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").is_file()
+
+
 def test_without_cases(tmp_path):
     with pytest.raises(ValueError, match="at least one"):
         comparison_figure([], tmp_path / "figure.png")

@@ -52,6 +52,10 @@ def test_true_lr_has_no_original_and_no_numbers(image, tmp_path, upscaler):
     assert picture(out).shape[1] == pytest.approx(100 * (3 * 1.81 + 0.06), abs=2)
 
 
+def test_a_name_is_no_formula(image, tmp_path, upscaler):
+    assert "y$_$" in compare_image(image, {"y$_$": upscaler()}, tmp_path / "a.png", dpi=50)
+
+
 def test_deep_and_equal_images(tmp_path, upscaler):
     write_image(tmp_path / "deep.tif", np.full((24, 24), 700, "uint16"))
     numbers = compare_image(tmp_path / "deep.tif", {"A": upscaler(channels=1)}, tmp_path / "a.png", dpi=50)
@@ -65,6 +69,7 @@ def test_deep_and_equal_images(tmp_path, upscaler):
         ({"out": "slice.png"}, "slice.png exists"),
         ({"models": {}}, "at least one model"),
         ({"models": {"bicubic": {}}}, "Two methods are called 'bicubic'"),
+        ({"models": {"original": {}}}, "Upscaler: the name 'original' is taken"),
         ({"models": {"A": {}, "B": {"scale": 4}}}, "differ in scale"),
         ({"models": {"A": {"channels": 1}}}, "slice.png has 3 channels, but Upscaler takes 1"),
         ({"region": (30, 0, 20, 20)}, r"30,0,20,20 .* inside the 40 x 48 pixels"),

@@ -14,8 +14,8 @@ def test_figure_has_both_outlines(tmp_path, smooth_image):
     truth, prediction = np.zeros((2, 48, 40), bool)
     truth[10:30, 10:30] = True
     prediction[15:35, 5:25] = True
-    columns = {"HR": (image, prediction, 0.7), "bicubic": (image, np.zeros_like(truth), 0.0)}
-    overlay_figure([OverlayCase("p1 · slice 3", truth, columns)] * 2, tmp_path / "overlay.png")
+    columns = {"HR": (image, prediction, 0.7), "y$_$": (image, np.zeros_like(truth), 0.0)}
+    overlay_figure([OverlayCase("p$_$ · slice 3", truth, columns)] * 2, tmp_path / "overlay.png")
     figure = read_image(tmp_path / "overlay.png")
     assert figure.shape[0] > 900
     blue = outline_pixels(tmp_path / "overlay.png", (0x58, 0xA6, 0xFF))
