@@ -198,7 +198,7 @@ def _models(sr_models, segmenter, methods):
     for model in models:
         if model.name in (HR, UNET, *methods):
             raise InputError(f"{model.source}: the name {model.name!r} is taken. Name the model otherwise.")
-        if model.info.channels != segmenter.channels:
+        if model.info.image_channels not in (segmenter.channels, None):  # None: any number of them.
             raise InputError(
                 f"{model.source} makes {model.info.channels} channel(s), the U-Net takes "
                 f"{segmenter.channels}. Choose models of one kind of slices."

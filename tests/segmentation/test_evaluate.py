@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from keras_mrisr.data import Split, read_dataset, read_image
+from keras_mrisr.data import Split, read_dataset, read_image, write_image
 from keras_mrisr.degrade import get_degradation, upscale_image
 from keras_mrisr.errors import InputError
 from keras_mrisr.inference import SuperResolver
@@ -85,6 +85,33 @@ def test_patients_that_a_model_saw_are_refused(unet_run, lesion_root, save_model
     save_model(tmp_path / "seen", split=seen)
     with pytest.raises(InputError, match="No patient is in the part 'all-unseen' of every model"):
         evaluate_segmentation(unet_run, lesion_root, {"seen": tmp_path / "seen"}, part="all-unseen")
+
+
+class Bright:
+    """Stands in for a U-Net of three channels: what is bright is a lesion."""
+
+    channels = 3
+
+    def __init__(self, info):
+        self.info = info
+
+    def __call__(self, slices, largest=False):
+        return [image.mean(axis=-1) > 150 for image in slices]
+
+
+def test_a_model_for_any_channels_serves_a_u_net_of_three(unet_run, sr_run, lesion_root, tmp_path):
+    for path in lesion_root.rglob("*.png"):
+        image = read_image(path)
+        grey = path.stem.endswith("_mask")
+        write_image(tmp_path / "data" / path.relative_to(lesion_root), image if grey else image.repeat(3, -1))
+    shutil.copytree(sr_run, tmp_path / "sr")
+    info = json.loads((tmp_path / "sr/model.json").read_text())
+    info["data"]["separate_channels"] = True
+    (tmp_path / "sr/model.json").write_text(json.dumps(info))
+    unet = Bright(Segmenter.load(unet_run).info)
+    found = evaluate_segmentation(unet, tmp_path / "data", {"ours": tmp_path / "sr"}, tmp_path / "out")
+    assert [row.method for row in found.summary] == ["HR", "bicubic", "ours"]
+    assert found.cases[0].columns["ours"][0].shape == (32, 32, 3)
 
 
 def test_models_that_do_not_fit(unet_run, sr_run, lesion_root, models, save_model, tmp_path):
