@@ -1,5 +1,6 @@
 """Which patients a model may be evaluated on: none that it was trained on."""
 
+import pathlib
 import re
 
 from keras_mrisr.errors import InputError
@@ -146,6 +147,29 @@ def choose_common_patients(present, splits, part="test"):
             f"{', '.join(left[:5])}{', ...' if len(left) > 5 else ''}."
         )
     return tuple(common), " / ".join(dict.fromkeys(parts)), tuple(notes)
+
+
+def seen_by(path, splits):
+    """Says which models know the patient whom the path of a slice names.
+
+    A folder's name, or that of the file without its ending and number, must be that of the patient.
+
+    Args:
+        path: Of the slice.
+        splits: Dict name of a model -> its `Split`, or None when it has none.
+
+    Returns:
+        List of lines, such as "Patient p1 trained A, B."; empty where nothing is known.
+    """
+    path = pathlib.Path(path).absolute()
+    names = "/".join(["", *path.parent.parts[1:], path.stem, path.stem.rpartition("_")[0], ""])
+    found = {}
+    for model, split in splits.items():
+        for part, did in (("train", "trained"), ("val", "chose the checkpoint of")):
+            for patient in getattr(split, part, ()):
+                if f"/{patient}/" in names:
+                    found.setdefault((patient, did), []).append(model)
+    return [f"Patient {patient} {did} {', '.join(models)}." for (patient, did), models in found.items()]
 
 
 def _last(patient):

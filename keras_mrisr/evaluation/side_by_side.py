@@ -1,20 +1,24 @@
 """The figure of a paper: one slice enlarged by several methods, side by side, with a part of it magnified."""
 
+import logging
 import pathlib
 
 import numpy as np
 
 from keras_mrisr.data import read_image
 from keras_mrisr.errors import InputError
-from keras_mrisr.evaluation.agreement import check_names, choose_degradation
+from keras_mrisr.evaluation.agreement import check_names, choose_degradation, split_of
 from keras_mrisr.evaluation.contenders import Interpolator, Model
+from keras_mrisr.evaluation.patients import seen_by
 from keras_mrisr.evaluation.slices import to_8bit
 from keras_mrisr.evaluation.views import detail_box, quality
 from keras_mrisr.files import whole_file
 
+log = logging.getLogger(__name__)
+
 FORMATS = (".png", ".pdf", ".svg", ".tif", ".tiff")
 _PANEL = 1.75  # Width of an image, in inches: six fill the two columns of a page.
-_GAP, _HEAD, _FOOT = 0.06, 0.24, 0.34
+_GAP, _HEAD, _FOOT, _NOTE = 0.06, 0.24, 0.34, 0.16
 _FRAME = "#d9480f"
 _FORMS = ("{:.2f} dB", "SSIM {:.4f}")
 
@@ -36,7 +40,8 @@ def compare_image(
     """Writes a figure of one slice: a row of images with a box, and below it what is in the box.
 
     The columns are LR (its pixels enlarged), the interpolators, the models and, unless `true_lr`, the
-    original. Numbers are PSNR and SSIM of the whole slice, data range 255, for what is shown.
+    original. Numbers are PSNR and SSIM of the whole slice, data range 255, for what is shown. A line at the
+    bottom, and a warning, say if the path names a patient whom a model was trained on or chosen by.
 
     Args:
         path: The image: HR, which is degraded by what the models were trained to undo, or LR.
@@ -86,8 +91,11 @@ def compare_image(
     if hr is not None:
         columns["original"] = hr
     box = _box(region, next(iter(images.values())) if hr is None else hr)
+    seen = " ".join(seen_by(path, {model.name: split_of(model.info) for model in models}))
+    if seen:
+        log.warning("%s: %s Show a patient that no model has seen.", path, seen)
     with whole_file(out) as temporary:
-        _draw(columns, numbers, box, temporary, dpi)
+        _draw(columns, numbers, box, seen, temporary, dpi)
     return numbers
 
 
@@ -143,14 +151,15 @@ def _box(region, image):
     return x, y, width, height
 
 
-def _draw(columns, numbers, box, path, dpi):
+def _draw(columns, numbers, box, note, path, dpi):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     reference = list(columns.values())[-1]
     x, y, width, height = box
     heights = _PANEL * reference.shape[0] / reference.shape[1], _PANEL * height / width
-    size = len(columns) * (_PANEL + _GAP) + _GAP, _HEAD + sum(heights) + _GAP + (_FOOT if numbers else _GAP)
+    foot = (_FOOT if numbers else _GAP) + (_NOTE if note else 0)
+    size = len(columns) * (_PANEL + _GAP) + _GAP, _HEAD + sum(heights) + _GAP + foot
     figure = Figure(figsize=size, dpi=dpi, facecolor="white")
     FigureCanvasAgg(figure)
     # One window for all, opened to the slice's own brightness.
@@ -172,6 +181,8 @@ def _draw(columns, numbers, box, path, dpi):
             weight = "bold" if value == best[line] and len(numbers) > 1 else "normal"
             words = _FORMS[line].format(value) if np.isfinite(value) else "equal"
             figure.text(middle / size[0], 1 - below / size[1], words, fontsize=7, weight=weight, **text)
+    if note:
+        figure.text(0.5, _NOTE / 2 / size[1], note, fontsize=6, **{**text, "color": _FRAME})
     figure.savefig(path, facecolor="white", dpi=dpi)
 
 

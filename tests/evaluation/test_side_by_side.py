@@ -56,6 +56,22 @@ def test_a_name_is_no_formula(image, tmp_path, upscaler):
     assert "y$_$" in compare_image(image, {"y$_$": upscaler()}, tmp_path / "a.png", dpi=50)
 
 
+def test_a_patient_that_a_model_saw_is_named(image, tmp_path, upscaler, caplog):
+    models = {"A": upscaler(), "B": upscaler()}
+    compare_image(image, models, tmp_path / "new.png", dpi=100)
+    assert not caplog.text
+    seen = tmp_path / "a/slice.png"  # Patient a trained them, b chose their checkpoints.
+    write_image(seen, read_image(image))
+    compare_image(seen, models, tmp_path / "seen.png", dpi=100)
+    assert f"{seen}: Patient a trained A, B. Show a patient that no model has seen." in caplog.text
+    assert picture(tmp_path / "seen.png").shape[0] == pytest.approx(
+        picture(tmp_path / "new.png").shape[0] + 16, abs=1
+    )
+    write_image(tmp_path / "b_12.png", read_image(image))
+    compare_image(tmp_path / "b_12.png", models, tmp_path / "b.pdf", dpi=100)
+    assert "Patient b chose the checkpoint of A, B." in caplog.text
+
+
 def test_deep_and_equal_images(tmp_path, upscaler):
     write_image(tmp_path / "deep.tif", np.full((24, 24), 700, "uint16"))
     numbers = compare_image(tmp_path / "deep.tif", {"A": upscaler(channels=1)}, tmp_path / "a.png", dpi=50)
