@@ -149,6 +149,12 @@ class Predictions:
                 f"{path} holds {image.dtype} pixels, its original {record.path} {original.dtype}: save the "
                 "predictions in the intensities and the depth of the HR slices."
             )
+        differ = (image.dtype.kind == "f") != (original.dtype.kind == "f")
+        if differ and (_unit(image) or _unit(original)) and max(image.max(), original.max()) > 50:
+            raise InputError(
+                f"{path} has values up to {image.max():.4g} ({image.dtype}), its original {record.path} up "
+                f"to {original.max():.4g} ({original.dtype}): save the predictions in the original's range."
+            )
         return to_8bit(image, original)[: hr.shape[0], : hr.shape[1]]
 
     def _key(self, record):
@@ -157,6 +163,11 @@ class Predictions:
 
 def _folder(path):
     return path.parent if path.suffix == ".keras" else path
+
+
+def _unit(image):
+    """Whether the values are those of an image that was brought to [0, 1], and not all black."""
+    return image.dtype.kind == "f" and 0 < image.max() <= 1.5
 
 
 def _shape(image):

@@ -84,6 +84,23 @@ def test_predictions_of_deeper_images_share_their_range(tmp_path):
     assert reader.converted == {record.path}
 
 
+@pytest.mark.parametrize("unit", ["tool", "data"])
+def test_predictions_of_another_range_are_refused(tmp_path, unit):
+    image = np.linspace(100, 3000, 24 * 24).astype("uint16").reshape(24, 24)
+    other = {"tool": "data", "data": "tool"}[unit]
+    write_image(tmp_path / other / "a/0.tif", image)
+    write_image(tmp_path / unit / "a/0.tif", image.astype("float32"))
+    dataset = read_dataset(tmp_path / "data")
+    predictions = Predictions("tool", tmp_path / "tool", dataset)
+    reader = SliceReader(dataset, get_degradation("bicubic", 2))
+    predictions.check(dataset.slices, reader)
+    write_image(tmp_path / unit / "a/0.tif", (image / 3000).astype("float32"))
+    reader = SliceReader(dataset, get_degradation("bicubic", 2))
+    with pytest.raises(InputError, match=r"save the predictions in the original's range\.$") as error:
+        predictions.check(dataset.slices, reader)
+    assert "values up to" in str(error.value) and "\n" not in str(error.value)
+
+
 def remove(folder):
     (folder / "a/1.png").unlink()
     (folder / "b/2.png").unlink()
