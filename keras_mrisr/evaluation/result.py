@@ -97,13 +97,14 @@ class Evaluation:
     def footnotes(self):
         """What a reader of the tables must know about their gaps: a list of lines."""
         lines = []
-        excluded = sorted({row.excluded for row in self.summary if row.excluded})
-        if excluded:
-            number = f"{excluded[0]} to {excluded[-1]}" if len(excluded) > 1 else excluded[0]
-            number = "1 image per row has" if excluded == [1] else f"{number} images per row have"
+        gaps = [row for row in self.summary if row.excluded]
+        if gaps:
+            number = _range(row.excluded for row in gaps)
+            titles = [one.title for one in self.measures if one.name in {row.metric for row in gaps}]
+            images, have = ("image", "has") if number == "1" else ("images", "have")
             lines.append(
-                f"{number} no finite value (equal to the original, constant, or no "
-                "tissue): left out of its means, for all methods alike."
+                f"{number} {images} per row of {', '.join(titles)} {have} no finite value (equal to the "
+                "original, constant, or no tissue): left out of its means, for all methods alike."
             )
         count = len(self.patients)
         if count < LEAST_PATIENTS:
@@ -113,11 +114,13 @@ class Evaluation:
             first = self.comparisons[0]
             where = (first.metric, first.channel, first.region)
             pairs = sum((row.metric, row.channel, row.region) == where for row in self.comparisons)
-            least = 2 / 2**count
-            if pairs * least > 0.05:
+            counts = {row.patients for row in self.comparisons if row.patients > 1}
+            few = [count for count in counts if pairs * 2 / 2**count > 0.05]
+            if few:
+                least = 2 / 2 ** max(few)
                 lines.append(
-                    f"With {count} patients no p-value can be under {least:.2g}, nor, adjusted for {pairs} "
-                    f"pairs, under {min(1, pairs * least):.2g}: look at intervals and effects."
+                    f"With {_range(few)} patients no p-value can be under {least:.2g}, nor, adjusted for "
+                    f"{pairs} pairs, under {min(1, pairs * least):.2g}: look at intervals and effects."
                 )
         if any(not math.isfinite(row.patient_mean) for row in self.summary):
             lines.append("A dash stands where no image has a finite value.")
@@ -172,3 +175,10 @@ class Evaluation:
         write_tables(self, folder)
         if self.cases:
             comparison_figure(self.cases, folder / "figure.png", title=self.protocol.task)
+
+
+def _range(numbers):
+    """ "3" or "3 to 5"."""
+    numbers = list(numbers)
+    least, most = min(numbers), max(numbers)
+    return f"{least}" if least == most else f"{least} to {most}"

@@ -102,6 +102,21 @@ def test_few_patients_are_told_what_tests_cannot_show(study, pattern, upscaler):
     assert min(row.p for row in evaluation.comparisons) == pytest.approx(2 / 2**5)
 
 
+def test_footnotes_name_the_metric_and_its_own_patients(study, pattern, upscaler, tmp_path):
+    for path in study.rglob("*[0-9].png"):
+        image = read_image(path)
+        same = path.parent.name == "c" or (path.parent.name, path.stem) == ("d", "0")
+        write_image(tmp_path / path.relative_to(study), image if same else image // 2)
+    evaluation = evaluate_models(
+        {"A": upscaler(test="cdefg")}, study, predictions={"B": tmp_path}, patient_pattern=pattern,
+        metrics=["psnr", "ssim"], methods=("bicubic",), figure_cases=0,
+    )  # fmt: skip
+    notes = " ".join(evaluation.footnotes)
+    assert "1 to 4 images per row of PSNR have no finite value" in notes
+    # Patient c has no PSNR: five patients are behind the tests of SSIM, four behind those of PSNR.
+    assert "With 4 to 5 patients no p-value can be under 0.062, nor, adjusted for 3 pairs" in notes
+
+
 def test_files_hold_the_statistics(evaluation, tmp_path):
     evaluation.save(tmp_path / "out")
     stored = json.loads((tmp_path / "out/metrics.json").read_text())
@@ -135,7 +150,7 @@ def test_predictions_stand_beside_models(study, pattern, upscaler, tmp_path):
     assert evaluation.mean("perfect", "consistency") == 0
     # Every image has an infinite PSNR for one method: no number, and a footnote that says why.
     assert math.isnan(evaluation.mean("A")) and math.isnan(evaluation.mean("perfect"))
-    assert any("6 images per row have no finite value" in note for note in evaluation.footnotes)
+    assert any("6 images per row of PSNR have no finite value" in note for note in evaluation.footnotes)
     assert any("A dash stands" in note for note in evaluation.footnotes)
     assert any(note.startswith("perfect: made elsewhere") for note in evaluation.notes)
     assert list(evaluation.cases[0].images) == ["bicubic", "A", "perfect"]
