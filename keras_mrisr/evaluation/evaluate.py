@@ -254,15 +254,13 @@ class _Task:
 
 def _measures(metrics, features):
     """The chosen `Measure`s; a feature network that is given is meant to be used."""
-    if metrics is None:
-        chosen = choose_measures()
-        return (*chosen, *choose_measures(["features"])) if features else chosen
     chosen = choose_measures(metrics)
-    if features is None and any(measure.name == "features" for measure in chosen):
+    asked = any(measure.name == "features" for measure in chosen)
+    if asked and features is None:
         raise InputError(
             "The metric 'features' needs a network: give --features vgg16:WEIGHTS, such as vgg19:imagenet."
         )
-    return chosen
+    return (*chosen, *choose_measures(["features"])) if features and not asked else chosen
 
 
 def _without_consistency(measures, metrics):

@@ -183,6 +183,15 @@ def test_the_report_may_lie_in_the_folder(study, pattern, upscaler, tmp_path):
         evaluate_models({"A": upscaler()}, study, out, report=out / "report.html", overwrite=True, **options)
 
 
+def test_a_feature_network_is_used_whatever_the_metrics(study, pattern, upscaler):
+    features = {"network": "vgg16", "weights": None, "layers": "block1_conv1"}
+    evaluation = evaluate_models(
+        {"A": upscaler()}, study, patient_pattern=pattern, metrics=["psnr"], features=features, limit=2,
+        methods=("bicubic",), figure_cases=0,
+    )  # fmt: skip
+    assert [measure.name for measure in evaluation.measures] == ["psnr", "features"]
+
+
 class LesionScorer:
     """Joins from outside: the share of tumour pixels that are bright, also in the original."""
 
