@@ -1,11 +1,15 @@
 """The figure of a paper: one slice enlarged by several methods, side by side, with a part of it magnified."""
 
 import logging
+import os
 import pathlib
 
 import numpy as np
 
 from keras_mrisr.data import read_image
+from keras_mrisr.data.images import IMAGE_SUFFIXES
+from keras_mrisr.data.neighbours import window
+from keras_mrisr.data.slices import natural_key
 from keras_mrisr.errors import InputError
 from keras_mrisr.evaluation.agreement import check_names, choose_degradation, split_of
 from keras_mrisr.evaluation.contenders import Interpolator, Model
@@ -44,7 +48,8 @@ def compare_image(
     bottom, and a warning, say if the path names a patient whom a model was trained on or chosen by.
 
     Args:
-        path: The image: HR, which is degraded by what the models were trained to undo, or LR.
+        path: The image: HR, which is degraded by what the models were trained to undo, or LR. For models with
+            neighbours the images of its folder are one stack, in the order of their names.
         models: Dict name -> path of a model directory, or an object as for `evaluate_models`.
         out: File to write; its ending says the format: .png, .pdf, .svg or .tif.
         true_lr: The image is LR itself: nothing is degraded and there is no original to compare with.
@@ -77,7 +82,7 @@ def compare_image(
     degradation, _ = choose_degradation(models, degradation)
     plain = [Interpolator(name, degradation.scale) for name in dict.fromkeys(methods)]
     check_names(plain, models)
-    source = _Image(path, degradation, true_lr, models[0])
+    source = _Image(path, degradation, true_lr, models)
     images = {one.name: one(source, source) for one in (*plain, *models)}
     channels = source.shape[-1]
     if channel is not None and not 0 <= channel < channels:
@@ -100,34 +105,61 @@ def compare_image(
 
 
 class _Image:
-    """One image in the place of a record and of a `SliceReader`."""
+    """One image, with the neighbours that models take of it, in the place of a record and a `SliceReader`."""
 
-    def __init__(self, path, degradation, true_lr, model):
+    def __init__(self, path, degradation, true_lr, models):
         self.path = pathlib.Path(path)
-        image = read_image(self.path)
+        self._degradation = None if true_lr else degradation
+        image, model = read_image(self.path), models[0]
         if image.shape[-1] != (model.info.image_channels or image.shape[-1]):
             raise InputError(
                 f"{path} has {image.shape[-1]} channels, but {model.source} takes {model.info.channels}. "
                 "Convert the image, or use a model for it."
             )
-        image = to_8bit(image, image)
         self.shape = image.shape
-        if true_lr:
-            self._hr, self._lr = None, image
-            return
-        height, width = (size - size % degradation.scale for size in image.shape[:2])
-        self._hr = image[:height, :width]
-        try:
-            self._lr = degradation.degrade_image(self._hr)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+        self._hr, lr = self._reduce(image)
+        stack = self._read_stack(image, max(one.info.neighbours for one in models))
+        self._stack = [lr if path == self.path else self._reduce(one)[1] for path, one in stack]
 
     def hr(self, record):
         return self._hr
 
     def lr(self, record, neighbours=0):
-        # Alone, a slice stands in for those beside it, as at the end of a stack.
-        return np.concatenate([self._lr] * (2 * neighbours + 1), axis=-1)
+        middle = len(self._stack) // 2
+        return np.concatenate(self._stack[middle - neighbours : middle + neighbours + 1], axis=-1)
+
+    def _reduce(self, image):
+        """(HR or None, LR) of an image."""
+        image = to_8bit(image, image)
+        if self._degradation is None:
+            return None, image
+        height, width = (size - size % self._degradation.scale for size in image.shape[:2])
+        hr = image[:height, :width]
+        try:
+            return hr, self._degradation.degrade_image(hr)
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from error
+
+    def _read_stack(self, image, neighbours):
+        """List of (path, image): the one and those beside it in its folder, in the order of their names."""
+        if not neighbours:
+            return [(self.path, image)]
+        names = sorted((path.name for path in self.path.parent.iterdir()), key=natural_key)
+        paths = [self.path.with_name(name) for name in names if name == self.path.name or _is_slice(name)]
+        around = window(paths.index(self.path), len(paths), neighbours)
+        stack = [(paths[i], image if paths[i] == self.path else read_image(paths[i])) for i in around]
+        if len(paths) == 1 or any((one.shape, one.dtype) != (image.shape, image.dtype) for _, one in stack):
+            log.warning(
+                "%s has no neighbours of its size and type in its folder: it stands in for them.", self.path
+            )
+            return [(self.path, image)] * len(stack)
+        log.info("%s: its neighbours are %s", self.path, ", ".join(path.name for path, _ in stack))
+        return stack
+
+
+def _is_slice(name):
+    stem, suffix = os.path.splitext(name.lower())
+    return suffix in IMAGE_SUFFIXES and not stem.startswith(".") and not stem.endswith("_mask")
 
 
 def _numbers(hr, images):

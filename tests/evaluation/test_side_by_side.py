@@ -72,6 +72,26 @@ def test_a_patient_that_a_model_saw_is_named(image, tmp_path, upscaler, caplog):
     assert "Patient b chose the checkpoint of A, B." in caplog.text
 
 
+def test_neighbours_come_from_the_folder(image, tmp_path, upscaler, smooth_image, caplog):
+    model = upscaler(neighbours=1)
+    compare_image(image, {"A": model}, tmp_path / "one.pdf", true_lr=True, dpi=50)
+    assert "slice.png has no neighbours of its size and type" in caplog.text
+    caplog.clear()
+    for number in (2, 9, 10, 11):
+        write_image(tmp_path / f"stack/{number}.png", smooth_image(49, 40, 3, seed=number))
+    write_image(tmp_path / "stack/9_mask.png", np.zeros((49, 40), "uint8"))
+    stack = tmp_path / "stack"
+    compare_image(stack / "10.png", {"A": model}, tmp_path / "two.pdf", dpi=50)
+    degradation = get_degradation("bicubic", 2)
+    lr = [degradation.degrade_image(read_image(stack / f"{number}.png")[:48]) for number in (9, 10, 11)]
+    np.testing.assert_array_equal(model.given[-1][0], np.concatenate(lr, axis=-1))
+    assert not caplog.text
+    write_image(stack / "11.png", smooth_image(20, 20, 3))
+    compare_image(stack / "10.png", {"A": model}, tmp_path / "three.pdf", dpi=50)
+    np.testing.assert_array_equal(model.given[-1][0], np.concatenate([lr[1]] * 3, axis=-1))
+    assert "10.png has no neighbours" in caplog.text
+
+
 def test_deep_and_equal_images(tmp_path, upscaler):
     write_image(tmp_path / "deep.tif", np.full((24, 24), 700, "uint16"))
     numbers = compare_image(tmp_path / "deep.tif", {"A": upscaler(channels=1)}, tmp_path / "a.png", dpi=50)
