@@ -42,7 +42,7 @@ class RestTransport:
 
     def __init__(self, server, name):
         self.server, self.path = server, f"/v1/models/{name}:predict"
-        self._connections = set()
+        self._connections, self._closed = set(), False
 
     def upscale(self, batch, shape, seconds):
         """(n, ..., C) float32 -> the SR array of the given shape."""
@@ -59,7 +59,8 @@ class RestTransport:
         return self._post("describe", {"query": ["?"]}, seconds)[0]
 
     def close(self):
-        """Ends requests that are under way; each has a connection of its own."""
+        """Ends requests that are under way, each with a connection of its own; none comes after."""
+        self._closed = True
         for connection in list(self._connections):
             with contextlib.suppress(OSError, AttributeError):  # No socket, or one that is closed.
                 connection.sock.shutdown(socket.SHUT_RDWR)
@@ -69,6 +70,9 @@ class RestTransport:
         connection = http.client.HTTPConnection(self.server, timeout=seconds)
         self._connections.add(connection)
         try:
+            connection.connect()
+            if self._closed:  # `close` did not see this socket.
+                raise Transient("the client was closed")
             connection.request("POST", self.path, body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             data = answer.read()

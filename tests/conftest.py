@@ -1,5 +1,6 @@
 """What many tests share. Fixtures only: test files don't import from each other."""
 
+import logging
 import os
 
 # Before anything imports TensorFlow: the same numbers on machines with and without a GPU, and silence.
@@ -8,6 +9,8 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import numpy as np
 import pytest
+
+from keras_mrisr.terminal import _LogHandler
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +113,15 @@ def models(tmp_path_factory, save_model):
     root = tmp_path_factory.mktemp("models")
     kinds = {"grey": (2, 1), "rgb": (2, 3), "x4": (4, 1)}
     return {name: save_model(root / name, *kind) for name, kind in kinds.items()}
+
+
+@pytest.fixture(autouse=True)
+def _quiet_after_commands():
+    """Takes back the logging that a command starts in this process."""
+    yield
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if not isinstance(handler, _LogHandler)]
+    logging.getLogger("keras_mrisr").setLevel(logging.NOTSET)
 
 
 @pytest.fixture

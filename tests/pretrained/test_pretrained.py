@@ -15,6 +15,7 @@ from keras_mrisr.data import Volume, read_image, write_image, write_volume
 from keras_mrisr.degrade import DEGRADATIONS, get_degradation
 from keras_mrisr.errors import InputError
 from keras_mrisr.inference import SuperResolver
+from keras_mrisr.models.storage import load_info
 from keras_mrisr.presets import PRESETS, preset_config
 from keras_mrisr.pretrained import choose_model, find_model, pretrained_models
 from keras_mrisr.pretrained.pack import halve_weights, pack_model, read_scores
@@ -347,7 +348,8 @@ def test_the_choice_is_no_path_of_its_name(shipped, models, mrisr, tmp_path, smo
 
 
 def test_every_command_takes_a_name(shipped, mrisr, tmp_path, lgg_root):
-    image = next(lgg_root.rglob("*_1.tif"))
+    patient = load_info(shipped / "tiny").data["split"]["test"][0]
+    image = lgg_root / patient / f"{patient}_1.tif"
     words = ("--data", lgg_root, "--limit", 1, "--methods", "bicubic", "--metrics", "psnr")
     for command in (
         ("evaluate", "--model", "tiny", *words),
