@@ -13,7 +13,7 @@ from keras_mrisr.files import write_text
 SCALES = (2, 3, 4, 8)
 FACTORS = (1, 2, 3, 4)  # Of one axis of a volume.
 ADVERSARIAL_LOSSES = ("bce", "relativistic", "relativistic_average")
-LOSSES = ("mean_squared_error", "mean_absolute_error")
+LOSSES = ("mean_squared_error", "mean_absolute_error", "psnr")
 OPTIMIZERS = ("adam", "muon")
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -76,7 +76,8 @@ class TrainingConfig:
         noise_snr: Signal-to-noise ratio of Rician noise that is added to every LR patch (mean of the tissue
             over sigma, see `degrade.noise`), or [low, high] between which it is drawn anew for each; None
             for no noise. Validation slices stay free of it.
-        loss: "mean_squared_error" or "mean_absolute_error", on [0, 1].
+        loss: "mean_squared_error", "mean_absolute_error", or "psnr" (`PSNRLoss`; no adversarial training),
+            on [0, 1].
         optimizer: "adam", or "muon" (see `training.muon`), which learns as much in a fraction of the steps.
         learning_rate: Of the optimizer; the start of the schedule.
         schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
@@ -293,6 +294,11 @@ class RunConfig(Config):
             )
         if self.adversarial.on and not self.training.patch_size:
             raise InputError("Adversarial training needs training.patch_size. Received: 0 (whole slices)")
+        if self.adversarial.on and self.training.loss == "psnr":
+            raise InputError(
+                "training.loss must be mean_absolute_error or mean_squared_error in adversarial training; "
+                "'psnr' is for its first stage: adversarial.pretraining. Received: 'psnr'"
+            )
         for factor in self.scale[:2] if self.is_3d else (self.scale,):
             if self.training.patch_size % factor:
                 raise InputError(

@@ -167,6 +167,7 @@ def test_empty_folder(place, refused, command):
         (adversarial("discriminator.name=gan"), ["Unknown discriminator 'gan'. Known: patchgan"]),
         (adversarial("features.weights=no.h5"), ["No feature weights at no.h5: give an .h5 or .keras file"]),
         (adversarial("features.weights=data/p0/0.tif"), ["data/p0/0.tif cannot be read as weights of vgg19"]),
+        (train("--adversarial", "--loss", "psnr"), ["training.loss must be mean_absolute_error"]),
         (train("--set", "generator.depth=3"), ["Unknown option 'depth' of 'edsr'. Allowed: blocks"]),
         (train("--set", "generator.name=[1]"), ["Unknown generator [1]. Known: edsr, srresnet"]),
         (train("--set", "generator.residual_scaling=x"), ["residual_scaling must be a number. Received: "]),
@@ -270,10 +271,11 @@ def test_all_black(place, mrisr, dtype):
         assert mrisr("data", "inspect", "data", "--sheet", "sheet.png")[::2] == (0, "")
 
 
-def test_some_black(place, mrisr):
+@pytest.mark.parametrize("loss", ["mean_absolute_error", "psnr"])
+def test_some_black(place, mrisr, loss):
     for patient in range(6):
         write_image(place / f"data/p{patient}/1.tif", np.zeros((32, 32), "uint8"))
-    assert mrisr(*train())[::2] == (0, "")
+    assert mrisr(*train("--loss", loss))[::2] == (0, "")
     info = json.loads((place / "run/model.json").read_text())
     assert np.isfinite(info["metrics"]["val_psnr"])
 

@@ -38,7 +38,7 @@ def add(commands, common):
     train.add_argument("--patch-size", type=int, help="edge of the HR patches; 0 for whole slices")
     train.add_argument("--optimizer", help="adam or muon")
     train.add_argument("--learning-rate", type=float, help="at the start")
-    train.add_argument("--loss", help="mean_absolute_error or mean_squared_error")
+    train.add_argument("--loss", help="mean_absolute_error, mean_squared_error or psnr")
     train.add_argument("--precision", help="float32, mixed_bfloat16 or mixed_float16")
     train.add_argument("--strategy", help="none, or mirrored for all visible GPUs")
     train.add_argument("--init", metavar="RUN", help="start from the weights of this model")

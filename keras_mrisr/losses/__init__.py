@@ -9,11 +9,13 @@ from keras_mrisr.losses.adversarial import (
 from keras_mrisr.losses.consistency import ConsistencyLoss, consistency_error, consistency_loss
 from keras_mrisr.losses.dice import DiceCrossEntropy, cross_entropy, dice_loss
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance, feature_loss
+from keras_mrisr.losses.psnr import PSNRLoss, psnr_loss
 from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss, segmentation_distance
 
 __all__ = [
     "ConsistencyLoss",
     "DiceCrossEntropy",
+    "PSNRLoss",
     "PerceptualLoss",
     "SegmentationConsistencyLoss",
     "consistency_error",
@@ -25,6 +27,7 @@ __all__ = [
     "feature_loss",
     "generator_loss",
     "probability",
+    "psnr_loss",
     "r1_penalty_from_gradients",
     "segmentation_distance",
 ]

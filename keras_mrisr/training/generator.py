@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_mrisr.errors import InputError
+from keras_mrisr.losses.psnr import PSNRLoss
 from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.storage import load_info, load_trained
 from keras_mrisr.replicas import replica_count
@@ -42,7 +43,7 @@ def compiled_generator(config, channels):
     if training.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
     optimizer = make_optimizer(training.optimizer, rate, training.clip_norm, training.optimizer)
-    model.compile(optimizer, loss=training.loss)
+    model.compile(optimizer, loss=PSNRLoss() if training.loss == "psnr" else training.loss)
     return model
 
 
