@@ -43,6 +43,7 @@ from keras_mrisr.models.storage import load_trained
 from keras_mrisr.presets import adversarial_config, preset_config
 from keras_mrisr.training.directory import BACKUP
 from keras_mrisr.training.state import read_state
+from keras_mrisr.training.strategy import training_precision
 from keras_mrisr.training.train import LAST, train
 
 matplotlib.use("Agg")
@@ -68,7 +69,7 @@ def main():
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--precision", default="mixed_bfloat16")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--set", nargs="*", default=[], help="KEY=VALUE over the preset `stable`")
     parser.add_argument("--slices", type=int, default=60, help="test slices that are scored")
     parser.add_argument("--report", action="store_true", help="train nothing")
@@ -105,8 +106,8 @@ def _config(options, info, seed):
     """The `RunConfig` that all arms share."""
     config = adversarial_config(preset_config("compact"), "stable")
     features = {"network": options.network, "weights": options.imagenet}
-    if options.precision == "mixed_bfloat16":
-        features["precision"] = options.precision
+    if training_precision(options.precision) == "mixed_bfloat16":
+        features["precision"] = "mixed_bfloat16"
     return config.replace(
         {
             "scale": info.scale,

@@ -40,6 +40,7 @@ from keras_mrisr.metrics import psnr
 from keras_mrisr.models.features import build_features
 from keras_mrisr.presets import adversarial_config, preset_config
 from keras_mrisr.pretrained import find_model
+from keras_mrisr.training.strategy import training_precision
 from keras_mrisr.training.train import PRETRAINED, train
 
 matplotlib.use("Agg")
@@ -65,7 +66,7 @@ def main():
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--filters", type=int, default=32)
     parser.add_argument("--patch-size", type=int, default=64)
-    parser.add_argument("--precision", default="mixed_bfloat16")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--first-stage", type=int, default=1500, help="steps of batch 16 before `stable`")
     parser.add_argument("--steps", type=int, default=600, help="adversarial steps of `stable`")
     parser.add_argument("--paper-steps", type=int, default=3000, help="steps of `paper`, of batch 1")
@@ -95,8 +96,8 @@ def _config(preset, seed, options):
         return config.replace({"training.seed": seed, "data.root": options.data})
     network, weights = options.features.split(":", 1)
     features = {"network": network, "weights": weights}
-    if options.precision == "mixed_bfloat16":
-        features["precision"] = options.precision
+    if training_precision(options.precision) == "mixed_bfloat16":
+        features["precision"] = "mixed_bfloat16"
     shared = {
         "scale": options.scale,
         "degradation.name": options.degradation,

@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--patch-size", type=int, default=96)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--precision", default="mixed_bfloat16")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 

@@ -16,7 +16,7 @@ ADVERSARIAL_LOSSES = ("bce", "relativistic", "relativistic_average")
 LOSSES = ("mean_squared_error", "mean_absolute_error", "psnr")
 OPTIMIZERS = ("adam", "muon")
 SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = ("none", "mirrored")
 
 
@@ -82,7 +82,8 @@ class TrainingConfig:
         learning_rate: Of the optimizer; the start of the schedule.
         schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
         clip_norm: Limit on the norm of the whole gradient; 0 for none.
-        precision: Keras dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
+        precision: Keras dtype policy: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for the
+            faster of the first two on the machine that trains.
         strategy: "none", or "mirrored" for all visible GPUs.
         early_stopping: Stop after so many epochs without a better validation PSNR; 0 for never.
         validation_slices: At most so many slices (or volumes), evenly spaced, are scored after each epoch.

@@ -12,7 +12,7 @@ PRESETS = {
             "optimizer": "muon",
             "learning_rate": 2e-3,
             "clip_norm": 0.5,
-            "precision": "mixed_bfloat16",
+            "precision": "auto",
         },
     },
     # The same recipe at the paper's size, for a GPU.

@@ -202,7 +202,7 @@ def test_options_become_config_keys():
         "--batch-size", "5", "--patch-size", "48", "--learning-rate", "1e-4", "--loss", "mean_squared_error",
         "--optimizer", "muon", "--precision", "float32", "--strategy", "mirrored", "--init", "I",
         "--seed", "7",
-        "--set", "generator.blocks=3", "--set", "data.split_seed=2", "--set", "training.schedule=constant",
+        "--set", "generator.blocks=3", "data.split_seed=2", "--set", "training.schedule=constant",
     ]  # fmt: skip
     config = train_config(cli._build_parser().parse_args(words))
     assert (config.scale, config.degradation) == (4, {"name": "bicubic"})

@@ -29,11 +29,11 @@ def _add_train(actions, common):
     train.add_argument("--batch-size", type=int, help="patches a step")
     train.add_argument("--patch-size", type=int, help="edge of the patches")
     train.add_argument("--learning-rate", type=float, help="of Adam, at the start")
-    train.add_argument("--precision", help="float32, mixed_bfloat16 or mixed_float16")
+    train.add_argument("--precision", help="float32, mixed_bfloat16, mixed_float16, or auto for the fastest")
     train.add_argument("--strategy", help="none, or mirrored for all visible GPUs")
     train.add_argument("--seed", type=int, help="of weights and patches (the split has its own)")
     train.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="any other config key, e.g. "
+        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="any other config key, e.g. "
         "unet.filters=24 or data.split_seed=1",
     )  # fmt: skip
     train.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")

@@ -39,12 +39,12 @@ def add(commands, common):
     train.add_argument("--optimizer", help="adam or muon")
     train.add_argument("--learning-rate", type=float, help="at the start")
     train.add_argument("--loss", help="mean_absolute_error, mean_squared_error or psnr")
-    train.add_argument("--precision", help="float32, mixed_bfloat16 or mixed_float16")
+    train.add_argument("--precision", help="float32, mixed_bfloat16, mixed_float16, or auto for the fastest")
     train.add_argument("--strategy", help="none, or mirrored for all visible GPUs")
     train.add_argument("--init", metavar="RUN", help="start from the weights of this model")
     train.add_argument("--seed", type=int, help="of weights and patches (the split has its own)")
     train.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="any other config key, e.g. "
+        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help="any other config key, e.g. "
         "generator.blocks=8 or data.split_seed=1",
     )  # fmt: skip
     train.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")

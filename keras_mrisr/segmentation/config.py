@@ -23,7 +23,8 @@ class SegmentationTraining:
         learning_rate: Of Adam; the start of the schedule.
         clip_norm: Limit on the norm of the whole gradient; 0 for none.
         schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
-        precision: Keras dtype policy: "float32", "mixed_bfloat16" or "mixed_float16".
+        precision: Keras dtype policy: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for the
+            faster of the first two on the machine that trains.
         strategy: "none", or "mirrored" for all visible GPUs.
         early_stopping: Stop after so many epochs without a better validation Dice; 0 for never.
         seed: Seed of the weights and of the patches.
@@ -90,7 +91,7 @@ SEGMENTATION_PRESETS = {
     # A quarter of the arithmetic of Buda et al.'s, on patches: half an hour on two idle CPU cores.
     "compact": {
         "unet": {"filters": 16, "depth": 4},
-        "training": {"epochs": 36, "batch_size": 8, "patch_size": 160, "precision": "mixed_bfloat16"},
+        "training": {"epochs": 36, "batch_size": 8, "patch_size": 160, "precision": "auto"},
     },
     # Buda et al.'s size on whole slices, for a GPU.
     "full": {},

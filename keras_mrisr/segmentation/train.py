@@ -24,7 +24,7 @@ from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_ru
 from keras_mrisr.training.epochs import run_epochs
 from keras_mrisr.training.muon import make_optimizer
 from keras_mrisr.training.state import restore_backup
-from keras_mrisr.training.strategy import dtype_policy, hardware, strategy_scope
+from keras_mrisr.training.strategy import dtype_policy, hardware, strategy_scope, training_precision
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -156,6 +156,7 @@ def _describe(config, dataset, split, patches, unet):
         "train_slices": len(patches.slices),
         "lesion_slices": len(patches.lesions),
         "hardware": hardware(),
+        "precision": training_precision(config.training.precision),
     }
     return SegmenterInfo(
         channels=unet.input_shape[-1],

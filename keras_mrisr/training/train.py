@@ -38,7 +38,7 @@ from keras_mrisr.training.pairs import (
     validation_pairs,
 )
 from keras_mrisr.training.state import read_state, restore_backup
-from keras_mrisr.training.strategy import hardware, strategy_scope
+from keras_mrisr.training.strategy import hardware, strategy_scope, training_precision
 from keras_mrisr.training.volumes import VolumeValidation, volume_sampler
 from keras_mrisr.version import __version__
 
@@ -188,6 +188,7 @@ def _describe(config, dataset, split, degradation, channels, train_pairs, genera
     # A volume has as many as it has along its third axis.
     training["train_slices"] = sum(pair.hr.shape[2] if config.is_3d else 1 for pair in train_pairs)
     training["hardware"] = hardware()
+    training["precision"] = training_precision(training["precision"])
     return ModelInfo(
         scale=max(config.scale) if config.is_3d else config.scale,
         factors=config.scale if config.is_3d else (),

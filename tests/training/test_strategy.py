@@ -10,7 +10,8 @@ import pytest
 import keras_mrisr
 from keras_mrisr.config import write_config
 from keras_mrisr.replicas import replica_count
-from keras_mrisr.training.strategy import dtype_policy, strategy_scope
+from keras_mrisr.training import strategy
+from keras_mrisr.training.strategy import dtype_policy, strategy_scope, training_precision
 
 PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
 
@@ -72,3 +73,35 @@ def test_policy_is_put_back():
         assert keras.config.dtype_policy().compute_dtype == "bfloat16"
         raise RuntimeError
     assert keras.config.dtype_policy() == policy
+
+
+@pytest.mark.parametrize(
+    ("flags", "policy"),
+    [
+        ("flags : fpu avx2 avx512f avx512_vnni", "float32"),
+        ("flags : fpu avx512f avx512_bf16", "mixed_bfloat16"),
+        ("flags : fpu avx512f amx_tile amx_bf16", "mixed_bfloat16"),
+        ("Features : fp asimd bf16 i8mm", "mixed_bfloat16"),
+        (None, "float32"),
+    ],
+)
+def test_auto_is_bfloat16_where_the_processor_has_it(monkeypatch, tmp_path, caplog, flags, policy):
+    monkeypatch.setattr(strategy, "CPU_INFO", tmp_path / "cpuinfo")
+    if flags:
+        strategy.CPU_INFO.write_text(f"processor : 0\n{flags}\n")
+    with dtype_policy("auto"):
+        assert keras.config.dtype_policy().name == training_precision("auto") == policy
+    assert not caplog.records
+    with dtype_policy("mixed_bfloat16"):
+        assert keras.config.dtype_policy().name == training_precision("mixed_bfloat16") == "mixed_bfloat16"
+    assert len(caplog.records) == (policy == "float32")  # The slower one is warned about, and taken.
+
+
+def test_auto_on_gpus(monkeypatch):
+    tensorflow = pytest.importorskip("tensorflow")
+    config = tensorflow.config
+    details = {"old": {"compute_capability": (7, 5)}, "new": {"compute_capability": (9, 0)}}
+    monkeypatch.setattr(config.experimental, "get_device_details", details.get)
+    for gpus, policy in ((["new"], "mixed_bfloat16"), (["new", "old"], "float32")):
+        monkeypatch.setattr(config, "list_physical_devices", lambda kind, gpus=gpus: gpus)
+        assert training_precision("auto") == policy

@@ -12,6 +12,7 @@ from keras_mrisr.data import Split, read_dataset, read_image, write_image
 from keras_mrisr.errors import InputError
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.training import train
+from keras_mrisr.training.strategy import training_precision
 
 
 def files(folder):
@@ -115,9 +116,10 @@ def test_same_seed_same_model(tmp_path, tiny, finished_run, weights):
         {"training.patch_size": 0, "training.augment": False, "training.schedule": "constant"},
         {"training.precision": "mixed_bfloat16", "training.clip_norm": 0.5, "training.loss": "psnr"},
         {"training.precision": "mixed_float16", "training.clip_norm": 0.5},
+        {"training.precision": "auto"},
         {"scale": 4, "degradation": {"name": "bicubic", "round_8bit": True}, "training.validation_slices": 1},
     ],
-    ids=["srresnet", "whole-slices", "bfloat16", "float16", "x4"],
+    ids=["srresnet", "whole-slices", "bfloat16", "float16", "auto", "x4"],
 )
 def test_recipes(tmp_path, tiny, overrides):
     policy = keras.config.dtype_policy()
@@ -128,6 +130,7 @@ def test_recipes(tmp_path, tiny, overrides):
         model, info = load_trained(run / name)
         assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
         assert info.scale == config.scale
+        assert info.training["precision"] == training_precision(config.training.precision)
         assert np.isfinite(info.metrics["val_psnr"])
         assert model(np.zeros((1, 8, 8, 1), "float32")).dtype == "float32"
 
