@@ -16,7 +16,7 @@ ADVERSARIAL_LOSSES = ("bce", "relativistic", "relativistic_average")
 LOSSES = ("mean_squared_error", "mean_absolute_error", "psnr")
 OPTIMIZERS = ("adam", "muon")
 SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 STRATEGIES = ("none", "mirrored")
 
 

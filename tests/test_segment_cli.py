@@ -10,7 +10,7 @@ from keras_mrisr.data import read_image, write_image
 
 TINY = [
     "--epochs", 1, "--batch-size", 2, "--patch-size", 16, "--set", "unet.filters=2", "--set", "unet.depth=1",
-    "--set", "training.steps_per_epoch=1",
+    "--set", "training.steps_per_epoch=1", "--precision", "mixed_bfloat16",
 ]  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def test_train_predict_evaluate(mrisr, place, save_model):
 def test_trained_in_half_precision_saved_in_float32(trained):
     from keras_mrisr.models.unet_storage import load_unet
 
-    assert "precision: mixed_bfloat16" in (trained / "config.yaml").read_text()  # Of the preset.
+    assert "precision: mixed_bfloat16" in (trained / "config.yaml").read_text()
     unet, _ = load_unet(trained)
     assert {layer.compute_dtype for layer in unet.layers} == {"float32"}
 

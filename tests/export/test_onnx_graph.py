@@ -240,7 +240,7 @@ def test_split_narrow_convs(width):
     first, second = changed.graph.node
     assert (attributes(first)["kernel_shape"], attributes(second)["kernel_shape"]) == ([3, 1], [1, width])
     x = RNG.normal(size=(2, 64, 6, 12)).astype("float32")
-    np.testing.assert_allclose(run(changed, x), run(model, x), atol=1e-4)
+    np.testing.assert_allclose(run(changed, x), run(model, x), atol=1e-3)  # Of values up to 100.
 
 
 @pytest.mark.parametrize("options", [{"dilations": [1, 2]}, {"strides": [2, 1]}, {"group": 2}])
