@@ -35,8 +35,7 @@ def add(commands, common):
     finetune.add_argument("--seed", type=int, help="of the images (the split has its own)")
     finetune.add_argument(
         "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
-        help="any other config keys, e.g. "
-        "training.steps_per_epoch=100 data.split_seed=1",
+        help="any other config keys, e.g. training.steps_per_epoch=100 data.split_seed=1",
     )  # fmt: skip
     finetune.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
     finetune.set_defaults(run=_finetune)

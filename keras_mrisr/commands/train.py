@@ -45,8 +45,7 @@ def add(commands, common):
     train.add_argument("--seed", type=int, help="of weights and patches (the split has its own)")
     train.add_argument(
         "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
-        help="any other config keys, e.g. "
-        "generator.blocks=8 data.split_seed=1",
+        help="any other config keys, e.g. generator.blocks=8 data.split_seed=1",
     )  # fmt: skip
     train.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
     train.set_defaults(run=_train)

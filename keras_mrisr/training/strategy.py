@@ -77,18 +77,29 @@ def has_bfloat16():
     GPUs do from compute capability 8.0 on. CPUs say so in Linux's /proc/cpuinfo; elsewhere they count as
     without.
     """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus:
-            details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-            return all(known.get("compute_capability", (0, 0)) >= (8, 0) for known in details)
+    capabilities = _gpu_capabilities()
+    if capabilities:
+        return all(capability >= (8, 0) for capability in capabilities)
     try:
         known = CPU_INFO.read_text()
     except OSError:
         return False
     return re.search(r"\b(amx_bf16|avx512_bf16|bf16)\b", known) is not None
+
+
+def _gpu_capabilities():
+    """Compute capability (major, minor) of each GPU that Keras's backend sees; of JAX's it is not asked."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        return [known.get("compute_capability", (0, 0)) for known in details]
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return [torch.cuda.get_device_capability(gpu) for gpu in range(torch.cuda.device_count())]
+    return []
 
 
 def training_precision(name):

@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import keras
 import pytest
@@ -104,4 +105,14 @@ def test_auto_on_gpus(monkeypatch):
     monkeypatch.setattr(config.experimental, "get_device_details", details.get)
     for gpus, policy in ((["new"], "mixed_bfloat16"), (["new", "old"], "float32")):
         monkeypatch.setattr(config, "list_physical_devices", lambda kind, gpus=gpus: gpus)
+        assert training_precision("auto") == policy
+
+
+def test_auto_on_gpus_of_pytorch(monkeypatch):
+    capabilities = [(9, 0), (7, 5)]
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(get_device_capability=capabilities.__getitem__))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    for count, policy in ((1, "mixed_bfloat16"), (2, "float32")):
+        torch.cuda.device_count = lambda count=count: count
         assert training_precision("auto") == policy
