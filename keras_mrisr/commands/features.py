@@ -31,7 +31,7 @@ def add(commands, common):
     finetune.add_argument("--batch-size", type=int, help="slices a step")
     finetune.add_argument("--image-size", type=int, help="edge of the images that the network is shown")
     finetune.add_argument("--learning-rate", type=float, help="of Adam, at the start")
-    finetune.add_argument("--precision", help="float32 or mixed_bfloat16")
+    finetune.add_argument("--precision", help="float32, mixed_bfloat16, or auto for the faster")
     finetune.add_argument("--seed", type=int, help="of the images (the split has its own)")
     finetune.add_argument(
         "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[],

@@ -25,16 +25,18 @@ def add(commands, common):
     tune.add_argument(
         "--budget",
         metavar="LIMIT=N",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
-        help="parameters=200k or gflops=5 of a generator, hours=8 of the search; as often as you like",
+        help="parameters=200k or gflops=5 of a generator, hours=8 of the search",
     )
     tune.add_argument(
         "--fix",
         metavar="KEY=VALUE",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
-        help="fix a key of the space, or set any other config key, e.g. training.epochs=9",
+        help="fix keys of the space, or set any other config keys, e.g. training.epochs=9 data.split_seed=1",
     )
     tune.add_argument("--init", metavar="RUN", help="every trial starts from the weights of this model")
     tune.add_argument("--seed", type=int, default=0, help="of the choice of trials (default: 0)")

@@ -6,10 +6,10 @@ import math
 from keras_mrisr.config import SCHEDULES, DataConfig
 from keras_mrisr.errors import InputError
 from keras_mrisr.fields import Config, check, none_or, one_of, set_types
-from keras_mrisr.models.features import PRECISIONS
 from keras_mrisr.models.vgg import NETWORKS
 
 LABELS = ("tumour", "sequence")
+PRECISIONS = ("float32", "mixed_bfloat16", "auto")
 BLOCKS = ("block1", "block2", "block3", "block4", "block5")
 
 
@@ -28,7 +28,8 @@ class FinetuneTraining:
         augment: Random flips and quarter turns, and brightness.
         learning_rate: Of Adam; the start of the schedule.
         schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
-        precision: Keras dtype policy of the convolutions: "float32" or "mixed_bfloat16".
+        precision: Keras dtype policy of the convolutions: "float32", "mixed_bfloat16", or "auto" for the
+            faster of the two here.
         early_stopping: Stop after so many epochs without a better validation score; 0 for never.
         validation_slices: At most so many slices, evenly spaced, are scored after each epoch.
         seed: Seed of the images.

@@ -27,7 +27,7 @@ from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_run
 from keras_mrisr.training.epochs import run_epochs
 from keras_mrisr.training.state import restore_backup
-from keras_mrisr.training.strategy import hardware
+from keras_mrisr.training.strategy import hardware, training_precision
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def _compiled_classifier(config, channels):
     training = config.training
     outputs = {label: {"tumour": 1, "sequence": channels}[label] for label in config.labels}
     classifier = build_classifier(
-        config.network, config.weights, outputs, config.trainable, training.precision
+        config.network, config.weights, outputs, config.trainable, training_precision(training.precision)
     )
     rate = training.learning_rate
     if training.schedule == "cosine":
@@ -149,6 +149,7 @@ def _describe(config, dataset, split, slices):
             **dataclasses.asdict(config.training),
             "train_slices": len(slices),
             "hardware": hardware(),
+            "precision": training_precision(config.training.precision),
         },
         version=__version__,
     )

@@ -1,5 +1,6 @@
 """`mrisr features finetune` from end to end, and what it refuses: one line, code 2, nothing left behind."""
 
+import json
 import shlex
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 from keras_mrisr.config import read_config
 from keras_mrisr.data import write_image
 from keras_mrisr.models.vgg import vgg, write_weights
+from keras_mrisr.training import strategy
 
 TINY = [
     "--network", "vgg16", "--epochs", 1, "--image-size", 32, "--learning-rate", "1e-3",
@@ -33,7 +35,10 @@ def finetune(*words, data="data", out="run"):
     return ["features", "finetune", "--data", data, "--out", out, *TINY, *words]
 
 
-def test_from_slices_to_a_perceptual_loss(mrisr, place, listing):
+def test_from_slices_to_a_perceptual_loss(mrisr, place, listing, monkeypatch):
+    def precision():
+        return json.loads((place / "run" / "model.json").read_text())["training"]["precision"]
+
     code, out, err = mrisr(*finetune("--weights", "vgg16.h5", "--trainable", "block5"))
     assert (code, err) == (0, "")
     assert "Epoch 1: loss" in out and "validation AUC (tumour)" in out
@@ -51,6 +56,12 @@ def test_from_slices_to_a_perceptual_loss(mrisr, place, listing):
     code, _, err = mrisr(*finetune("--weights", "vgg16.h5", "--trainable", "block5"))
     assert code == 2 and err.count("\n") == 1 and "complete with 1 epochs" in err
     assert listing(place) == before
+    assert precision() == "float32"
+    monkeypatch.setattr(strategy, "has_bfloat16", lambda: True)
+    words = ["--trainable", "block5", "--precision", "auto", "--overwrite"]
+    code, _, err = mrisr(*finetune("--weights", "vgg16.h5", *words))
+    assert (code, err) == (0, "")
+    assert precision() == "mixed_bfloat16"
 
     code, _, err = mrisr(
         *following[1:], "--scale", 2, "--epochs", 1, "--patch-size", 16, "--batch-size", 2,

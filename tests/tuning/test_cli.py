@@ -22,10 +22,10 @@ def test_from_study_to_trained_model(mrisr, study_file, image_root, tmp_path, mo
     words += [
         "--fix",
         "training.epochs=2",
-        "--fix",
         "generator.name=edsr",
         "--budget",
         "parameters=3k",
+        "gflops=1",
         "--seed",
         4,
     ]
