@@ -25,6 +25,28 @@ def add_data_kind(parser):
     )
 
 
+def add_degradation(parser):
+    parser.add_argument(
+        "--degradation",
+        metavar="NAME[:KEY=VALUE,...]",
+        help="degrade by this instead of what the models undo, e.g. paper or kspace:window=hamming",
+    )
+
+
+def parse_degradation(text):
+    """Turns "kspace:window=hamming" into {"name": "kspace", "window": "hamming"}; None stays None."""
+    from keras_mrisr.config import parse_override
+
+    if text is None:
+        return None
+    name, _, options = text.partition(":")
+    options = dict(parse_override(option) for option in options.split(",")) if options else {}
+    for key in ("name", "scale"):
+        if key in options:
+            raise InputError(f"--degradation {text}: {key!r} is no option of a degradation.")
+    return {"name": name, **options}
+
+
 def check_exists(*paths):
     """Answers a wrong path at once, before TensorFlow is loaded."""
     for path in paths:

@@ -1,6 +1,6 @@
 """`mrisr compare`."""
 
-from keras_mrisr.commands.arguments import check_exists, check_models
+from keras_mrisr.commands.arguments import add_degradation, check_exists, check_models, parse_degradation
 from keras_mrisr.errors import InputError
 
 
@@ -18,7 +18,7 @@ def add(commands, common):
     )
     compare.add_argument("--out", metavar="PNG", required=True, help="figure to write: PNG, PDF, SVG or TIFF")
     compare.add_argument("--lr", action="store_true", help="IMAGE is low-resolution itself: no original")
-    compare.add_argument("--degradation", help="degrade by this instead of what the models undo")
+    add_degradation(compare)
     compare.add_argument("--methods", default="bicubic", help="interpolators (default: bicubic)")
     compare.add_argument(
         "--region", metavar="X,Y,W,H", help="part to magnify (default: the most detail inside the tissue)"
@@ -38,6 +38,7 @@ def _compare(options):
     check_exists(options.image)
     check_models(*models.values())
     region = _region(options.region)
+    degradation = parse_degradation(options.degradation)
     load_tensorflow()
     from keras_mrisr.evaluation import compare_image
 
@@ -46,7 +47,7 @@ def _compare(options):
         models,
         options.out,
         true_lr=options.lr,
-        degradation=options.degradation,
+        degradation=degradation,
         methods=[name for name in options.methods.split(",") if name],
         region=region,
         channel=options.channel,

@@ -1,6 +1,12 @@
 """`mrisr evaluate`."""
 
-from keras_mrisr.commands.arguments import add_data_kind, check_exists, check_models
+from keras_mrisr.commands.arguments import (
+    add_data_kind,
+    add_degradation,
+    check_exists,
+    check_models,
+    parse_degradation,
+)
 from keras_mrisr.errors import InputError
 
 
@@ -20,7 +26,7 @@ def add(commands, common):
     add_data_kind(evaluate)
     evaluate.add_argument("--part", default="test", help="test, val, all-unseen or held-out (default: test)")
     evaluate.add_argument("--scale", type=int, help="refuse models of another scale")
-    evaluate.add_argument("--degradation", help="degrade by this instead of what the models undo")
+    add_degradation(evaluate)
     evaluate.add_argument(
         "--noise-snr", type=float, metavar="SNR", help="add Rician noise of this signal-to-noise ratio to LR"
     )
@@ -67,6 +73,7 @@ def _evaluate(options):
         if not folder.exists():  # It comes with the package, where nothing is written.
             out = pathlib.Path(f"{folder.name}-evaluation-{options.part}")
     features = parse_features(options.features)
+    degradation = parse_degradation(options.degradation)
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models
 
@@ -81,7 +88,7 @@ def _evaluate(options):
             kind=options.kind,
             patient_pattern=options.patient_pattern,
             scale=options.scale,
-            degradation=options.degradation,
+            degradation=degradation,
             noise_snr=options.noise_snr,
             limit=options.limit,
             ensemble=options.ensemble,

@@ -13,7 +13,8 @@ def choose_degradation(models, degradation=None, scale=None):
 
     Args:
         models: `Model`s; may be empty where the degradation and the scale are given.
-        degradation: A `Degradation`, or the name of one, to use whatever the models were trained to undo.
+        degradation: A `Degradation`, its name, or a dictionary of `name` and options, to use whatever the
+            models were trained to undo.
         scale: The scale that is asked for, or None.
 
     Returns:
@@ -35,7 +36,9 @@ def choose_degradation(models, degradation=None, scale=None):
     elif degradation is None or scale is None:
         raise InputError("Without a model, say what was undone: give the scale and the degradation.")
     if isinstance(degradation, str):
-        degradation = get_degradation(degradation, scale)
+        degradation = {"name": degradation}
+    if isinstance(degradation, dict):
+        degradation = get_degradation(**{"scale": scale, **degradation})
     trained = {}
     for model in models:
         if model.info.degradation:

@@ -88,7 +88,8 @@ def evaluate_models(
         patient_pattern: For folders of images; the models' own pattern by default, so that their
             patients are recognised.
         scale: Refuse models of another scale than this; with predictions alone, their scale.
-        degradation: A `Degradation`, or the name of one, to use instead of the models'.
+        degradation: A `Degradation`, its name, or a dictionary of `name` and options, to use instead of the
+            models'.
         limit: Evaluate at most this many slices, evenly spread over all patients.
         ensemble: Average the models over flips and quarter turns.
         consistency: Change what the models give so that their degradation leads back to LR.

@@ -53,7 +53,8 @@ def compare_image(
         models: Dict name -> path of a model directory, or an object as for `evaluate_models`.
         out: File to write; its ending says the format: .png, .pdf, .svg or .tif.
         true_lr: The image is LR itself: nothing is degraded and there is no original to compare with.
-        degradation: A `Degradation`, or the name of one, to use instead of the models'.
+        degradation: A `Degradation`, its name, or a dictionary of `name` and options, to use instead of the
+            models'.
         methods: Interpolators to show.
         region: (x, y, width, height) of the part that is magnified, in pixels of the large images; by
             default the square inside the tissue that has the most detail.

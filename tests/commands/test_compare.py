@@ -21,6 +21,12 @@ def test_compare(mrisr, place, models):
     assert np.asarray(Image.open("new/figure.png")).shape[1] > 400
     code, out, err = mrisr(*words, "--out", "lr.pdf", "--lr", "--methods", "lanczos,nearest")
     assert (code, out, err) == (0, "Wrote lr.pdf\n", "")
+    scores = set()
+    for degradation in ("kspace", "kspace:window=hamming"):
+        code, out, _ = mrisr(*words, "--out", "figure.png", "--degradation", degradation, "--overwrite")
+        assert code == 0
+        scores.add(out.split("A: PSNR")[0])
+    assert len(scores) == 2, "the window changes LR"
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,21 @@ def test_predictions_alone(mrisr, here):
     assert "12 slices of 6 patients" in out and "made elsewhere" in out
 
 
+def test_options_of_a_degradation(mrisr, here):
+    words = ["evaluate", "--data", "data", "--model", "one", "--limit", 1, "--metrics", "psnr"]
+    degradations = []
+    for options in ("", ":window=tukey,alpha=0.5", ":window=hamming"):
+        out = here / f"out{options}"
+        code, _, err = mrisr(*words, "--degradation", f"kspace{options}", "--out", out)
+        assert code == 0, err
+        degradations.append(json.loads((out / "metrics.json").read_text())["protocol"]["degradation"])
+    assert [(d["window"], d["alpha"]) for d in degradations] == [
+        ("none", None),
+        ("tukey", 0.5),
+        ("hamming", None),
+    ]
+
+
 def test_features_are_named_in_the_protocol(mrisr, here, tmp_path):
     from keras_mrisr.models.vgg import vgg, write_weights
 
@@ -125,6 +140,10 @@ def shrink(tool):
         (["--model", "one", "--report", "data/p0/0.png/p.html"], "Cannot write"),
         (["--model", "one", "--methods", "linear"], "Unknown interpolation 'linear'"),
         (["--model", "one", "--degradation", "fog"], "Unknown degradation 'fog'"),
+        (["--model", "one", "--degradation", "kspace:window"], "Expected KEY=VALUE"),
+        (["--model", "one", "--degradation", "kspace:window=hat"], "window must be one of"),
+        (["--model", "one", "--degradation", "kspace:width=2"], "Unknown argument 'width'"),
+        (["--model", "one", "--degradation", "kspace:scale=4"], "'scale' is no option"),
         (["--predictions", "tool=tool"], "give the scale and the degradation"),
         (["--model", "one", "--predictions", "tool=nothing"], "nothing does not exist"),
         (["--model", "one", "--predictions", "one=tool"], "Two methods are called 'one'"),
