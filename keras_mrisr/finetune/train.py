@@ -27,7 +27,7 @@ from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_run
 from keras_mrisr.training.epochs import run_epochs
 from keras_mrisr.training.state import restore_backup
-from keras_mrisr.training.strategy import hardware, training_precision
+from keras_mrisr.training.strategy import hardware, training_precision, warn_of_slow_precision
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,7 @@ def _batches(config, slices):
 
 def _compiled_classifier(config, channels):
     training = config.training
+    warn_of_slow_precision(training.precision)
     outputs = {label: {"tumour": 1, "sequence": channels}[label] for label in config.labels}
     classifier = build_classifier(
         config.network, config.weights, outputs, config.trainable, training_precision(training.precision)

@@ -111,14 +111,19 @@ def training_precision(name):
     return name
 
 
-@contextlib.contextmanager
-def dtype_policy(name):
-    """Builds layers under the dtype policy of a config's `precision`, and puts the old one back."""
+def warn_of_slow_precision(name):
+    """Warns where a config asks for mixed_bfloat16 and the processor is slower in it, see `has_bfloat16`."""
     if name == "mixed_bfloat16" and not has_bfloat16():
         log.warning(
             "training.precision: this processor does not multiply in bfloat16 and trains more slowly in "
             "mixed_bfloat16 than in float32. Pass --precision auto for the faster one."
         )
+
+
+@contextlib.contextmanager
+def dtype_policy(name):
+    """Builds layers under the dtype policy of a config's `precision`, and puts the old one back."""
+    warn_of_slow_precision(name)
     old = keras.config.dtype_policy()
     keras.config.set_dtype_policy(training_precision(name))
     try:

@@ -19,7 +19,7 @@ from keras_mrisr.finetune.scoring import score_slices
 from keras_mrisr.finetune.storage import load_features
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.vgg import read_weights
-from keras_mrisr.training import Interrupted
+from keras_mrisr.training import Interrupted, strategy
 
 PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
 
@@ -126,12 +126,14 @@ def test_scores_are_those_of_the_files(finished, toy_dataset, toy_config):
             assert scores[view] == pytest.approx(info.metrics["test"][when][view])
 
 
-def test_one_label_and_one_channel(tmp_path, toy_dataset, toy_config, toy_slice):
+def test_one_label_and_one_channel(tmp_path, toy_dataset, toy_config, toy_slice, monkeypatch, caplog):
     from keras_mrisr.data import write_image
 
     shorter = {"training.epochs": 1, "training.steps_per_epoch": 2, "training.precision": "mixed_bfloat16"}
     config = toy_config({**shorter, "labels": ["sequence"], "trainable": ["block5"]})
+    monkeypatch.setattr(strategy, "has_bfloat16", lambda: False)
     info = finetune_features(config, tmp_path / "sequence", dataset=toy_dataset)
+    assert caplog.text.count("Pass --precision auto for the faster one") == 1
     assert set(info.metrics["test"]["tuned"]) == {"sequence"}
 
     rng = np.random.default_rng(0)
