@@ -8,13 +8,13 @@ from keras_mrisr.inference.consistency import degraded_again
 
 # Measured on 25 slices of 5 patients that trained none of the shipped models, residuals in grey levels of
 # 255, shares of the steps: degraded as the model undoes at most 0.36 (lgg-x2), 0.18 (lgg-x2-bicubic), 0.68
-# (a kspace-x2 of 8 blocks; the one of 24 that is shipped now 0.52) and 0.38 (lgg-x4), inverted 0.63; so nothing
-# under LEAST is warned about. lgg-x2 on its own degradation has a share of 0.04 to 0.10 where it is over 0.3
-# grey levels; on HR slices 0.14 to 0.47 (0.8 to 2.0 grey levels), on slices degraded by `bicubic` 0.22 to
-# 0.34, by `kspace` 0.29 to 0.42 (up to 6.3 grey levels): 22, 22 and 23 of 25 are warned about, the others
-# are nearly empty. A Hamming window in k-space, which it does no harm to, gives 0.06 to 0.12 (none of 25),
-# noise of 5 grey levels 0.31 to 0.59 (all). The other three models stay below LEAST or SHARE with any of
-# these but for noise (the kspace-x2 of 8 blocks: on 4 of 25; the one of 24: on none).
+# (a kspace-x2 of 8 blocks; the shipped one of 24 has 0.52) and 0.38 (lgg-x4), inverted 0.63; so nothing
+# under LEAST is warned about. lgg-x2 on its own degradation has a share of 0.04 to 0.10 where it is over
+# 0.3 grey levels; on HR slices 0.14 to 0.47 (0.8 to 2.0 grey levels), on slices degraded by `bicubic` 0.22
+# to 0.34, by `kspace` 0.29 to 0.42 (up to 6.3 grey levels): 22, 22 and 23 of 25 are warned about, the
+# others are nearly empty. A Hamming window in k-space, which it does no harm to, gives 0.06 to 0.12 (none
+# of 25), noise of 5 grey levels 0.31 to 0.59 (all). The other three models stay below LEAST or SHARE with
+# any of these but for noise (the kspace-x2 of 8 blocks: on 4 of 25; the one of 24: on none).
 LEAST = 0.75 / 255
 SHARE = 0.12
 
