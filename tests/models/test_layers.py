@@ -65,7 +65,9 @@ def test_icnr_starts_as_nearest_enlargement(scale):
     conv = keras.layers.Conv2D(2 * scale**2, 3, padding="same", kernel_initializer=ICNR(scale))
     x = np.random.default_rng(0).random((1, 4, 5, 3), dtype="float32")
     y = np.asarray(PixelShuffle(scale)(conv(x)))
-    np.testing.assert_array_equal(y, y[:, ::scale, ::scale].repeat(scale, axis=1).repeat(scale, axis=2))
+    nearest = y[:, ::scale, ::scale].repeat(scale, axis=1).repeat(scale, axis=2)
+    # Processors may sum the channels of a kernel in different orders: equal but for float32's last digits.
+    np.testing.assert_allclose(y, nearest, atol=1e-6)
     assert y[0, ::scale, ::scale].std() > 0.01
     assert not np.allclose(y[..., 0], y[..., 1])
 
