@@ -20,7 +20,7 @@ import numpy as np
 from keras_mrisr import SuperResolver
 from keras_mrisr.data import read_dataset
 from keras_mrisr.data.pipeline import load_pairs
-from keras_mrisr.degrade import get_degradation, upscale_image
+from keras_mrisr.degrade import get_degradation, interpolate
 
 
 def main():
@@ -39,7 +39,7 @@ def main():
     chosen = np.linspace(0, len(dataset) - 1, options.slices).astype(int)
     dataset = dataclasses.replace(dataset, slices=tuple(dataset.slices[i] for i in chosen))
     pairs = load_pairs(dataset, degradation)
-    methods = {"bicubic": lambda pair: upscale_image(pair.lr, degradation.scale, "bicubic")}
+    methods = {"bicubic": lambda pair: interpolate(pair.lr, degradation.scale, "bicubic")}
     methods |= {name: lambda pair, model=model: model(pair.lr) for name, model in models.items()}
 
     print(f"{len(pairs)} slices of {len(dataset.patients)} {options.part} patients, {degradation}")

@@ -34,8 +34,8 @@ import numpy as np
 from keras_mrisr.config import parse_override
 from keras_mrisr.data import read_dataset, split_patients
 from keras_mrisr.data.pipeline import load_pairs
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.files import write_json, write_text
 from keras_mrisr.metrics import gmsd, hfen, psnr, ssim
 from keras_mrisr.models.features import build_features
@@ -170,7 +170,7 @@ def _train(config, run, dataset):
     print(f"Training {run.name}", flush=True)
     try:
         train(config, run, dataset=dataset, report=_line)
-    except InputError as error:
+    except MrisrError as error:
         if not str(error).startswith("Training stopped"):
             raise  # No illness but bad input.
         print(f"{run.name}: {error}", flush=True)
@@ -193,7 +193,7 @@ def report(options, test, generator, info):
         "tuned": build_features(options.network, LAYERS, options.tuned),
     }
     scorer = Scorer(pairs, networks, degradation)
-    scores = {"bicubic": [scorer(lambda pair: upscale_image(pair.lr, info.scale, "bicubic"))]}
+    scores = {"bicubic": [scorer(lambda pair: interpolate(pair.lr, info.scale, "bicubic"))]}
     scores["start"] = [scorer(_predictor(generator))]
     seeds = {arm: [] for arm in ARMS}
     for run in sorted(options.out.glob("*-*")):
@@ -339,7 +339,7 @@ def _difference(scores, seeds, scorer, measures, other):
 def _picture(scorer, generator, info, seeds, out, size=96):
     """A crop of the fullest slice: HR, bicubic, the start and the first seed of each arm."""
     pair = max(scorer.pairs, key=lambda pair: pair.hr.std())
-    shown = {"HR": pair.hr, "bicubic": upscale_image(pair.lr, info.scale, "bicubic")}
+    shown = {"HR": pair.hr, "bicubic": interpolate(pair.lr, info.scale, "bicubic")}
     shown["start"] = _predictor(generator)(pair)
     for arm, numbers in seeds.items():
         if numbers:

@@ -33,8 +33,8 @@ import numpy as np
 from keras_mrisr.config import RunConfig, parse_override, read_config
 from keras_mrisr.data import read_dataset
 from keras_mrisr.data.pipeline import load_pairs
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.files import write_json, write_text
 from keras_mrisr.metrics import psnr
 from keras_mrisr.models.features import build_features
@@ -145,7 +145,7 @@ def _train(config, run, dataset):
     failure = None
     try:
         train(config, run, dataset=dataset, report=_line)
-    except InputError as error:
+    except MrisrError as error:
         failure = str(error)
         if not failure.startswith("Training stopped"):
             raise  # No illness but bad input.
@@ -174,7 +174,7 @@ def report(options, dataset):
     score = functools.partial(
         _score, pairs=pairs, originals=originals, features=features, degradation=degradation
     )
-    bicubic, bicubic_images = score(lambda pair: upscale_image(pair.lr, options.scale, "bicubic"))
+    bicubic, bicubic_images = score(lambda pair: interpolate(pair.lr, options.scale, "bicubic"))
     rows, images = [], {"bicubic": bicubic_images}
     for run in runs:
         row = {"run": run.name, "history": _history(run), **json.loads((run / "seconds.json").read_text())}
@@ -333,7 +333,7 @@ def _strips(pairs, images, out, size=96):
     pair = pairs[best]
     top, left = (edge // 2 - size // 2 for edge in pair.hr.shape[:2])
     scale = pair.hr.shape[0] // pair.lr.shape[0]
-    shown = {"HR": pair.hr, "LR": upscale_image(pair.lr, scale, "nearest")}
+    shown = {"HR": pair.hr, "LR": interpolate(pair.lr, scale, "nearest")}
     shown.update({name: found[best] for name, found in images.items()})
     columns = 6
     lines = -(-len(shown) // columns)

@@ -1,4 +1,4 @@
-"""A volume made smaller and enlarged again: what does a model bring back, against plain interpolation?
+"""A volume made smaller and upscaled again: what does a model bring back, against plain interpolation?
 
     python benchmarks/round_trip.py HEAD.nii.gz [MORE ...] --model kspace-x2 --out runs/round-trip
 
@@ -20,15 +20,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import nibabel
 import numpy as np
 
-from keras_mrisr.data import Volume, read_volume, write_volume
-from keras_mrisr.data.geometry import scaled_affine, slice_axis
 from keras_mrisr.data.normalize import volume_normalizer
-from keras_mrisr.degrade import get_degradation, upscale_image
+from keras_mrisr.degrade import get_degradation, interpolate
 from keras_mrisr.evaluation.figure import comparison_figure
 from keras_mrisr.evaluation.regions import tissue_mask
 from keras_mrisr.evaluation.views import Case
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.metrics import psnr, ssim
+from keras_mrisr.volumes import Volume, read_volume, write_volume
+from keras_mrisr.volumes.geometry import scaled_affine, slice_axis
 
 PLAIN = ("bicubic", "lanczos", "zero-filled")
 
@@ -103,7 +103,7 @@ def _degrade(plane, degradation):
 
 
 def _interpolate(plane, scale, method):
-    return upscale_image(plane[..., None], scale, method)[..., 0]
+    return interpolate(plane[..., None], scale, method)[..., 0]
 
 
 def _scores(hr, image, mask):

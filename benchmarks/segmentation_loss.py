@@ -26,7 +26,7 @@ import numpy as np
 from keras_mrisr.commands.naming import parse_features
 from keras_mrisr.data import Split, read_dataset
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.evaluation.contenders import Interpolator, Model
+from keras_mrisr.evaluation.methods import Interpolator, Model
 from keras_mrisr.evaluation.slices import SliceReader
 from keras_mrisr.files import write_json, write_text
 from keras_mrisr.metrics import psnr

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_mrisr.data import read_dataset
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.export.parity import fit_size
 
 COUNT = 16  # Slices of each kind.
@@ -38,13 +38,13 @@ def real_slices(root, info, count=COUNT, size=None):
             repeated.
 
     Raises:
-        InputError: No such folder, no slices of so many channels in it, or a model of volumes.
+        ModelError: No such folder, no slices of so many channels in it, or a model of volumes.
     """
     from keras_mrisr.data.pipeline import load_pairs, separate_channels
     from keras_mrisr.degrade import get_degradation
 
     if info.factors:
-        raise InputError("A folder of slices is no calibration for a model of volumes: leave it out.")
+        raise ModelError("A folder of slices is no calibration for a model of volumes: leave it out.")
     dataset = read_dataset(root, "auto", info.data.get("patient_pattern"))
     degradation = get_degradation(**info.degradation)
     halves = []
@@ -90,5 +90,5 @@ def _halves(dataset, info):
         return dataset.select(seen), dataset.select(unseen)
     # One patient: every other slice.
     if len(dataset.slices) < 2:
-        raise InputError(f"{dataset.root} holds one slice; calibration needs several. Give more.")
+        raise ModelError(f"{dataset.root} holds one slice; calibration needs several. Give more.")
     return (dataclasses.replace(dataset, slices=dataset.slices[first::2]) for first in range(2))

@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.export.exported_resolver import ExportedSuperResolver
 from keras_mrisr.export.transports import GrpcTransport, Refused, RestTransport, Transient
 from keras_mrisr.inference.tiles import run_tiles, smallest_tile
@@ -38,18 +38,18 @@ class ServingClient:
         batch: Slices of a request, at most.
 
     Raises:
-        InputError: An argument that cannot be, or a package that is missing.
+        ModelError: An argument that cannot be, or a package that is missing.
     """
 
     def __init__(self, server, name="mrisr", transport="grpc", deadline=None, at_once=4, batch=4):
         if transport not in TRANSPORTS:
-            raise InputError(f"transport must be one of {', '.join(TRANSPORTS)}. Received: {transport!r}")
+            raise ModelError(f"transport must be one of {', '.join(TRANSPORTS)}. Received: {transport!r}")
         host, _, port = str(server).rpartition(":")
         if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise InputError(f"The server must be HOST:PORT, such as localhost:8500. Received: {server!r}")
+            raise ModelError(f"The server must be HOST:PORT, such as localhost:8500. Received: {server!r}")
         for key, value in (("deadline", deadline), ("at_once", at_once), ("batch", batch)):
             if value is not None and not value > 0:
-                raise InputError(f"{key} must be positive. Received: {value!r}")
+                raise ModelError(f"{key} must be positive. Received: {value!r}")
         self.server, self.name, self.deadline = server, name, deadline
         self.at_once, self.batch = at_once, batch
         self._transport = TRANSPORTS[transport](server, name)
@@ -74,7 +74,7 @@ class ServingClient:
         """What the model says about itself: the metadata of its export.
 
         Raises:
-            InputError: The server is down or too slow, or serves another model.
+            ModelError: The server is down or too slow, or serves another model.
         """
         text = self._call(self._transport.describe)
         try:
@@ -83,7 +83,7 @@ class ServingClient:
             raise self._foreign("it does not describe itself") from error
 
     def upscale(self, slices, shape):
-        """Enlarges slices of any sizes.
+        """Upscales slices of any sizes.
 
         Args:
             slices: Arrays (..., C), float32 in [0, 1], as the network takes them.
@@ -93,7 +93,7 @@ class ServingClient:
             List of the SR arrays, in the order of `slices`.
 
         Raises:
-            InputError: The server is down or too slow, or refuses.
+            ModelError: The server is down or too slow, or refuses.
         """
         channels, *factors = shape
         buckets = {}
@@ -133,13 +133,13 @@ class ServingClient:
             except Refused as error:
                 if error.other_model:
                     raise self._foreign(str(error)) from error
-                raise InputError(f"{self.server} refuses: {error}") from error
+                raise ModelError(f"{self.server} refuses: {error}") from error
             except Transient as error:
                 # Half of it at random: clients that failed together don't come back together.
                 pause = wait * random.uniform(0.5, 1.0)
                 spent = time.monotonic() - start
                 if spent + pause >= patience or self._closed.is_set():
-                    raise InputError(
+                    raise ModelError(
                         f"{self.server} gave no answer within {spent:.0f} s ({error}). Is TensorFlow Serving "
                         "up there? Check --server (gRPC is usually at port 8500, --rest at 8501), or allow "
                         "more with --deadline."
@@ -149,7 +149,7 @@ class ServingClient:
                 wait = min(2 * wait, _LONGEST_WAIT)
 
     def _foreign(self, reason):
-        return InputError(
+        return ModelError(
             f"{self.server} refuses ({reason}): it must serve a model {self.name!r} that mrisr export wrote."
         )
 
@@ -161,7 +161,7 @@ class ServingSuperResolver(ExportedSuperResolver):
         client: A `ServingClient`.
 
     Raises:
-        InputError: The server is down, or serves another model.
+        ModelError: The server is down, or serves another model.
 
     Example:
         >>> with ServingClient("localhost:8500") as client:

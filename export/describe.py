@@ -1,6 +1,6 @@
 """What an exported network says about itself: to its users, to `OnnxSuperResolver` and to the client."""
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError, MrisrError
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.version import __version__
 
@@ -44,12 +44,12 @@ def info_of(values, name):
         name: What messages call the model.
 
     Raises:
-        InputError: They are not metadata of this package.
+        ModelError: They are not metadata of this package.
     """
     try:
         return ModelInfo.from_dict(values)
-    except InputError as error:
-        raise InputError(
+    except MrisrError as error:
+        raise ModelError(
             f"{name} was not exported by mrisr: {error}. Export it with mrisr export."
         ) from error
 
@@ -61,5 +61,5 @@ def _footprint(generator):
     try:
         field = receptive_field(generator)
         return {"radius": field.radius, "period": field.period, "bytes": activation_bytes(generator)}
-    except InputError:  # Such a network cannot be cut into tiles.
+    except MrisrError:  # Such a network cannot be cut into tiles.
         return None

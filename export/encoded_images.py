@@ -1,4 +1,4 @@
-"""From the bytes of a PNG file to those of the enlarged one, in TensorFlow operations only."""
+"""From the bytes of a PNG file to those of the upscaled one, in TensorFlow operations only."""
 
 _DEPTH, _COLOUR = 24, 25  # Places in a PNG file (ISO/IEC 15948, 11.2.2): bits a channel, kind of colour.
 _COLOURS = {1: (0, "grey"), 3: (2, "RGB")}  # By channels: the kind's number and name.
@@ -6,7 +6,7 @@ _PERCENTILE = 99.9  # As in `data.normalize`.
 
 
 def upscale_png(data, generator, size=None):
-    """Enlarges one image, as `SuperResolver` does with the array in it.
+    """Upscales one image, as `SuperResolver` does with the array in it.
 
     Args:
         data: Scalar string tensor: a PNG file of 8 or 16 bits, grey or RGB as the generator has 1 or 3

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.export.describe import metadata
 from keras_mrisr.export.onnx_resolver import FILE as ONNX_FILE
 from keras_mrisr.export.parity import TOLERANCE, check_parity, probes
@@ -98,7 +98,7 @@ def export_model(
         `Export`; also written as `export.json`.
 
     Raises:
-        InputError: No such model, an option that doesn't fit, a layer without equivalent in the format, or
+        ModelError: No such model, an option that doesn't fit, a layer without equivalent in the format, or
             a difference beyond the tolerance.
     """
     target = pathlib.Path(target)
@@ -146,10 +146,10 @@ def parse_size(text):
     """(256, 256) of "256x256".
 
     Raises:
-        InputError: Anything else.
+        ModelError: Anything else.
     """
     if not re.fullmatch(r"\d+(x\d+){1,2}", text) or "0" in text.split("x"):
-        raise InputError(f"--size must be HEIGHTxWIDTH, such as 256x256. Received: {text!r}")
+        raise ModelError(f"--size must be HEIGHTxWIDTH, such as 256x256. Received: {text!r}")
     return tuple(map(int, text.split("x")))
 
 
@@ -160,37 +160,37 @@ def _check_options(to, layout, precision, calibration, symmetric):
         ("precision", precision, PRECISIONS),
     ):
         if value not in allowed:
-            raise InputError(f"{key} must be one of {', '.join(allowed)}. Received: {value!r}")
+            raise ModelError(f"{key} must be one of {', '.join(allowed)}. Received: {value!r}")
     if to != "onnx" and (precision, layout) != ("float32", "nhwc"):
-        raise InputError(f"{to} is written as float32, nhwc. Other precisions and layouts are for onnx.")
+        raise ModelError(f"{to} is written as float32, nhwc. Other precisions and layouts are for onnx.")
     if precision == "int8" and calibration is None:
-        raise InputError("INT8 is calibrated on real slices: give a folder of them with --calibration.")
+        raise ModelError("INT8 is calibrated on real slices: give a folder of them with --calibration.")
     if symmetric and precision != "int8":
-        raise InputError(f"--symmetric is a kind of int8. Received: --precision {precision}")
+        raise ModelError(f"--symmetric is a kind of int8. Received: --precision {precision}")
 
 
 def _check_volumes(info, to, precision):
     if info.factors and precision == "int8":
-        raise InputError("INT8 is for networks of slices. Export this network of volumes as float32.")
+        raise ModelError("INT8 is for networks of slices. Export this network of volumes as float32.")
     if info.factors and to == "litert":
-        raise InputError("LiteRT is for networks of slices. Export this network of volumes as onnx.")
+        raise ModelError("LiteRT is for networks of slices. Export this network of volumes as onnx.")
 
 
 def _checked_size(size, generator, to):
     rank = len(generator.input_shape) - 2
     if size is None:
         if to == "litert":
-            raise InputError("LiteRT networks have one size: give it with --size, such as 256x256.")
+            raise ModelError("LiteRT networks have one size: give it with --size, such as 256x256.")
         return None
     if len(size) != rank or min(size) < 1:
-        raise InputError(f"The model takes sizes of {rank} axes. Received: {'x'.join(map(str, size))}")
+        raise ModelError(f"The model takes sizes of {rank} axes. Received: {'x'.join(map(str, size))}")
     return tuple(size)
 
 
 def _checked_name(name):
     # It stands in paths and in TensorFlow Serving's and Triton's configuration.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise InputError(f"{name!r} is no name for a model on a server: use letters, digits, _ . and -")
+        raise ModelError(f"{name!r} is no name for a model on a server: use letters, digits, _ . and -")
     return name
 
 
@@ -221,7 +221,7 @@ def _write_onnx(generator, folder, values, size, precision, slices, symmetric):
         import onnx
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise InputError(f"ONNX export needs {error.name}: pip install 'keras-mrisr[export]'") from error
+        raise ModelError(f"ONNX export needs {error.name}: pip install 'keras-mrisr[export]'") from error
     from keras_mrisr.export import onnx_file, onnx_precision, tensorrt
     from keras_mrisr.export.calibration import psnr
 

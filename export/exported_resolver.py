@@ -2,7 +2,7 @@
 
 import types
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.export.describe import info_of
 from keras_mrisr.inference.super_resolver import SuperResolver
 
@@ -17,7 +17,7 @@ class ExportedSuperResolver(SuperResolver):
         name: What messages and headers call the model.
 
     Raises:
-        InputError: They are not metadata of this package.
+        ModelError: They are not metadata of this package.
     """
 
     def __init__(self, network, metadata, memory=None, name="the model"):
@@ -36,5 +36,5 @@ class ExportedSuperResolver(SuperResolver):
     def _footprint(self):
         footprint = self.metadata.get("footprint")
         if footprint is None:
-            raise InputError(f"{self.name} cannot be cut into tiles. Give it the memory for whole slices.")
+            raise ModelError(f"{self.name} cannot be cut into tiles. Give it the memory for whole slices.")
         return footprint

@@ -4,7 +4,7 @@ import warnings
 
 import keras
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 
 
 def write_litert(generator, path, size):
@@ -16,7 +16,7 @@ def write_litert(generator, path, size):
         size: Sizes of the spatial axes.
 
     Raises:
-        InputError: An operation that LiteRT doesn't have.
+        ModelError: An operation that LiteRT doesn't have.
     """
     shape = (1, *size, generator.input_shape[-1])
     signature = [keras.InputSpec(shape=shape, dtype="float32", name="lr")]
@@ -24,7 +24,7 @@ def write_litert(generator, path, size):
         generator.export(path, format="litert", input_signature=signature, verbose=False)
     except Exception as error:  # The converter raises one of its own, which is no public name.
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(
+        raise ModelError(
             f"A layer of {generator.name} cannot be written as LiteRT ({reason}). Export it as saved_model."
         ) from error
 

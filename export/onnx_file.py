@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import onnx
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.export import onnx_graph
 from keras_mrisr.export.onnx_nodes import Nodes
 from keras_mrisr.export.onnx_resolver import METADATA
@@ -46,10 +46,10 @@ def convert(generator, size=None, layout="nhwc", surgery=True):
         and width (of volumes batch, x, y, z), those of the output sr_height and sr_width.
 
     Raises:
-        InputError: A layer has no equivalent in ONNX, or the layout is unknown.
+        ModelError: A layer has no equivalent in ONNX, or the layout is unknown.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"layout must be one of {', '.join(LAYOUTS)}. Received: {layout!r}")
+        raise ModelError(f"layout must be one of {', '.join(LAYOUTS)}. Received: {layout!r}")
     model = _sound_conversion(generator, size)
     _name_interface(model.graph, generator, size)
     nodes = Nodes(model)
@@ -63,7 +63,7 @@ def convert(generator, size=None, layout="nhwc", surgery=True):
         name_after_layers(model.graph, [layer.name for layer in generator.layers])
     for node in model.graph.node:
         if not onnx.defs.has(node.op_type, node.domain):
-            raise InputError(
+            raise ModelError(
                 f"{node.name.split('/')[0]} of {generator.name} needs {node.op_type}, which ONNX does not "
                 "have: export it as saved_model."
             )
@@ -147,7 +147,7 @@ def _sound_conversion(generator, size):
         model = _keras_to_onnx(generator, size)
         if len(model.graph.output[0].type.tensor_type.shape.dim) == rank:
             return model
-    raise InputError(
+    raise ModelError(
         f"tf2onnx gave {generator.name} another rank in {ATTEMPTS} attempts. Export it as saved_model."
     )
 
@@ -169,10 +169,10 @@ def _keras_to_onnx(generator, size):
             generator.export(path, format="onnx", **options)
             return onnx.load(path)
     except ImportError as error:
-        raise InputError(f"ONNX export needs {error.name}: pip install 'keras-mrisr[export]'") from error
+        raise ModelError(f"ONNX export needs {error.name}: pip install 'keras-mrisr[export]'") from error
     except (ValueError, NotImplementedError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(
+        raise ModelError(
             f"A layer of {generator.name} cannot be written as ONNX ({reason}). Export it as saved_model."
         ) from error
     finally:

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.export.onnx_file import INPUT
 from keras_mrisr.export.onnx_graph import rewrite_for_cpu
 from keras_mrisr.export.onnx_nodes import Nodes
 
-# The end of the network adds its details to the enlarged image, and a half-precision number near 1 has
+# The end of the network adds its details to the upscaled image, and a half-precision number near 1 has
 # fewer levels than a 12-bit image: it stays float32, as it does in mixed-precision training.
 _FLOAT = ("output_", "to_nchw/", "to_nhwc/")
 
@@ -71,18 +71,18 @@ def to_int8(model, slices, symmetric=False):
         A new `onnx.ModelProto` in QDQ form (QuantizeLinear and DequantizeLinear around each operator).
 
     Raises:
-        InputError: The network is one of volumes, or onnxruntime is missing.
+        ModelError: The network is one of volumes, or onnxruntime is missing.
     """
     try:
         from onnxruntime import quantization
     except ImportError as error:
-        raise InputError("INT8 needs onnxruntime: pip install 'keras-mrisr[export]'") from error
+        raise ModelError("INT8 needs onnxruntime: pip install 'keras-mrisr[export]'") from error
     if not symmetric:  # Besides, there is no PRelu of integers, but there are such convolutions and sums.
         model = onnx.ModelProto.FromString(model.SerializeToString())
         rewrite_for_cpu(model)
     shape = model.graph.input[0].type.tensor_type.shape.dim
     if len(shape) != 4:
-        raise InputError("INT8 is for networks of slices. Export this network of volumes as float32.")
+        raise ModelError("INT8 is for networks of slices. Export this network of volumes as float32.")
     channels_first = shape[3].dim_param == "width" or shape[1].dim_value == slices[0].shape[-1]
     batches = [one[np.newaxis] for one in slices]
     if channels_first:

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.export.exported_resolver import ExportedSuperResolver
 
 FILE = "model.onnx"
@@ -41,22 +41,22 @@ class OnnxSuperResolver(ExportedSuperResolver):
             threads: Of the CPU; by default all cores.
 
         Raises:
-            InputError: Nothing there, no ONNX network, not one of ours, or a provider that isn't installed.
+            ModelError: Nothing there, no ONNX network, not one of ours, or a provider that isn't installed.
         """
         path = pathlib.Path(path)
         name = path.resolve().name
         path = path / FILE if path.is_dir() else path
         if not path.is_file():
-            raise InputError(f"{path} does not exist. Give a model.onnx that mrisr export wrote.")
+            raise ModelError(f"{path} does not exist. Give a model.onnx that mrisr export wrote.")
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError(f"{path} needs onnxruntime: {_INSTALL}") from error
+            raise ModelError(f"{path} needs onnxruntime: {_INSTALL}") from error
         chosen = _providers(providers, onnxruntime.get_available_providers())
         session = _session(onnxruntime, path, str(path), chosen, threads)
         text = session.get_modelmeta().custom_metadata_map.get(METADATA)
         if text is None:
-            raise InputError(f"{path} is not a network of mrisr: export one with mrisr export --to onnx.")
+            raise ModelError(f"{path} is not a network of mrisr: export one with mrisr export --to onnx.")
         metadata = _parsed(text, path)
         active = _check_active(session.get_providers()[0], chosen[0], bool(providers))
         if active == f"CPU{_SUFFIX}":
@@ -85,7 +85,7 @@ class _Network:
         pairs = zip(lr.shape, self.shape, strict=True)
         if any(isinstance(wanted, int) and wanted != size for size, wanted in pairs):
             place = slice(1, None) if self.channels_first else slice(None, -1)
-            raise InputError(
+            raise ModelError(
                 f"The network was exported for slices of {'x'.join(map(str, fixed[place]))} only. Received: "
                 f"shape {lr.shape}. Export it without --size."
             )
@@ -102,7 +102,7 @@ def _session(onnxruntime, path, network, providers, threads):
         return onnxruntime.InferenceSession(network, options, providers=providers)
     except Exception as error:  # onnxruntime raises classes of its own, some of them plain RuntimeErrors.
         reason = str(error).strip().splitlines()[0]
-        raise InputError(
+        raise ModelError(
             f"{path} cannot be loaded as an ONNX network ({reason}). Export it again."
         ) from error
 
@@ -117,7 +117,7 @@ def _providers(wanted, available):
     for name in map(str.strip, wanted):
         found = by_short.get(name.removesuffix(_SUFFIX).lower())
         if found is None:
-            raise InputError(
+            raise ModelError(
                 f"onnxruntime has no provider {name!r} here. It has: {', '.join(sorted(by_short))}. Those of "
                 "NVIDIA are in the package onnxruntime-gpu, which is installed in place of onnxruntime."
             )
@@ -129,9 +129,9 @@ def _parsed(text, path):
     try:
         values = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{path} has damaged metadata ({error}). Export it again.") from error
+        raise ModelError(f"{path} has damaged metadata ({error}). Export it again.") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path} has damaged metadata. Export it again.")
+        raise ModelError(f"{path} has damaged metadata. Export it again.")
     return values
 
 
@@ -141,7 +141,7 @@ def _check_active(active, chosen, asked):
         return active
     missing = chosen.removesuffix(_SUFFIX)
     if asked:
-        raise InputError(
+        raise ModelError(
             f"onnxruntime could not start {missing}: its libraries or its device are missing, as the lines "
             "above say. Install them, or choose --providers cpu."
         )

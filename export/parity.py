@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 
 BATCHES = (1, 3)
 TOLERANCE = 1e-4
@@ -22,13 +22,13 @@ def check_parity(reference, exported, inputs, tolerance=TOLERANCE):
         {"max_difference": float, "tolerance": float, "cases": [{"input", "shape", "difference"}, ...]}.
 
     Raises:
-        InputError: A difference beyond the tolerance, NaN or another shape.
+        ModelError: A difference beyond the tolerance, NaN or another shape.
     """
     cases = []
     for name, batch in inputs.items():
         expected, got = np.asarray(reference(batch)), np.asarray(exported(batch))
         if got.shape != expected.shape:
-            raise InputError(
+            raise ModelError(
                 f"The exported network makes {got.shape} of {batch.shape}, Keras {expected.shape}: nothing "
                 "was written. Please report this model."
             )
@@ -37,7 +37,7 @@ def check_parity(reference, exported, inputs, tolerance=TOLERANCE):
     # A NaN is larger than any tolerance; max() alone might pass over it.
     worst = max(cases, key=lambda case: (np.isnan(case["difference"]), case["difference"]))
     if not worst["difference"] <= tolerance:
-        raise InputError(
+        raise ModelError(
             f"The exported network differs from Keras by {worst['difference']:.2g} ({worst['input']}, shape "
             f"{tuple(worst['shape'])}), more than {tolerance:g}: nothing was written."
         )

@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.export.deployable import separate_biases
 from keras_mrisr.export.encoded_images import upscale_png
 
@@ -48,16 +48,16 @@ def write_saved_model(generator, folder, metadata, size=None):
     )
     if takes_images(generator):
 
-        def enlarge(image):
+        def upscale(image):
             run = lambda one: upscale_png(one, generator, size)  # noqa: E731
             return {"image_bytes": tf.map_fn(run, image, fn_output_signature=tf.string)}
 
         # TensorFlow Serving's REST interface writes outputs in base64 only where they end in _bytes.
         signature = [tf.TensorSpec([None], tf.string, "image_bytes")]
-        archive.add_endpoint(ENCODED, enlarge, input_signature=signature)
+        archive.add_endpoint(ENCODED, upscale, input_signature=signature)
     rank = len(shape) - 2
 
-    def enlarge_raw(lr_bytes, size):
+    def upscale_raw(lr_bytes, size):
         def run(one):
             data, edges = one
             lr = tf.reshape(tf.io.decode_raw(data, tf.float32), tf.concat([[1], edges, [shape[-1]]], 0))
@@ -67,7 +67,7 @@ def write_saved_model(generator, folder, metadata, size=None):
         return {"sr_bytes": tf.map_fn(run, (lr_bytes, size), fn_output_signature=tf.string)}
 
     signature = [tf.TensorSpec([None], tf.string, "lr_bytes"), tf.TensorSpec([None, rank], tf.int32, "size")]
-    archive.add_endpoint(RAW, enlarge_raw, input_signature=signature)
+    archive.add_endpoint(RAW, upscale_raw, input_signature=signature)
     text = json.dumps(metadata)
     archive.add_endpoint(
         DESCRIBE,
@@ -78,7 +78,7 @@ def write_saved_model(generator, folder, metadata, size=None):
 
 
 def takes_images(generator):
-    """Whether a network enlarges single grey or RGB slices, so that a PNG is a whole input."""
+    """Whether a network upscales single grey or RGB slices, so that a PNG is a whole input."""
     shape = generator.input_shape
     return len(shape) == 4 and shape[-1] == generator.output_shape[-1] and shape[-1] in (1, 3)
 
@@ -93,14 +93,14 @@ def write_warmup(folder, name, generator, size=None):
         size: Its fixed size, if it has one; otherwise the usual sizes are taken.
 
     Raises:
-        InputError: tensorflow-serving-api is missing.
+        ModelError: tensorflow-serving-api is missing.
     """
     import tensorflow as tf
 
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
-        raise InputError(
+        raise ModelError(
             "Warm-up records need tensorflow-serving-api: pip install 'keras-mrisr[export]'"
         ) from error
 

@@ -9,11 +9,11 @@ import socket
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 
 _AGAIN = (429, 500, 502, 503, 504)
 _MERGED = "padding is turned off"  # What TensorFlow Serving says of slices of several sizes in a batch.
-_NO_SLICE = "it answers, but not with an enlarged slice"
+_NO_SLICE = "it answers, but not with an upscaled slice"
 
 
 class Transient(Exception):
@@ -110,7 +110,7 @@ class GrpcTransport:
             import tensorflow as tf
             from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
         except ImportError as error:
-            raise InputError(
+            raise ModelError(
                 f"gRPC needs {error.name}: pip install 'keras-mrisr[export]', or take --rest"
             ) from error
         self.name = name

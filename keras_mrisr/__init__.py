@@ -6,7 +6,7 @@ where Keras is not needed.
 
 import importlib
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.version import __version__
 
 _NAMES = {
@@ -19,7 +19,7 @@ _NAMES = {
     "ServingClient": "export",
     "ServingSuperResolver": "export",
     "SuperResolver": "inference",
-    "Volume": "data",
+    "Volume": "volumes",
     "VolumePatches": "data.volume_pairs",
     "build_generator": "models",
     "compare_image": "evaluation",
@@ -36,19 +36,19 @@ _NAMES = {
     "read_config": "config",
     "read_dataset": "data",
     "read_image": "data",
-    "read_volume": "data",
+    "read_volume": "volumes",
     "split_patients": "data",
     "srresnet": "models",
     "srresnet3d": "models",
     "train": "training",
-    "upscale_image": "degrade",
+    "interpolate": "degrade",
     "upscale_path": "inference",
     "upscale_volume": "inference",
     "write_image": "data",
-    "write_volume": "data",
+    "write_volume": "volumes",
 }
 
-__all__ = ["InputError", "__version__", *_NAMES]
+__all__ = ["MrisrError", "__version__", *_NAMES]
 
 
 def __getattr__(name):

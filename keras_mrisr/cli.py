@@ -22,7 +22,7 @@ from keras_mrisr.commands import (
     upscale,
 )
 from keras_mrisr.commands.arguments import Parser
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.version import __version__
 
 COMMANDS = (
@@ -52,7 +52,7 @@ def main(arguments=None):
     try:
         with _clean_termination():
             return options.run(options) or 0
-    except InputError as error:
+    except MrisrError as error:
         if options.debug:
             raise
         return _fail(str(error), 2)

@@ -6,8 +6,8 @@ import pathlib
 
 import yaml
 
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import Config, check, none_or, one_of, set_types, unknown_key
+from keras_mrisr.config_base import Config, check, none_or, one_of, set_types, unknown_key
+from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import write_text
 
 SCALES = (2, 3, 4, 8)
@@ -36,7 +36,7 @@ class DataConfig:
         neighbours: Adjacent slices on each side that the generator also sees (2.5-D); the files of a patient
             must then be one stack of slices in order.
         separate_channels: Take each channel of a slice as a grey image of its own: the generator then has
-            one channel, and enlarges images of any contrast and any number of channels one by one.
+            one channel, and upscales images of any contrast and any number of channels one by one.
     """
 
     root: str = ""
@@ -216,7 +216,7 @@ class AdversarialConfig:
             self.features["weights"] = none_or(self.features["weights"])
         one_of("adversarial.kind", self.kind, ADVERSARIAL_LOSSES)
         if "name" not in self.discriminator:
-            raise InputError("adversarial.discriminator.name is missing.")
+            raise ConfigError("adversarial.discriminator.name is missing.")
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.type in (int, float):
@@ -227,24 +227,24 @@ class AdversarialConfig:
             self.label_smoothing < 0.5, "adversarial.label_smoothing", self.label_smoothing, "less than 0.5"
         )
         if self.label_smoothing and self.kind != "bce":
-            raise InputError(
+            raise ConfigError(
                 "adversarial.label_smoothing must be 0 unless adversarial.kind is 'bce'. "
                 f"Received: {self.label_smoothing!r} with {self.kind!r}"
             )
         if self.segmentation_weight and not self.segmentation_model:
-            raise InputError(
+            raise ConfigError(
                 "adversarial.segmentation_weight needs adversarial.segmentation_model: the directory of a "
                 f"U-Net that mrisr segment train wrote. Received: {self.segmentation_weight!r} without one"
             )
         for key in {"channels", "patch_size"} & set(self.discriminator):
-            raise InputError(
+            raise ConfigError(
                 f"adversarial.discriminator.{key} is no option: it follows from data and training. Leave it "
                 "out."
             )
         allowed = {field.name for field in dataclasses.fields(TrainingConfig)}
         for key in self.pretraining:
             if key not in allowed:
-                raise InputError(unknown_key(f"adversarial.pretraining.{key}", TrainingConfig))
+                raise ConfigError(unknown_key(f"adversarial.pretraining.{key}", TrainingConfig))
 
 
 def _default_generator():
@@ -265,7 +265,7 @@ class RunConfig(Config):
         adversarial: An `AdversarialConfig`.
 
     Raises:
-        InputError: A value is out of range; the message names the key and what is allowed.
+        ConfigError: A value is out of range; the message names the key and what is allowed.
     """
 
     scale: int | tuple = 2
@@ -285,24 +285,24 @@ class RunConfig(Config):
             one_of("scale", self.scale, SCALES)
         for key in ("degradation", "generator"):
             if "name" not in getattr(self, key):
-                raise InputError(f"{key}.name is missing.")
+                raise ConfigError(f"{key}.name is missing.")
         for key in {"scale", "channels", "neighbours"} & set(self.generator):
-            raise InputError(f"generator.{key} is no option: it follows from scale and data. Leave it out.")
+            raise ConfigError(f"generator.{key} is no option: it follows from scale and data. Leave it out.")
         scale = self.degradation.get("scale", self.scale)
         if (tuple(scale) if isinstance(scale, list) else scale) != self.scale:
-            raise InputError(
+            raise ConfigError(
                 f"degradation.scale must be the scale {self.scale}; leave it out. Received: {scale!r}"
             )
         if self.adversarial.on and not self.training.patch_size:
-            raise InputError("Adversarial training needs training.patch_size. Received: 0 (whole slices)")
+            raise ConfigError("Adversarial training needs training.patch_size. Received: 0 (whole slices)")
         if self.adversarial.on and self.training.loss == "psnr":
-            raise InputError(
+            raise ConfigError(
                 "training.loss must be mean_absolute_error or mean_squared_error in adversarial training; "
                 "'psnr' is for its first stage: adversarial.pretraining. Received: 'psnr'"
             )
         for factor in self.scale[:2] if self.is_3d else (self.scale,):
             if self.training.patch_size % factor:
-                raise InputError(
+                raise ConfigError(
                     f"training.patch_size must be a multiple of the scale {factor}. "
                     f"Received: {self.training.patch_size}"
                 )
@@ -317,20 +317,20 @@ class RunConfig(Config):
         good = len(self.scale) == 3 and known and max(self.scale) > 1
         check(good, "scale", self.scale, "a number, or three factors of 1 to 4 such as 1,1,2 (3-D)")
         if self.data.neighbours:
-            raise InputError(
+            raise ConfigError(
                 f"data.neighbours must be 0 for a 3-D generator, which sees all slices. "
                 f"Received: {self.data.neighbours}"
             )
         if self.data.separate_channels:
-            raise InputError("data.separate_channels is for generators of slices. Leave it out.")
+            raise ConfigError("data.separate_channels is for generators of slices. Leave it out.")
         if self.adversarial.on:
-            raise InputError("Adversarial training is for generators of slices. Give a scale such as 2.")
+            raise ConfigError("Adversarial training is for generators of slices. Give a scale such as 2.")
         if self.training.noise_snr is not None:
-            raise InputError("training.noise_snr is for generators of slices. Leave it out.")
+            raise ConfigError("training.noise_snr is for generators of slices. Leave it out.")
         if not self.training.patch_size:
-            raise InputError("A 3-D generator needs training.patch_size. Received: 0 (whole volumes)")
+            raise ConfigError("A 3-D generator needs training.patch_size. Received: 0 (whole volumes)")
         if self.training.patch_slices % self.scale[2]:
-            raise InputError(
+            raise ConfigError(
                 f"training.patch_slices must be a multiple of the scale {self.scale[2]} across the slices. "
                 f"Received: {self.training.patch_slices}"
             )
@@ -340,18 +340,18 @@ def read_config(path, base=None):
     """Reads a YAML file over `base` (by default `RunConfig()`).
 
     Raises:
-        InputError: No such file, no valid YAML, an unknown key or a bad value.
+        ConfigError: No such file, no valid YAML, an unknown key or a bad value.
     """
     path = pathlib.Path(path)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"Cannot read the config {path}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot read the config {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"The config {path} is not valid YAML: {reason}") from error
+        raise ConfigError(f"The config {path} is not valid YAML: {reason}") from error
     if not isinstance(values, dict):
-        raise InputError(f"The config {path} must hold keys and values, not {type(values).__name__}.")
+        raise ConfigError(f"The config {path} must hold keys and values, not {type(values).__name__}.")
     flat = {}
     for key, value in values.items():
         # A named generator or degradation replaces the base's with all its options.
@@ -361,8 +361,8 @@ def read_config(path, base=None):
             flat[key] = value
     try:
         return (base or RunConfig()).replace(flat)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    except MrisrError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def write_config(config, path):
@@ -374,8 +374,8 @@ def parse_override(text):
     """Turns "training.epochs=10" into ("training.epochs", 10); the value is read as YAML."""
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise InputError(f"Expected KEY=VALUE, such as training.epochs=10. Received: {text!r}")
+        raise ConfigError(f"Expected KEY=VALUE, such as training.epochs=10. Received: {text!r}")
     try:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise InputError(f"The value in {text!r} is not valid YAML.") from error
+        raise ConfigError(f"The value in {text!r} is not valid YAML.") from error

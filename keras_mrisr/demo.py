@@ -13,7 +13,7 @@ import numpy as np
 from keras_mrisr.config import RunConfig, read_config
 from keras_mrisr.data import RangeNormalizer, Split, read_dataset, read_image, write_image
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation import evaluate_model, evaluate_models
 from keras_mrisr.files import check_new_directory, check_only_holds, write_text
 from keras_mrisr.inference import SuperResolver, upscale_path
@@ -41,7 +41,7 @@ slices/          axial slices of the ICBM 2009a T1 template (MNI, by way of nile
 pretrained/      scores and figure of a model that comes with the package, on some of these slices
 model/           the trained model, with its log
 low-resolution/  held-out slices, blurred and halved in size
-upscaled/        the same, enlarged by the model
+upscaled/        the same, upscaled by the model
 evaluation/      scores and figure: {NOTE}
 """
 
@@ -61,7 +61,7 @@ One template brain shows that the program works; it says nothing about your scan
 
 
 def run_demo(out, epochs=20, overwrite=False, report=None, progress=None, show=None):
-    """Enlarges slices of the ICBM152 T1 template by a model that comes along, and by one that it trains.
+    """Upscales slices of the ICBM152 T1 template by a model that comes along, and by one that it trains.
 
     The model that it trains is a compact x2 SRResNet; it is scored on held-out slices.
 
@@ -78,7 +78,7 @@ def run_demo(out, epochs=20, overwrite=False, report=None, progress=None, show=N
         The `Evaluation` on the test slices.
 
     Raises:
-        InputError: nilearn is missing, or `out` holds something else or a demo of another length. A demo
+        DataError: nilearn is missing, or `out` holds something else or a demo of another length. A demo
             that was stopped goes on.
     """
     out = pathlib.Path(out)
@@ -177,7 +177,7 @@ def _template():
     try:
         from nilearn.datasets import load_mni152_template
     except ImportError as error:
-        raise InputError("The demo needs nilearn: pip install 'keras-mrisr[demo]'") from error
+        raise DataError("The demo needs nilearn: pip install 'keras-mrisr[demo]'") from error
     return np.asarray(load_mni152_template(resolution=1).dataobj, dtype="float32")
 
 

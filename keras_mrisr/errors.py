@@ -1,7 +1,7 @@
-"""The one error that users see, and the kinds of it that code tells apart."""
+"""The errors that users see; every one is a `MrisrError`."""
 
 
-class InputError(ValueError):
+class MrisrError(ValueError):
     """Bad input that the user can mend.
 
     The message is one line that names the thing (file, key, argument), what was received and the way
@@ -9,5 +9,31 @@ class InputError(ValueError):
     """
 
 
-class Diverged(InputError):
-    """A training fell ill and was given up; what it found before that is kept."""
+class DataError(MrisrError):
+    """An image, a scan or a folder of them cannot be used, or a result cannot be written."""
+
+
+class ConfigError(MrisrError):
+    """An argument, an option or a key of a config is unknown or out of range."""
+
+
+class ModelError(MrisrError):
+    """A model cannot be loaded, or does not fit what is asked of it."""
+
+
+class TrainingDivergedError(MrisrError):
+    """A training diverged and was given up; what it found before that is kept."""
+
+
+class MissingDependencyError(MrisrError):
+    """An optional package is not installed; the message says which, and how to install it."""
+
+
+def __getattr__(name: str) -> type[MrisrError]:
+    old = {"InputError": MrisrError, "Diverged": TrainingDivergedError}
+    if name not in old:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import warnings
+
+    warnings.warn(f"{name} is now {old[name].__name__}.", DeprecationWarning, stacklevel=2)
+    return old[name]

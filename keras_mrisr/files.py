@@ -7,7 +7,7 @@ import pathlib
 import shutil
 import tempfile
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def whole_file(target):
         A `pathlib.Path` with the suffixes of `target`.
 
     Raises:
-        InputError: The folder or the file cannot be written.
+        DataError: The folder or the file cannot be written.
     """
     target = pathlib.Path(target)
     new_folders = _missing_folders(target.parent)
@@ -33,7 +33,7 @@ def whole_file(target):
         os.chmod(name, 0o666 & ~_umask())
     except OSError as error:
         _remove_empty(new_folders)
-        raise InputError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
+        raise DataError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
     temporary = pathlib.Path(name)
     try:
         yield temporary
@@ -41,7 +41,7 @@ def whole_file(target):
     except OSError as error:
         if error.filename is not None and str(error.filename) not in (name, str(target)):
             raise
-        raise InputError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
+        raise DataError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
     finally:
         temporary.unlink(missing_ok=True)
         _remove_empty(new_folders)
@@ -59,7 +59,7 @@ def whole_directory(target, overwrite=False):
         A `pathlib.Path` of an empty folder.
 
     Raises:
-        InputError: `target` exists (and `overwrite` is false) or cannot be written.
+        DataError: `target` exists (and `overwrite` is false) or cannot be written.
     """
     target = pathlib.Path(target)
     check_new_directory(target, overwrite)
@@ -70,15 +70,15 @@ def whole_directory(target, overwrite=False):
         os.chmod(temporary, 0o777 & ~_umask())
     except OSError as error:
         _remove_empty(new_folders)
-        raise InputError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
+        raise DataError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
     try:
         yield temporary
         _replace_directory(temporary, target)
-    except InputError as error:
+    except MrisrError as error:
         if str(temporary) not in str(error):
             raise
         # Files in it are to be known by the name that they would have got.
-        raise InputError(str(error).replace(str(temporary), str(target))) from error
+        raise DataError(str(error).replace(str(temporary), str(target))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(new_folders)
@@ -110,7 +110,7 @@ def _replace_directory(temporary, target):
     except OSError as error:
         if old is not None and old.exists() and not target.exists():
             os.replace(old, target)
-        raise InputError(f"Cannot write {target}: {error.strerror}. Nothing was changed.") from error
+        raise DataError(f"Cannot write {target}: {error.strerror}. Nothing was changed.") from error
     if old is not None:
         shutil.rmtree(old)
 
@@ -119,14 +119,14 @@ def check_new_directory(target, overwrite=False):
     """Checks before the work that an output folder can be written after it.
 
     Raises:
-        InputError: `target` is a file, or a folder with something in it and not `overwrite`, or lies in
+        DataError: `target` is a file, or a folder with something in it and not `overwrite`, or lies in
             a place where nothing can be written.
     """
     target = pathlib.Path(target)
     if target.is_file():
-        raise InputError(f"{target} is a file; an output folder is needed. Choose another name.")
+        raise DataError(f"{target} is a file; an output folder is needed. Choose another name.")
     if not overwrite and target.is_dir() and any(target.iterdir()):
-        raise InputError(f"{target} exists and is not empty. Choose another folder or pass --overwrite.")
+        raise DataError(f"{target} exists and is not empty. Choose another folder or pass --overwrite.")
     _check_place(target, target)
 
 
@@ -134,24 +134,24 @@ def check_new_file(target, overwrite=False):
     """Checks before the work that an output file can be written after it.
 
     Raises:
-        InputError: `target` is a folder, or exists and not `overwrite`, or lies in a place where nothing can
+        DataError: `target` is a folder, or exists and not `overwrite`, or lies in a place where nothing can
             be written.
     """
     target = pathlib.Path(target)
     if target.is_dir():
-        raise InputError(f"{target} is a folder; a file is needed. Choose another name.")
+        raise DataError(f"{target} is a folder; a file is needed. Choose another name.")
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists. Choose another name or pass --overwrite.")
+        raise DataError(f"{target} exists. Choose another name or pass --overwrite.")
     _check_place(target, target.parent)
 
 
 def _check_place(target, folder):
-    """Raises InputError unless `folder`, or else the first above it that exists, can be written to."""
+    """Raises DataError unless `folder`, or else the first above it that exists, can be written to."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"Cannot write {target}: {place} is not a writable folder. Choose another place.")
+        raise DataError(f"Cannot write {target}: {place} is not a writable folder. Choose another place.")
 
 
 def check_only_holds(target, names):
@@ -162,13 +162,13 @@ def check_only_holds(target, names):
         names: What may be in it.
 
     Raises:
-        InputError: Something else is in `target`.
+        DataError: Something else is in `target`.
     """
     target = pathlib.Path(target)
     there = {path.name for path in target.iterdir()} if target.is_dir() else set()
     others = sorted(there - set(names))
     if others:
-        raise InputError(
+        raise DataError(
             f"{target} holds {others[0]}, which does not come from this command: it is not replaced. "
             "Choose another folder."
         )
@@ -178,11 +178,11 @@ def visible_files(folder):
     """Yields the `pathlib.Path` of every file in a folder and below; hidden files and folders are left out.
 
     Raises:
-        InputError: A folder cannot be read.
+        DataError: A folder cannot be read.
     """
 
     def refuse(error):
-        raise InputError(
+        raise DataError(
             f"Cannot read the folder {error.filename}: {error.strerror}. Check its permissions."
         ) from error
 

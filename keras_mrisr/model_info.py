@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,19 +20,19 @@ class Description:
         """Makes it from `to_dict()`; keys of later versions are ignored.
 
         Raises:
-            InputError: A key is missing or has a value of another type.
+            ModelError: A key is missing or has a value of another type.
         """
         if not isinstance(values, dict):
-            raise InputError(f"it holds no keys and values but {type(values).__name__}")
+            raise ModelError(f"it holds no keys and values but {type(values).__name__}")
         arguments = {}
         for field in dataclasses.fields(cls):
             if field.name in values:
                 value = values[field.name]
                 arguments[field.name] = tuple(value) if field.type is tuple and type(value) is list else value
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                raise InputError(f"{field.name} is missing")
+                raise ModelError(f"{field.name} is missing")
             if type(arguments.get(field.name, field.type())) is not field.type:
-                raise InputError(f"{field.name} must be {field.type.__name__}, not {values[field.name]!r}")
+                raise ModelError(f"{field.name} must be {field.type.__name__}, not {values[field.name]!r}")
         return cls(**arguments)
 
 
@@ -70,16 +70,16 @@ class ModelInfo(Description):
 
     @classmethod
     def from_dict(cls, values):
-        """As `Description.from_dict`; also raises InputError for parts that contradict each other."""
+        """As `Description.from_dict`; also raises ModelError for parts that contradict each other."""
         info = super().from_dict(values)
         scale = list(info.factors) or info.scale
         given = info.degradation.get("scale")
         if info.degradation and (list(given) if isinstance(given, list | tuple) else given) != scale:
-            raise InputError(f"degradation.scale must be {scale} as the model's, not {given!r}")
+            raise ModelError(f"degradation.scale must be {scale} as the model's, not {given!r}")
         if info.degradation and "name" not in info.degradation:
-            raise InputError("degradation.name is missing")
+            raise ModelError("degradation.name is missing")
         if not isinstance(info.data.get("split"), dict | None):
-            raise InputError(f"data.split must hold lists of patients, not {info.data['split']!r}")
+            raise ModelError(f"data.split must hold lists of patients, not {info.data['split']!r}")
         return info
 
     @property

@@ -1,7 +1,7 @@
 """Named recipes: what `mrisr train --preset` and `--adversarial` choose from."""
 
 from keras_mrisr.config import RunConfig
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 PRESETS = {
     # Small enough for two CPU cores: about an hour to a good x2 model where they multiply in bfloat16.
@@ -97,11 +97,11 @@ def adversarial_config(base, name="stable"):
         name: "stable" or "paper".
 
     Raises:
-        InputError: Unknown preset.
+        ConfigError: Unknown preset.
     """
     if name not in ADVERSARIAL_PRESETS:
         known = ", ".join(sorted(ADVERSARIAL_PRESETS))
-        raise InputError(f"Unknown adversarial preset {name!r}. Known: {known}.")
+        raise ConfigError(f"Unknown adversarial preset {name!r}. Known: {known}.")
     preset = ADVERSARIAL_PRESETS[name]
     if preset.get("generator", {}).get("smooth_upsampling"):
         generator = {key: value for key, value in base.generator.items() if key != "direct_upsampling"}
@@ -115,8 +115,8 @@ def preset_config(name=DEFAULT_PRESET):
     """The `RunConfig` of a preset: "compact", "full" or "paper".
 
     Raises:
-        InputError: Unknown preset.
+        ConfigError: Unknown preset.
     """
     if name not in PRESETS:
-        raise InputError(f"Unknown preset {name!r}. Known: {', '.join(sorted(PRESETS))}.")
+        raise ConfigError(f"Unknown preset {name!r}. Known: {', '.join(sorted(PRESETS))}.")
     return RunConfig.from_dict(PRESETS[name])

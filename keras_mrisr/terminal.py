@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 console = Console()
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def load_tensorflow():
     Its own warnings stay off: they are advice to programmers, such as what to do against retracing.
 
     Raises:
-        InputError: Keras or its backend is not installed, as on a machine that only runs ONNX exports.
+        ConfigError: Keras or its backend is not installed, as on a machine that only runs ONNX exports.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as chatter:
@@ -96,7 +96,7 @@ def load_tensorflow():
         try:
             import keras  # noqa: F401
         except ModuleNotFoundError as error:
-            raise InputError(
+            raise ConfigError(
                 f"This needs {error.name}, which is not installed: pip install keras tensorflow. Without it "
                 "mrisr upscale takes --model FILE.onnx, and mrisr serve-client takes --rest."
             ) from error

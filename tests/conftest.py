@@ -130,7 +130,7 @@ def mrisr(capfd, monkeypatch):
 
     Without the warning of results that don't degrade to the image again, as those of untrained models.
     """
-    monkeypatch.setattr("keras_mrisr.inference.misfit.LEAST", np.inf)
+    monkeypatch.setattr("keras_mrisr.inference.degradation_check.LEAST", np.inf)
 
     def run(*words):
         from keras_mrisr.cli import main

@@ -305,7 +305,7 @@ def test_nothing_but_the_message_on_stderr(models, tmp_path):
 
 
 def test_debug_shows_the_traceback(mrisr, tmp_path):
-    with pytest.raises(keras_mrisr.InputError, match="does not exist"):
+    with pytest.raises(keras_mrisr.MrisrError, match="does not exist"):
         mrisr("data", "inspect", tmp_path / "missing", "--debug")
 
 

@@ -8,7 +8,7 @@ from keras_mrisr.config import (
     read_config,
     write_config,
 )
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.presets import PRESETS, preset_config
 
 
@@ -117,17 +117,17 @@ def test_defaults_round_trip(tmp_path):
     ],
 )
 def test_bad_values_name_the_key(values, message):
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(MrisrError, match=message) as caught:
         RunConfig.from_dict(values)
     assert "\n" not in str(caught.value)
 
 
 def test_direct_construction_checks_types_too():
-    with pytest.raises(InputError, match=r"training\.epochs must be of type int"):
+    with pytest.raises(MrisrError, match=r"training\.epochs must be of type int"):
         TrainingConfig(epochs="10")
-    with pytest.raises(InputError, match=r"data\.root must be of type str"):
+    with pytest.raises(MrisrError, match=r"data\.root must be of type str"):
         DataConfig(root=None)
-    with pytest.raises(InputError, match=r"training must be of type TrainingConfig"):
+    with pytest.raises(MrisrError, match=r"training must be of type TrainingConfig"):
         RunConfig(training={"epochs": 3})
 
 
@@ -157,7 +157,7 @@ def test_replace_of_a_name_drops_the_old_options():
 
 @pytest.mark.parametrize("key", ["trainin.epochs", "training.epoch", "epochs"])
 def test_replace_of_an_unknown_key(key):
-    with pytest.raises(InputError, match="Unknown config key"):
+    with pytest.raises(MrisrError, match="Unknown config key"):
         RunConfig().replace({key: 3})
 
 
@@ -188,7 +188,7 @@ def test_file_over_a_preset(tmp_path):
 def test_bad_files_are_named(tmp_path, content, message):
     path = tmp_path / "a.yaml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(MrisrError, match=message) as caught:
         read_config(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -196,7 +196,7 @@ def test_bad_files_are_named(tmp_path, content, message):
 
 def test_missing_file(tmp_path):
     for path in (tmp_path / "a.yaml", tmp_path):
-        with pytest.raises(InputError, match=f"Cannot read the config {path}"):
+        with pytest.raises(MrisrError, match=f"Cannot read the config {path}"):
             read_config(path)
 
 
@@ -216,7 +216,7 @@ def test_parse_override(text, pair):
 
 @pytest.mark.parametrize("text", ["epochs", "=3", "", "a=[1"])
 def test_parse_override_rejects(text):
-    with pytest.raises(InputError, match=r"KEY=VALUE|not valid YAML"):
+    with pytest.raises(MrisrError, match=r"KEY=VALUE|not valid YAML"):
         parse_override(text)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from keras_mrisr import demo
 from keras_mrisr.data import read_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.training import Interrupted
 
 
@@ -131,7 +131,7 @@ def test_a_folder_of_something_else(small, tmp_path, listing, overwrite):
     (tmp_path / "slices/mine").mkdir(parents=True)
     (tmp_path / "slices/mine/1.png").write_text("x")
     before = listing(tmp_path)
-    with pytest.raises(InputError, match="Choose another folder"):
+    with pytest.raises(MrisrError, match="Choose another folder"):
         demo.run_demo(tmp_path, overwrite=overwrite)
     assert listing(tmp_path) == before
 

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.files import (
     check_new_directory,
     check_new_file,
@@ -50,7 +50,7 @@ def test_whole_file_in_a_bad_place(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     for target in (tmp_path / "file" / "a.txt", tmp_path / "folder"):
-        with pytest.raises(InputError, match=f"Cannot write {target}"):
+        with pytest.raises(MrisrError, match=f"Cannot write {target}"):
             write_text(target, "x")
     assert names(tmp_path) == ["file", "folder"]
 
@@ -64,9 +64,9 @@ def test_whole_file_passes_on_errors_about_other_files(tmp_path):
 def test_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(InputError, match="Permission denied"):
+        with pytest.raises(MrisrError, match="Permission denied"):
             write_text(tmp_path / "a.txt", "x")
-        with pytest.raises(InputError, match="not a writable folder"):
+        with pytest.raises(MrisrError, match="not a writable folder"):
             check_new_directory(tmp_path / "run")
     finally:
         tmp_path.chmod(0o700)
@@ -102,7 +102,7 @@ def test_whole_directory_replaces_when_told(tmp_path):
     target.mkdir()
     with whole_directory(target) as temporary:  # An empty folder may be filled.
         (temporary / "old").write_text("x")
-    with pytest.raises(InputError, match=r"exists and is not empty\. .*--overwrite"), whole_directory(target):
+    with pytest.raises(MrisrError, match=r"exists and is not empty\. .*--overwrite"), whole_directory(target):
         pass
     with whole_directory(target, overwrite=True) as temporary:
         (temporary / "new").write_text("x")
@@ -111,7 +111,7 @@ def test_whole_directory_replaces_when_told(tmp_path):
 
 
 def test_errors_name_the_target_and_not_the_temporary_folder(tmp_path):
-    with pytest.raises(InputError) as caught, whole_directory(tmp_path / "run") as temporary:
+    with pytest.raises(MrisrError) as caught, whole_directory(tmp_path / "run") as temporary:
         (temporary / "folder").mkdir()
         write_text(temporary / "folder", "x")
     assert (
@@ -131,7 +131,7 @@ def test_visible_files(tmp_path, monkeypatch):
         return scandir(folder)
 
     monkeypatch.setattr(os, "scandir", refusing)
-    with pytest.raises(InputError, match=r"Cannot read the folder .*b/c: Permission denied\."):
+    with pytest.raises(MrisrError, match=r"Cannot read the folder .*b/c: Permission denied\."):
         list(visible_files(tmp_path))
 
 
@@ -147,7 +147,7 @@ def test_old_directory_comes_back(tmp_path, monkeypatch):
         replace(source, destination)
 
     monkeypatch.setattr(os, "replace", fail_on_new)
-    with pytest.raises(InputError, match="No space left"), whole_directory(target, overwrite=True):
+    with pytest.raises(MrisrError, match="No space left"), whole_directory(target, overwrite=True):
         pass
     assert names(tmp_path) == ["run"]
     assert names(target) == ["old"]
@@ -155,11 +155,11 @@ def test_old_directory_comes_back(tmp_path, monkeypatch):
 
 def test_check_new_directory(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(MrisrError, match="is a file"):
         check_new_directory(tmp_path / "file")
-    with pytest.raises(InputError, match="not a writable folder"):
+    with pytest.raises(MrisrError, match="not a writable folder"):
         check_new_directory(tmp_path / "file" / "run")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(MrisrError, match="not empty"):
         check_new_directory(tmp_path)
     check_new_directory(tmp_path, overwrite=True)
     check_new_directory(tmp_path / "new" / "run")
@@ -168,11 +168,11 @@ def test_check_new_directory(tmp_path):
 
 def test_check_new_file(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match=r"file exists\. Choose another name or pass --overwrite"):
+    with pytest.raises(MrisrError, match=r"file exists\. Choose another name or pass --overwrite"):
         check_new_file(tmp_path / "file")
-    with pytest.raises(InputError, match=r"Cannot write .*file/a\.png: .*file is not a writable folder"):
+    with pytest.raises(MrisrError, match=r"Cannot write .*file/a\.png: .*file is not a writable folder"):
         check_new_file(tmp_path / "file" / "a.png")
-    with pytest.raises(InputError, match="is a folder; a file is needed"):
+    with pytest.raises(MrisrError, match="is a folder; a file is needed"):
         check_new_file(tmp_path, overwrite=True)
     check_new_file(tmp_path / "file", overwrite=True)
     check_new_file(tmp_path / "new" / "a.png")

@@ -1,7 +1,7 @@
 import pytest
 
 from keras_mrisr.config import RunConfig, read_config, write_config
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.presets import ADVERSARIAL_PRESETS, PRESETS, adversarial_config, preset_config
 
 
@@ -22,9 +22,9 @@ def test_paper_preset_is_the_papers_recipe():
 
 
 def test_unknown_preset():
-    with pytest.raises(InputError, match=r"Unknown preset 'tiny'\. Known: compact, full, paper"):
+    with pytest.raises(MrisrError, match=r"Unknown preset 'tiny'\. Known: compact, full, paper"):
         preset_config("tiny")
-    with pytest.raises(InputError, match=r"Unknown adversarial preset 'wild'\. Known: paper, stable"):
+    with pytest.raises(MrisrError, match=r"Unknown adversarial preset 'wild'\. Known: paper, stable"):
         adversarial_config(RunConfig(), "wild")
 
 

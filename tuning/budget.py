@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 SLICE = 256  # Edge of the HR slice that operations are counted for.
 _SUFFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
@@ -28,14 +28,14 @@ class Budget:
         """Makes it from words such as "parameters=200k", "gflops=5" and "hours=8".
 
         Raises:
-            InputError: An unknown limit, or no number over 0.
+            ConfigError: An unknown limit, or no number over 0.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         found = {}
         for text in texts:
             name, _, value = text.partition("=")
             if name not in names:
-                raise InputError(f"Unknown budget {text!r}. Known: {'=N, '.join(names)}=N.")
+                raise ConfigError(f"Unknown budget {text!r}. Known: {'=N, '.join(names)}=N.")
             found[name] = _number(text, value)
         return cls(**found)
 
@@ -76,14 +76,14 @@ def inference_cost(generator):
         generator: Functional `keras.Model` for which there is a `models.receptive_field`.
 
     Raises:
-        InputError: See `models.receptive_field`.
+        ConfigError: See `models.receptive_field`.
     """
     from keras_mrisr.models.receptive_field import nodes_in_order, zooms_along
 
     axes = range(1, len(generator.inputs[0].shape) - 1)
     zooms = [zooms_along(generator, axis) for axis in axes]
-    enlarged = math.prod(zoom[id(generator.outputs[0])] for zoom in zooms)
-    places = SLICE ** len(axes) / enlarged  # Of the LR input.
+    upscaled = math.prod(zoom[id(generator.outputs[0])] for zoom in zooms)
+    places = SLICE ** len(axes) / upscaled  # Of the LR input.
     operations = 0
     for node in nodes_in_order(generator):
         kernel = getattr(node.operation, "kernel", None)
@@ -100,5 +100,5 @@ def _number(text, value):
     except ValueError:
         number = math.nan
     if not 0 < number < math.inf:
-        raise InputError(f"A budget must be a number over 0, such as 200k. Received: {text!r}")
+        raise ConfigError(f"A budget must be a number over 0, such as 200k. Received: {text!r}")
     return number

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_json
 
 log = logging.getLogger(__name__)
@@ -58,17 +58,17 @@ def find_place(chief=None, worker=None, name=None):
         A `Place`, or None for a search in one process.
 
     Raises:
-        InputError: Both, no address, or some of the variables are missing.
+        ConfigError: Both, no address, or some of the variables are missing.
     """
     given = {variable: os.environ.get(variable) for variable in (IP, PORT, TUNER_ID)}
     if chief and worker:
-        raise InputError("A process is chief or worker. Give one of --chief and --worker.")
+        raise ConfigError("A process is chief or worker. Give one of --chief and --worker.")
     if not chief and not worker:
         missing = [variable for variable in (IP, PORT, TUNER_ID) if not given[variable]]
         if len(missing) == 3 or (missing == [IP, PORT]):
             return None
         if missing:
-            raise InputError(
+            raise ConfigError(
                 f"The environment has some of KerasTuner's variables, but no {missing[0]}: set it, or give "
                 "--chief or --worker HOST:PORT."
             )
@@ -79,7 +79,7 @@ def find_place(chief=None, worker=None, name=None):
         return Place("chief", host, port, _CHIEF)
     name = name or given[TUNER_ID] or f"{socket.gethostname()}-{os.getpid()}"
     if _CHIEF in name or not re.fullmatch(r"[\w.-]+", name):
-        raise InputError(f"A worker's name is letters and digits without 'chief'. Received: {name!r}")
+        raise ConfigError(f"A worker's name is letters and digits without 'chief'. Received: {name!r}")
     return Place("worker", host, port, name)
 
 
@@ -98,7 +98,7 @@ def environment(place):
 
 
 def check_port(place):
-    """Raises InputError where a chief cannot listen."""
+    """Raises ConfigError where a chief cannot listen."""
     # gRPC shares a port with whoever listens there, and says nothing.
     try:
         found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
@@ -108,7 +108,7 @@ def check_port(place):
             listener.bind(where)
             listener.listen()
     except OSError as error:
-        raise InputError(
+        raise ConfigError(
             f"No chief can listen at {place.address}: {error.strerror or error}. Choose another port with "
             "--chief HOST:PORT."
         ) from error
@@ -144,7 +144,7 @@ def await_chief(place, seconds):
     """Waits for the chief to answer.
 
     Raises:
-        InputError: It does not.
+        ConfigError: It does not.
     """
     import grpc
 
@@ -152,7 +152,7 @@ def await_chief(place, seconds):
         try:
             grpc.channel_ready_future(channel).result(timeout=seconds)
         except grpc.FutureTimeoutError as error:
-            raise InputError(
+            raise ConfigError(
                 f"No chief answers at {place.address} after {seconds:g} s. Start one there with --chief, and "
                 "check address and firewall."
             ) from error
@@ -215,7 +215,7 @@ class Claim:
 def _split(address):
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InputError(f"Expected HOST:PORT, such as 127.0.0.1:8000. Received: {address!r}")
+        raise ConfigError(f"Expected HOST:PORT, such as 127.0.0.1:8000. Received: {address!r}")
     return host, int(port)
 
 

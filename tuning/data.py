@@ -1,15 +1,15 @@
 """The data of a study, checked before the first trial."""
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def checked_data(study, dataset):
     """The dataset and its number of channels, once it is clear that the study can be trained on it."""
     from keras_mrisr.data.read import read_dataset
     from keras_mrisr.data.splits import split_patients
-    from keras_mrisr.data.volume import read_volume
     from keras_mrisr.models.storage import load_info
     from keras_mrisr.training.pairs import check_data
+    from keras_mrisr.volumes import read_volume
 
     data = study.config.data
     if dataset is None:
@@ -20,7 +20,7 @@ def checked_data(study, dataset):
     if init:
         seen = set(load_info(init).data.get("split", {}).get("train", ())) & {*split.val, *split.test}
         if seen:
-            raise InputError(
+            raise ConfigError(
                 f"{init} was trained with {len(seen)} patient(s) that this study scores on or holds out "
                 f"({min(seen)}, ...): its scores would be worth nothing. Train it with the same "
                 "data.split_seed and fractions."

@@ -6,7 +6,7 @@ import json
 import pathlib
 import shutil
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import check_new_directory, write_json
 from keras_mrisr.tuning.study import read_study, write_study
 
@@ -31,33 +31,33 @@ class Strategy:
 
 
 def check_folder(study, strategy, out, overwrite):
-    """Raises InputError for an `out` that cannot hold this search."""
+    """Raises ConfigError for an `out` that cannot hold this search."""
     if not (out / STUDY).is_file():
         if out.is_dir() and [path.name for path in out.iterdir()] == [LOCK]:
             return  # Of a search that was killed before it had begun.
         if overwrite and out.is_dir() and any(out.iterdir()):
-            raise InputError(f"{out} is not a search; it is not overwritten. Choose another folder.")
+            raise ConfigError(f"{out} is not a search; it is not overwritten. Choose another folder.")
         check_new_directory(out)
     elif not overwrite:
         check_same(study, strategy, out)
 
 
 def check_same(study, strategy, out):
-    """Raises InputError unless `out` holds a search of the same study, by the same strategy."""
+    """Raises ConfigError unless `out` holds a search of the same study, by the same strategy."""
     try:
         old = {
             **dataclasses.asdict(read_strategy(out)),
             **read_study(out / STUDY).to_dict(),
         }
-    except InputError as error:
-        raise InputError(
+    except MrisrError as error:
+        raise ConfigError(
             f"{out} holds a search that cannot be gone on with ({error}) Choose another --out, or pass "
             "--overwrite to start anew."
         ) from error
     new = {**dataclasses.asdict(strategy), **study.to_dict()}
     for name in new:
         if old[name] != new[name]:
-            raise InputError(
+            raise ConfigError(
                 f"{out} holds another search ({_difference(name, old[name], new[name])}). Choose another "
                 "--out, or pass --overwrite to start anew."
             )
@@ -74,13 +74,13 @@ def read_strategy(out):
     """The `Strategy` of the search in a folder.
 
     Raises:
-        InputError: There is none.
+        ConfigError: There is none.
     """
     file = pathlib.Path(out) / SEARCH
     try:
         return Strategy(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{file} cannot be read: {error}.") from error
+        raise ConfigError(f"{file} cannot be read: {error}.") from error
 
 
 @contextlib.contextmanager
@@ -88,13 +88,13 @@ def held_folder(out):
     """Keeps other searches off a folder; the system lets go of it however the process ends.
 
     Raises:
-        InputError: Another search holds it, or it cannot be written to.
+        ConfigError: Another search holds it, or it cannot be written to.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         file = (out / LOCK).open("a")
     except OSError as error:
-        raise InputError(f"Cannot write {out}: {error.strerror}. Choose a writable place.") from error
+        raise ConfigError(f"Cannot write {out}: {error.strerror}. Choose a writable place.") from error
     with file:
         _lock(file, out)
         yield
@@ -108,7 +108,7 @@ def _lock(file, out):
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise InputError(
+        raise ConfigError(
             f"Another mrisr tune searches in {out} just now. Wait for its end, choose another --out, or "
             "share one search with --chief and --worker."
         ) from error

@@ -11,7 +11,7 @@ import keras_tuner
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.data.splits import split_patients
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import Diverged
+from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.adversarial import AdversarialValidation, compiled_srgan, feature_network
@@ -50,7 +50,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         tunable: See `keras_tuner.HyperModel`.
 
     Raises:
-        InputError: A study of another stage, or data of no use.
+        ConfigError: A study of another stage, or data of no use.
     """
 
     stage = None
@@ -124,7 +124,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
                     callbacks=[*chain, *callbacks],
                     **{"shuffle": False, "verbose": 0, **kwargs},
                 )
-            except Diverged:
+            except TrainingDivergedError:
                 return dict(WORST)
 
     def _compiled(self, config):

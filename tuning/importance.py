@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 LEAST = 6  # Healthy trials; with fewer a forest only knows them by heart.
 EPOCHS = "epochs trained"
@@ -38,7 +38,7 @@ def importance(results):
         An `Importance`, or None with too few trials or parameters, or equal scores.
 
     Raises:
-        InputError: scikit-learn is not installed.
+        ConfigError: scikit-learn is not installed.
     """
     trials = results.healthy
     columns = {
@@ -54,7 +54,7 @@ def importance(results):
         from sklearn.ensemble import RandomForestRegressor
         from sklearn.inspection import permutation_importance
     except ImportError as error:
-        raise InputError("Importance needs scikit-learn: pip install 'keras-mrisr[tuning]'.") from error
+        raise ConfigError("Importance needs scikit-learn: pip install 'keras-mrisr[tuning]'.") from error
     table = np.array(list(columns.values())).T
     forest = RandomForestRegressor(200, oob_score=True, min_samples_leaf=2, random_state=0)
     forest.fit(table, scores)

@@ -12,7 +12,7 @@ import warnings
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_json
 
 log = logging.getLogger(__name__)
@@ -209,13 +209,13 @@ class Steady:
         """Goes on from the files of an earlier search in the same folder; trials that failed are run again.
 
         Raises:
-            InputError: They cannot be read.
+            ConfigError: They cannot be read.
         """
         try:
             super().reload()
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(
+            raise ConfigError(
                 f"The search in {self._project_dir} cannot be gone on with ({reason}). Choose another --out, "
                 "or pass --overwrite to start anew."
             ) from error
@@ -323,10 +323,10 @@ def make_oracle(tuner, rules, max_trials=None, seed=0):
         seed: Of what is random.
 
     Raises:
-        InputError: Unknown tuner, or what it needs is not installed.
+        ConfigError: Unknown tuner, or what it needs is not installed.
     """
     if tuner not in TUNERS:
-        raise InputError(f"Unknown tuner {tuner!r}. Known: {', '.join(TUNERS)}.")
+        raise ConfigError(f"Unknown tuner {tuner!r}. Known: {', '.join(TUNERS)}.")
     hp = keras_tuner.HyperParameters()
     rules.space.declare(hp)
     arguments = {
@@ -341,4 +341,4 @@ def make_oracle(tuner, rules, max_trials=None, seed=0):
     try:
         return BayesianOracle(rules, max_trials=max_trials or 10, **arguments)
     except ImportError as error:
-        raise InputError("Bayesian search needs scikit-learn: pip install 'keras-mrisr[tuning]'.") from error
+        raise ConfigError("Bayesian search needs scikit-learn: pip install 'keras-mrisr[tuning]'.") from error

@@ -8,7 +8,7 @@ import math
 import pathlib
 
 from keras_mrisr.config import write_config
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_text
 from keras_mrisr.tuning.study import Study, read_study
 
@@ -65,30 +65,30 @@ class SearchResults:
         """The trial of that name.
 
         Raises:
-            InputError: There is none.
+            ConfigError: There is none.
         """
         for trial in self.trials:
             if trial.name == name:
                 return trial
-        raise InputError(f"{self.folder} has no trial {name!r}.")
+        raise ConfigError(f"{self.folder} has no trial {name!r}.")
 
     def best(self):
         """The trial with the highest score.
 
         Raises:
-            InputError: No trial finished, or all that did fell ill.
+            ConfigError: No trial finished, or all that did fell ill.
         """
         if self.healthy:
             return self.healthy[0]
         ill = [trial for trial in self.trials if trial.status == ILL]
         if ill:
-            raise InputError(
+            raise ConfigError(
                 f"All {len(ill)} trials of {self.folder} that ended fell ill, the last one: {ill[-1].reason} "
                 "Search lower learning rates."
             )
         failed = [trial for trial in self.trials if trial.status == FAILED]
         why = f", the last failed with: {failed[-1].reason}" if failed else ""
-        raise InputError(
+        raise ConfigError(
             f"No trial of {self.folder} has finished yet{why}. Run mrisr tune again: it goes on."
         )
 
@@ -141,11 +141,11 @@ def read_results(folder):
         folder: Of the search.
 
     Raises:
-        InputError: It is none, or a file of it is broken.
+        ConfigError: It is none, or a file of it is broken.
     """
     folder = pathlib.Path(folder)
     if not (folder / _STUDY).is_file():
-        raise InputError(
+        raise ConfigError(
             f"{folder} is no search: {_STUDY} is missing. Give the folder that mrisr tune wrote."
         )
     study = read_study(folder / _STUDY)
@@ -185,4 +185,4 @@ def _read(file):
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read: {error}. Move its folder away, or restore it.") from error
+        raise ConfigError(f"{file} cannot be read: {error}. Move its folder away, or restore it.") from error

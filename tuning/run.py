@@ -5,7 +5,7 @@ import math
 import pathlib
 import time
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.tuning.budget import Budget
 from keras_mrisr.tuning.cluster import await_chief, check_port, environment, serve
 from keras_mrisr.tuning.data import checked_data
@@ -55,7 +55,7 @@ def search(
         The `pathlib.Path` of the search.
 
     Raises:
-        InputError: A study or data of no use, no weights of the network that judges, an `out` of another
+        ConfigError: A study or data of no use, no weights of the network that judges, an `out` of another
             search or in use by one, no chief or no port, trials that fail one after the other, or nothing
             within the budget.
         Interrupted: Ctrl-C or SIGTERM; all is kept, and the same call goes on.
@@ -63,7 +63,7 @@ def search(
     try:
         import keras_tuner  # noqa: F401
     except ImportError as error:
-        raise InputError("The search needs KerasTuner: pip install 'keras-mrisr[tuning]'.") from error
+        raise ConfigError("The search needs KerasTuner: pip install 'keras-mrisr[tuning]'.") from error
     from keras_mrisr.training import Interrupted
     from keras_mrisr.tuning.objective import judge_network
     from keras_mrisr.tuning.oracles import HyperbandOracle
@@ -81,7 +81,7 @@ def search(
     dataset, channels = checked_data(study, dataset)
     oracle = _make_oracle(study, strategy, budget, max_trials, channels, place, lease)
     if isinstance(oracle, HyperbandOracle) and "training.epochs" in study.space.keys:
-        raise InputError(
+        raise ConfigError(
             "Hyperband decides on the epochs itself: --fix training.epochs=N, or --tuner random."
         )
     if study.objective != "psnr" and (place is None or is_worker):
@@ -105,7 +105,7 @@ def search(
 
 def _check_seconds(name, seconds):
     if not 0 < seconds < math.inf:
-        raise InputError(f"{name} must be more than 0 seconds. Received: {seconds:g}")
+        raise ConfigError(f"{name} must be more than 0 seconds. Received: {seconds:g}")
 
 
 def _run(runner, place):
@@ -121,7 +121,7 @@ def _run(runner, place):
     try:
         runner.search()
     except grpc.RpcError as error:
-        raise InputError(
+        raise ConfigError(
             f"The chief at {place.address} does not answer any more ({error.code().name}). Start it again "
             "with the same words: the search goes on."
         ) from error
@@ -132,7 +132,7 @@ def _make_oracle(study, strategy, budget, max_trials, channels, place, lease):
     from keras_mrisr.tuning.progress import Reporter
 
     if max_trials is not None and max_trials < 1:
-        raise InputError(f"--max-trials must be 1 or more. Received: {max_trials}")
+        raise ConfigError(f"--max-trials must be 1 or more. Received: {max_trials}")
     rules = Rules(
         space=study.space,
         epochs=study.config.training.epochs,
@@ -153,7 +153,7 @@ def _gate(study, budget, channels):
             config = study.run_config(values)
             check_options(config)
             return not budget.limits_networks or budget.allows(_cost(config, channels))
-        except InputError:
+        except MrisrError:
             return False
 
     return allows
@@ -174,22 +174,22 @@ def _await(study, strategy, out, place, wait):
     """Waits for the chief, which writes the study before it listens, and checks that it is the same."""
     await_chief(place, wait)
     if not (out / STUDY).is_file():
-        raise InputError(
+        raise ConfigError(
             f"The chief at {place.address} does not search in {out}: all must share this folder."
         )
     check_same(study, strategy, out)
 
 
 def _check_outcome(oracle, out):
-    """Raises InputError for a search that found nothing."""
+    """Raises ConfigError for a search that found nothing."""
     if not oracle.trials:
-        raise InputError(
+        raise ConfigError(
             f"No trial of {out}: nothing in the space is within the budget. Raise it, or widen the space."
         )
     results = read_results(out)
     if oracle.given_up:
         reason = results.find(oracle.given_up).reason
-        raise InputError(
+        raise ConfigError(
             f"Three trials in a row failed, the last with: {reason} Mend that: the same command runs them "
             "again. To change the command, choose another --out, or pass --overwrite to start anew."
         )

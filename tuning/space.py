@@ -5,7 +5,7 @@ import dataclasses
 import json
 import math
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 TYPES = {
     "choice": {"values"},
@@ -46,24 +46,24 @@ class Parameter:
         """Makes it from what a study file says.
 
         Raises:
-            InputError: An unknown type or word, a range upside down, a value that is no number.
+            ConfigError: An unknown type or word, a range upside down, a value that is no number.
         """
         if not isinstance(entry, dict) or entry.get("type") not in TYPES:
             kind = entry.get("type") if isinstance(entry, dict) else entry
-            raise InputError(f"{key}: type must be one of {', '.join(TYPES)}. Received: {kind!r}")
+            raise ConfigError(f"{key}: type must be one of {', '.join(TYPES)}. Received: {kind!r}")
         kind = entry["type"]
         for word in entry:
             if word not in TYPES[kind] | _COMMON:
                 known = ", ".join(sorted(TYPES[kind] | _COMMON))
-                raise InputError(f"{key}: unknown word {word!r}. Known for {kind}: {known}.")
+                raise ConfigError(f"{key}: unknown word {word!r}. Known for {kind}: {known}.")
         when = entry.get("when", {})
         if not isinstance(when, dict):
-            raise InputError(f"{key}: when must hold keys and values. Received: {when!r}")
+            raise ConfigError(f"{key}: when must hold keys and values. Received: {when!r}")
         when = {other: tuple(_listed(values)) for other, values in when.items()}
         if kind == "choice":
             values = entry.get("values")
             if not isinstance(values, list) or not values:
-                raise InputError(f"{key}: a choice needs a list of values. Received: {values!r}")
+                raise ConfigError(f"{key}: a choice needs a list of values. Received: {values!r}")
             return cls(key, kind, tuple(values), when=when)
         if kind == "boolean":
             return cls(key, kind, (False, True), when=when)
@@ -148,21 +148,21 @@ class SearchSpace:
         """Makes it from the `space` of a study file.
 
         Raises:
-            InputError: See `Parameter.from_dict`; or a `when` names no earlier parameter or value.
+            ConfigError: See `Parameter.from_dict`; or a `when` names no earlier parameter or value.
         """
         if not isinstance(entries, dict):
-            raise InputError(f"space must hold keys and their ranges. Received: {entries!r}")
+            raise ConfigError(f"space must hold keys and their ranges. Received: {entries!r}")
         parameters = tuple(Parameter.from_dict(key, entry) for key, entry in entries.items())
         earlier = {}
         for parameter in parameters:
             for other, values in parameter.when.items():
                 if other not in earlier or not earlier[other].values:
-                    raise InputError(
+                    raise ConfigError(
                         f"{parameter.key}: when names {other!r}, which is no choice or boolean above it."
                     )
                 for value in values:
                     if value not in earlier[other].values:
-                        raise InputError(f"{parameter.key}: {other} never is {value!r}.")
+                        raise ConfigError(f"{parameter.key}: {other} never is {value!r}.")
             earlier[parameter.key] = parameter
         return cls(parameters)
 
@@ -245,14 +245,14 @@ def _range(key, kind, entry):
         found[name] = _number(f"{key}: {word}", value, kind)
     low, high, log = found["low"], found["high"], entry.get("log", False)
     if not isinstance(log, bool):
-        raise InputError(f"{key}: log must be true or false. Received: {log!r}")
+        raise ConfigError(f"{key}: log must be true or false. Received: {log!r}")
     if low >= high:
-        raise InputError(f"{key}: min must be less than max. Received: min {low!r}, max {high!r}")
+        raise ConfigError(f"{key}: min must be less than max. Received: min {low!r}, max {high!r}")
     if log and low <= 0:
-        raise InputError(f"{key}: min must be more than 0 where log is true. Received: {low!r}")
+        raise ConfigError(f"{key}: min must be more than 0 where log is true. Received: {low!r}")
     if "step" in found and found["step"] <= (1 if log else 0):
         least = "1 where log is true (it is a ratio)" if log else "0"
-        raise InputError(f"{key}: step must be more than {least}. Received: {found['step']!r}")
+        raise ConfigError(f"{key}: step must be more than {least}. Received: {found['step']!r}")
     return {**found, "log": log}
 
 
@@ -262,9 +262,9 @@ def _number(what, value, kind):
         with contextlib.suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{what} must be a number. Received: {value!r}")
+        raise ConfigError(f"{what} must be a number. Received: {value!r}")
     if kind == "float":
         return float(value)
     if value != int(value):
-        raise InputError(f"{what} must be a whole number. Received: {value!r}")
+        raise ConfigError(f"{what} must be a whole number. Received: {value!r}")
     return int(value)

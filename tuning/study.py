@@ -7,8 +7,8 @@ import pathlib
 import yaml
 
 from keras_mrisr.config import RunConfig
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import one_of, unknown_key
+from keras_mrisr.config_base import one_of, unknown_key
+from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import write_text
 from keras_mrisr.presets import DEFAULT_PRESET, adversarial_config, preset_config
 from keras_mrisr.tuning.space import SearchSpace
@@ -48,7 +48,7 @@ class Study:
             values: Dictionary from key of the space to value.
 
         Raises:
-            InputError: Values that don't go together.
+            ConfigError: Values that don't go together.
         """
         return self.config.replace(values)
 
@@ -56,7 +56,7 @@ class Study:
         """The study with one key of the config fixed, whether the space has it or not.
 
         Raises:
-            InputError: An unknown key, or a value that it cannot have.
+            ConfigError: An unknown key, or a value that it cannot have.
         """
         section, _, option = str(key).partition(".")
         # Where the builder is searched, a new one drops the options of the config's.
@@ -72,7 +72,7 @@ class Study:
             init: Directory of the model.
 
         Raises:
-            InputError: No such model.
+            ConfigError: No such model.
         """
         from keras_mrisr.models.storage import load_info
 
@@ -117,15 +117,15 @@ def read_study(source, fixes=None, objective=None):
         A `Study`.
 
     Raises:
-        InputError: No such study, no valid YAML, an unknown key, a range upside down, a value out of range.
+        ConfigError: No such study, no valid YAML, an unknown key, a range upside down, a value out of range.
     """
     path = _find(source)
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"Cannot read the study {path}: {error.strerror}.") from error
+        raise ConfigError(f"Cannot read the study {path}: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"The study {path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"The study {path} is not valid YAML: {' '.join(str(error).split())}") from error
     try:
         study = _from_dict(values)
         if objective is not None:
@@ -134,8 +134,8 @@ def read_study(source, fixes=None, objective=None):
         for key, value in (fixes or {}).items():
             study = study.fixed(key, value)
         _check_keys(study)
-    except InputError as error:
-        raise InputError(f"Study {source}: {error}") from error
+    except MrisrError as error:
+        raise ConfigError(f"Study {source}: {error}") from error
     return study
 
 
@@ -148,26 +148,26 @@ def check_study(study):
     """Tries every end of every range and every value of every choice, one at a time; builds no network.
 
     Raises:
-        InputError: A value that no config takes, or an option that no builder has.
+        ConfigError: A value that no config takes, or an option that no builder has.
     """
     if study.config.training.init:
         varied = [key for key in study.space.keys if key.split(".")[0] in ("generator", "scale")]
         if varied:
-            raise InputError(
+            raise ConfigError(
                 f"The study varies {varied[0]}, but runs that start from a trained model have its generator: "
                 "fix that key, or leave out --init."
             )
     elif study.stage == "adversarial" and not study.config.adversarial.pretraining:
-        raise InputError("An adversarial study starts from a trained generator: give one with --init RUN.")
+        raise ConfigError("An adversarial study starts from a trained generator: give one with --init RUN.")
     if study.config.is_3d and study.objective != "psnr":
-        raise InputError(f"The objective of a 3-D generator is psnr. Received: {study.objective!r}")
+        raise ConfigError(f"The objective of a 3-D generator is psnr. Received: {study.objective!r}")
     for parameter in study.space.parameters:
         for value in parameter.values or (parameter.low, parameter.high):
             conditions = {other: allowed[0] for other, allowed in parameter.when.items()}
             try:
                 check_options(study.run_config({**conditions, parameter.key: value}))
-            except InputError as error:
-                raise InputError(f"space: {parameter.key} of {value!r}: {error}") from error
+            except MrisrError as error:
+                raise ConfigError(f"space: {parameter.key} of {value!r}: {error}") from error
     check_options(study.config)
 
 
@@ -209,7 +209,7 @@ def _builders(config):
 
 
 def check_options(config):
-    """Raises InputError for options that the builders of a config don't have; builds nothing."""
+    """Raises ConfigError for options that the builders of a config don't have; builds nothing."""
     from keras_mrisr.degrade import get_degradation
     from keras_mrisr.models.discriminators import DISCRIMINATORS
     from keras_mrisr.models.features import build_features
@@ -230,16 +230,16 @@ def _find(source):
         return shipped
     if not path.exists() and not path.suffix:
         known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
-        raise InputError(f"Unknown study {str(source)!r}. Known: {known}, or a YAML file.")
+        raise ConfigError(f"Unknown study {str(source)!r}. Known: {known}, or a YAML file.")
     return path
 
 
 def _from_dict(values):
     if not isinstance(values, dict):
-        raise InputError(f"it must hold keys and values, not {type(values).__name__}.")
+        raise ConfigError(f"it must hold keys and values, not {type(values).__name__}.")
     for key in values:
         if key not in _KEYS:
-            raise InputError(f"unknown key {key!r}. Known: {', '.join(_KEYS)}.")
+            raise ConfigError(f"unknown key {key!r}. Known: {', '.join(_KEYS)}.")
     stage = values.get("stage", "generator")
     one_of("stage", stage, STAGES)
     objective = values.get("objective", "psnr" if stage == "generator" else "weighted")
@@ -252,34 +252,34 @@ def _from_dict(values):
     parts = {key: values.get(key, {}) for key in ("config", "judge")}
     for key, part in parts.items():
         if not isinstance(part, dict):
-            raise InputError(f"{key} must hold keys and values. Received: {part!r}")
+            raise ConfigError(f"{key} must hold keys and values. Received: {part!r}")
     config = config.replace(parts["config"])
     if config.adversarial.on != (stage == "adversarial"):
-        raise InputError(f"stage is {stage!r}, but adversarial.on is {config.adversarial.on}.")
+        raise ConfigError(f"stage is {stage!r}, but adversarial.on is {config.adversarial.on}.")
     return Study(stage, objective, config, SearchSpace.from_dict(values.get("space", {})), parts["judge"])
 
 
 def _check_keys(study):
-    """Raises InputError unless every key of the space is one that a `RunConfig` has, and may differ."""
+    """Raises ConfigError unless every key of the space is one that a `RunConfig` has, and may differ."""
     for key in study.space.keys:
         *parents, last = str(key).split(".")
         kind = RunConfig
         for depth, parent in enumerate(parents, start=1):
             kinds = {field.name: field.type for field in dataclasses.fields(kind)}
             if parent not in kinds or not (kinds[parent] is dict or dataclasses.is_dataclass(kinds[parent])):
-                raise InputError(f"space: {unknown_key('.'.join(parents[:depth]), kind)}")
+                raise ConfigError(f"space: {unknown_key('.'.join(parents[:depth]), kind)}")
             kind = kinds[parent]
             if kind is dict:
                 break  # Options of a builder, which `check_study` knows.
         if kind is not dict and last not in {field.name for field in dataclasses.fields(kind)}:
-            raise InputError(f"space: {unknown_key(key, kind)}")
+            raise ConfigError(f"space: {unknown_key(key, kind)}")
         if _decides_score(key):
-            raise InputError(
+            raise ConfigError(
                 f"space: {key} decides what the trials are scored on, so that their scores could not be "
                 "compared. Set it in config instead, and search each value in a study of its own."
             )
     if not study.space.parameters:
-        raise InputError("space is empty: nothing is left to search.")
+        raise ConfigError("space is empty: nothing is left to search.")
 
 
 def _decides_score(key):
@@ -291,8 +291,8 @@ def _decides_score(key):
 def _check_arguments(builders, options):
     name = options["name"]
     if name not in builders:
-        raise InputError(f"unknown name {name!r}. Known: {', '.join(builders)}.")
+        raise ConfigError(f"unknown name {name!r}. Known: {', '.join(builders)}.")
     allowed = inspect.signature(builders[name]).parameters
     for key in options:
         if key not in allowed and key != "name":
-            raise InputError(f"{name!r} has no option {key!r}. It has: {', '.join(allowed)}.")
+            raise ConfigError(f"{name!r} has no option {key!r}. It has: {', '.join(allowed)}.")

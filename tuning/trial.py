@@ -10,7 +10,7 @@ import time
 
 import keras
 
-from keras_mrisr.errors import Diverged
+from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.files import whole_directory, write_json
 from keras_mrisr.models.storage import INFO, load_trained
 from keras_mrisr.training import train
@@ -88,7 +88,7 @@ def run_trial(study, values, folder, dataset, until=None, parent=None, report=No
         A `TrialResult`, which is in the folder, too.
 
     Raises:
-        InputError: The data or the values are of no use.
+        ConfigError: The data or the values are of no use.
         Interrupted: Ctrl-C or SIGTERM; the same call goes on.
     """
     folder = pathlib.Path(folder)
@@ -109,8 +109,8 @@ def run_trial(study, values, folder, dataset, until=None, parent=None, report=No
         if not _is_trained(run, until):
             train(config, run, dataset=dataset, report=report, until=until)
         if not (run / INFO).is_file():
-            raise Diverged("no epoch of the training was healthy")
-    except Diverged as error:
+            raise TrainingDivergedError("no epoch of the training was healthy")
+    except TrainingDivergedError as error:
         ill = str(error)
         log.warning("The trial fell ill: %s", ill)
     result = _scored(study, values, run, dataset, ill)

@@ -10,7 +10,7 @@ import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError, FatalError
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.training import Interrupted
 from keras_mrisr.tuning.cluster import Claim, LostTrial
 from keras_mrisr.tuning.trial import TrialResult, run_trial
@@ -93,7 +93,7 @@ class StudyTuner(keras_tuner.Tuner):
             self._lost.add(trial.trial_id)
             log.warning("Trial %s was given to another worker: left.", trial.trial_id)
             raise
-        except InputError as error:
+        except MrisrError as error:
             self._note_failure(values, folder, str(error))
             raise FailedTrialError(str(error)) from error
         except Exception as error:

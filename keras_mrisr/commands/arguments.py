@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.pretrained import find_model
 
 
@@ -43,7 +43,7 @@ def parse_degradation(text):
     options = dict(parse_override(option) for option in options.split(",")) if options else {}
     for key in ("name", "scale"):
         if key in options:
-            raise InputError(f"--degradation {text}: {key!r} is no option of a degradation.")
+            raise ConfigError(f"--degradation {text}: {key!r} is no option of a degradation.")
     return {"name": name, **options}
 
 
@@ -51,7 +51,7 @@ def check_exists(*paths):
     """Answers a wrong path at once, before TensorFlow is loaded."""
     for path in paths:
         if not os.path.exists(path):
-            raise InputError(f"{path} does not exist. Check the path.")
+            raise ConfigError(f"{path} does not exist. Check the path.")
 
 
 def check_models(*models):
@@ -64,12 +64,12 @@ def read_training_data(config):
     """The dataset that a config names under data.
 
     Raises:
-        InputError: It names none, or it cannot be read.
+        ConfigError: It names none, or it cannot be read.
     """
     from keras_mrisr.data import read_dataset
 
     if not config.data.root:
-        raise InputError("No data: give --data ROOT, or data.root in the config.")
+        raise ConfigError("No data: give --data ROOT, or data.root in the config.")
     return read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
 
 

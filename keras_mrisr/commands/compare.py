@@ -1,12 +1,12 @@
 """`mrisr compare`."""
 
 from keras_mrisr.commands.arguments import add_degradation, check_exists, check_models, parse_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def add(commands, common):
     compare = commands.add_parser(
-        "compare", parents=[common], help="a figure of one slice, enlarged by several models side by side"
+        "compare", parents=[common], help="a figure of one slice, upscaled by several models side by side"
     )
     compare.add_argument("image", metavar="IMAGE", help="HR slice; it is degraded as the models expect")
     compare.add_argument(
@@ -66,7 +66,7 @@ def _region(text):
     try:
         x, y, width, height = (int(part) for part in text.split(","))
     except ValueError:
-        raise InputError(
+        raise ConfigError(
             f"--region must be four whole numbers X,Y,W,H, such as 40,60,50,50. Received: {text!r}"
         ) from None
     return x, y, width, height

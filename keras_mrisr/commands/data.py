@@ -3,7 +3,7 @@
 import sys
 
 from keras_mrisr.commands.arguments import Parser, add_data_kind
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def add(commands, common):
@@ -26,7 +26,7 @@ def add(commands, common):
 
 def _inspect(options):
     from keras_mrisr.data import read_dataset
-    from keras_mrisr.data.contact import contact_sheet
+    from keras_mrisr.data.contact_sheet import contact_sheet
     from keras_mrisr.data.images import check_image_name
     from keras_mrisr.data.inspect import inspect_dataset
     from keras_mrisr.files import check_new_file
@@ -51,6 +51,6 @@ def _download(options):
     from keras_mrisr.terminal import say
 
     if options.name != "lgg":
-        raise InputError(f"Unknown data set {options.name!r}. Known: lgg.")
+        raise ConfigError(f"Unknown data set {options.name!r}. Known: lgg.")
     dataset = download_lgg(options.dest, overwrite=options.overwrite)
     say(f"{dataset.extent} in {dataset.root}")

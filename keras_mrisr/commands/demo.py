@@ -9,7 +9,7 @@ def add(commands, common):
     demo = commands.add_parser(
         "demo",
         parents=[common],
-        help="enlarge slices of a real brain by a model that comes along, then train a small one",
+        help="upscale slices of a real brain by a model that comes along, then train a small one",
     )
     demo.add_argument("--out", default="demo", help="folder to write (default: demo)")
     demo.add_argument(

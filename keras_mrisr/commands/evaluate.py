@@ -7,7 +7,7 @@ from keras_mrisr.commands.arguments import (
     check_models,
     parse_degradation,
 )
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def add(commands, common):
@@ -63,7 +63,7 @@ def _evaluate(options):
 
     models, predictions = named_paths(options.model), named_paths(options.predictions)
     if not models and not predictions:
-        raise InputError("Nothing to evaluate: give --model RUN or --predictions NAME=FOLDER.")
+        raise ConfigError("Nothing to evaluate: give --model RUN or --predictions NAME=FOLDER.")
     check_exists(*predictions.values(), options.data)
     check_models(*models.values())
     out = options.out

@@ -3,7 +3,7 @@
 import pathlib
 
 from keras_mrisr.commands.arguments import Parser, check_exists, check_models
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def add(commands, common):
@@ -78,7 +78,7 @@ def _show(options):
     folder = find_model(options.name)
     card = folder / "card.md"
     if not card.is_file():
-        raise InputError(
+        raise ConfigError(
             f"{folder} holds no card.md. Give a folder that mrisr train or mrisr models pack wrote."
         )
     print(card.read_text(encoding="utf-8"))
@@ -112,4 +112,4 @@ def _read_notes(path):
     try:
         return [pathlib.Path(path).read_text(encoding="utf-8")] if path else []
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8. Give a Markdown file.") from error
+        raise ConfigError(f"{path} is no text in UTF-8. Give a Markdown file.") from error

@@ -4,8 +4,8 @@ import os
 import pathlib
 import re
 
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import none_or
+from keras_mrisr.config_base import none_or
+from keras_mrisr.errors import ConfigError
 
 
 def named_paths(words):
@@ -15,7 +15,7 @@ def named_paths(words):
         Dict name -> path.
 
     Raises:
-        InputError: An empty name or path, or two of one name.
+        ConfigError: An empty name or path, or two of one name.
     """
     found = {}
     for word in map(str, words):
@@ -23,9 +23,9 @@ def named_paths(words):
         if name is None:
             name = _own_name(pathlib.Path(path))
         if not name or not path:
-            raise InputError(f"Expected NAME=PATH or PATH. Received: {word!r}")
+            raise ConfigError(f"Expected NAME=PATH or PATH. Received: {word!r}")
         if name in found:
-            raise InputError(f"Two are called {name!r}: {found[name]} and {path}. Name them: NAME=PATH.")
+            raise ConfigError(f"Two are called {name!r}: {found[name]} and {path}. Name them: NAME=PATH.")
         found[name] = path
     return found
 
@@ -41,13 +41,13 @@ def parse_features(text):
     """Reads "vgg16:WEIGHTS" or "vgg16:WEIGHTS:LAYER" as arguments of `build_features`; None stays None.
 
     Raises:
-        InputError: No colon.
+        ConfigError: No colon.
     """
     if text is None:
         return None
     network, separator, weights = text.partition(":")
     if not separator or not weights:
-        raise InputError(
+        raise ConfigError(
             f"Expected NETWORK:WEIGHTS, such as vgg19:imagenet or vgg16:FILE. Received: {text!r}"
         )
     layer = re.fullmatch(r"(.+):(block\d_conv\d)", weights)

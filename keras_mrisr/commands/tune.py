@@ -3,7 +3,7 @@
 import shlex
 
 from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, stopped
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import check_new_directory, check_only_holds
 
 
@@ -72,7 +72,7 @@ def tuned_study(options):
     from keras_mrisr.tuning import read_study
 
     if not options.study:
-        raise InputError("No study: give --study srresnet, --study srgan or a YAML file.")
+        raise ConfigError("No study: give --study srresnet, --study srgan or a YAML file.")
     fixes = dict(parse_override(text) for text in options.fix)
     given = {"data.root": options.data, "data.patient_pattern": options.patient_pattern}
     fixes.update({key: value for key, value in given.items() if value is not None})
@@ -93,7 +93,7 @@ def _tune(options):
     study = tuned_study(options)
     data = study.config.data
     if not data.root:
-        raise InputError("No data: give --data ROOT, or data.root in the study's config.")
+        raise ConfigError("No data: give --data ROOT, or data.root in the study's config.")
     # Read first: a wrong path is answered before TensorFlow is loaded.
     dataset = read_dataset(data.root, data.kind, data.patient_pattern)
     load_tensorflow()
@@ -138,7 +138,7 @@ def _results(options):
 
     check_exists(options.folder)
     if options.best and pathlib.Path(options.best).exists() and not options.overwrite:
-        raise InputError(f"{options.best} exists. Choose another name or pass --overwrite.")
+        raise ConfigError(f"{options.best} exists. Choose another name or pass --overwrite.")
     if options.out:
         check_new_directory(options.out, options.overwrite)
         check_only_holds(options.out, {TABLE, *PLOTS})

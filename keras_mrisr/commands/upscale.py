@@ -1,12 +1,12 @@
 """`mrisr upscale`."""
 
 from keras_mrisr.commands.arguments import check_exists, check_models
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def add(commands, common):
     upscale = commands.add_parser(
-        "upscale", parents=[common], help="enlarge an image, a folder of images, or a NIfTI or DICOM volume"
+        "upscale", parents=[common], help="upscale an image, a folder of images, or a NIfTI or DICOM volume"
     )
     add_options(upscale)
     upscale.add_argument(
@@ -14,7 +14,7 @@ def add(commands, common):
         help="trained model directory, an ONNX export, or a name from mrisr models (default: of these "
         "the one that fits --scale and IN)",
     )  # fmt: skip
-    upscale.add_argument("--scale", type=int, help="enlarge by this (default: by 2, or as the model does)")
+    upscale.add_argument("--scale", type=int, help="upscale by this (default: by 2, or as the model does)")
     upscale.add_argument(
         "--memory",
         metavar="SIZE",
@@ -29,7 +29,7 @@ def add(commands, common):
 
 
 def add_options(parser):
-    """The options about what is enlarged and how; `run` reads them."""
+    """The options about what is upscaled and how; `run` reads them."""
     parser.add_argument(
         "input",
         metavar="IN",
@@ -55,7 +55,7 @@ def add_options(parser):
 
 
 def run(resolver, options):
-    """Enlarges what the options of `add_options` say with a `SuperResolver`."""
+    """Upscales what the options of `add_options` say with a `SuperResolver`."""
     from keras_mrisr.inference import upscale_path
     from keras_mrisr.terminal import progress_bar, say
 
@@ -81,7 +81,7 @@ def run(resolver, options):
 def _upscale(options):
     check_exists(options.input)
     if options.scale is not None and options.scale < 2:
-        raise InputError(f"--scale must be 2 or more. Received: {options.scale}")
+        raise ConfigError(f"--scale must be 2 or more. Received: {options.scale}")
     if options.model is None:
         options.model = _choose(options)
     check_models(options.model)
@@ -92,7 +92,7 @@ def _upscale(options):
         memory = parse_memory(options.memory)
     resolver = _load(options, memory)
     if options.scale is not None and options.scale != resolver.scale:
-        raise InputError(
+        raise ConfigError(
             f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}. "
             f"Leave that out, or choose a model for x{options.scale} (see mrisr models)."
         )
@@ -118,7 +118,7 @@ def _load(options, memory):
         providers = options.providers.split(",") if options.providers else None
         return OnnxSuperResolver.load(options.model, memory, providers)
     if options.providers:
-        raise InputError(f"--providers is for an ONNX export. Received: --model {options.model}")
+        raise ConfigError(f"--providers is for an ONNX export. Received: --model {options.model}")
     from keras_mrisr.terminal import load_tensorflow
 
     load_tensorflow()

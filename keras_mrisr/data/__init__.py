@@ -6,7 +6,6 @@ from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord
 from keras_mrisr.data.splits import Split, check_disjoint, split_patients
-from keras_mrisr.data.volume import Volume, check_target, check_volume, read_volume, write_volume
 
 __all__ = [
     "Finding",
@@ -14,17 +13,12 @@ __all__ = [
     "SliceDataset",
     "SliceRecord",
     "Split",
-    "Volume",
     "check_disjoint",
-    "check_target",
-    "check_volume",
     "normalizer_for",
     "read_dataset",
     "read_image",
     "read_image_folder",
     "read_lgg",
-    "read_volume",
     "split_patients",
     "write_image",
-    "write_volume",
 ]

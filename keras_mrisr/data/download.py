@@ -1,18 +1,16 @@
 """Fetching public data sets."""
 
-from __future__ import annotations
-
 import logging
 import os
+import pathlib
 import shutil
-from pathlib import Path
 
 from keras_mrisr.data.lgg import find_lgg_root, read_lgg
 from keras_mrisr.data.slices import SliceDataset
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 LGG_HANDLE = "mateuszbuda/lgg-mri-segmentation"
 """The LGG set on Kaggle."""
@@ -35,10 +33,10 @@ def download_lgg(destination: str | os.PathLike, overwrite: bool = False) -> Sli
         The data set as `read_lgg` reads it there.
 
     Raises:
-        InputError: kagglehub is not installed, the download fails, what came is no LGG tree, or the
+        DataError: kagglehub is not installed, the download fails, what came is no LGG tree, or the
             destination exists or cannot be written.
     """
-    destination = Path(destination)
+    destination = pathlib.Path(destination)
     check_new_directory(destination, overwrite)  # Before a long download, not after it.
     if overwrite:
         check_only_holds(destination, ("kaggle_3m",))
@@ -46,27 +44,27 @@ def download_lgg(destination: str | os.PathLike, overwrite: bool = False) -> Sli
     try:
         import kagglehub
     except ImportError as error:
-        raise InputError(
+        raise DataError(
             f"Downloading needs kagglehub. Install it (pip install 'keras-mrisr[lgg]'), {by_hand}."
         ) from error
-    _log.info("downloading %s with kagglehub", LGG_HANDLE)
+    log.info("downloading %s with kagglehub", LGG_HANDLE)
     try:
-        fetched = Path(kagglehub.dataset_download(LGG_HANDLE))
+        fetched = pathlib.Path(kagglehub.dataset_download(LGG_HANDLE))
     except Exception as error:  # kagglehub raises its own, those of requests, of zipfile, ...
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(
+        raise DataError(
             f"Downloading {LGG_HANDLE} failed ({reason}). Check the network and try again, {by_hand}."
         ) from error
     tree = find_lgg_root(fetched)
     if tree is None:
-        raise InputError(f"{fetched} holds no TCGA_* patient folders. Remove it and try again, {by_hand}.")
+        raise DataError(f"{fetched} holds no TCGA_* patient folders. Remove it and try again, {by_hand}.")
     with whole_directory(destination, overwrite) as temporary:
         try:
             shutil.copytree(tree, temporary / "kaggle_3m")
         except (OSError, shutil.Error) as error:
             reason = getattr(error, "strerror", None) or "some files could not be copied"
-            raise InputError(
+            raise DataError(
                 f"Cannot copy {tree} to {destination}: {reason}. Free some space or choose another place."
             ) from error
-    _log.info("%s is ready; kagglehub's own copy stays in %s until you remove it", destination, fetched)
+    log.info("%s is ready; kagglehub's own copy stays in %s until you remove it", destination, fetched)
     return read_lgg(destination)

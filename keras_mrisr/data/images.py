@@ -1,12 +1,10 @@
 """Image files as arrays, 8 and 16 bit and float, and folders of them as data sets."""
 
-from __future__ import annotations
-
 import io
 import logging
 import os
+import pathlib
 import struct
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -14,10 +12,10 @@ from PIL import Image
 from keras_mrisr.data.patient_pattern import PatientPattern
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
 from keras_mrisr.data.tiff_extent import is_complete_tiff
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import visible_files, whole_file
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jpeg": "JPEG"}
 IMAGE_SUFFIXES = tuple(_FORMATS)
@@ -43,34 +41,34 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         An array (H, W, C), C 1 or 3, of uint8, uint16 or float32, in the file's own intensities.
 
     Raises:
-        InputError: The file is missing, broken, truncated, empty, no such image, of several pages, of
+        DataError: The file is missing, broken, truncated, empty, no such image, of several pages, of
             another type (CMYK, negative integers, over 16 bits), or holds NaN or infinity.
     """
-    path = Path(path)
+    path = pathlib.Path(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Check the path.") from None
+        raise DataError(f"{path} does not exist. Check the path.") from None
     except IsADirectoryError:
-        raise InputError(f"{path} is a folder. Give an image file here.") from None
+        raise DataError(f"{path} is a folder. Give an image file here.") from None
     except OSError as error:
-        raise InputError(f"Cannot read {path}: {error.strerror}. Check its permissions.") from error
+        raise DataError(f"Cannot read {path}: {error.strerror}. Check its permissions.") from error
     if not content:
-        raise InputError(f"{path} is empty (0 bytes). Copy it again or remove it.")
+        raise DataError(f"{path} is empty (0 bytes). Copy it again or remove it.")
     try:
         array = _decode(path, content)
-    except (InputError, MemoryError):
+    except (MrisrError, MemoryError):
         raise
     except Exception as error:  # Decoders raise almost anything on broken bytes: struct.error, KeyError, ...
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
+        raise DataError(
             f"{path} is broken or cut short ({reason[:120]}). Copy or export it again, or remove it."
         ) from error
     if array.size == 0:
-        raise InputError(f"{path} has no pixels (shape {array.shape}). Export it again or remove it.")
+        raise DataError(f"{path} has no pixels (shape {array.shape}). Export it again or remove it.")
     if array.dtype == np.float32 and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
-        raise InputError(
+        raise DataError(
             f"{path} holds {bad} NaN or infinite values. Replace them (numpy.nan_to_num) and save it again."
         )
     return array
@@ -85,15 +83,15 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
             TIFF only.
 
     Raises:
-        InputError: The ending, the shape or the type does not fit, or the place cannot be written.
+        DataError: The ending, the shape or the type does not fit, or the place cannot be written.
     """
-    path = Path(path)
+    path = pathlib.Path(path)
     array = np.asarray(array)
     check_image_name(path, array.dtype)
     if array.ndim == 2:
         array = array[..., np.newaxis]
     if array.ndim != 3 or array.shape[-1] not in (1, 3) or array.size == 0:
-        raise InputError(
+        raise DataError(
             f"Cannot write {path}: an image is (H, W, 1) or (H, W, 3). Received: shape {array.shape}."
         )
     kind = _FORMATS[path.suffix.lower()]
@@ -103,15 +101,13 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
 
 
 def check_image_name(path: str | os.PathLike, dtype: np.dtype | None = None) -> None:
-    """Raises InputError unless a path ends as an image that can be written, and holds pixels of `dtype`."""
-    kind = _FORMATS.get(Path(path).suffix.lower())
+    """Raises DataError unless a path ends as an image that can be written, and holds pixels of `dtype`."""
+    kind = _FORMATS.get(pathlib.Path(path).suffix.lower())
     if kind is None:
-        raise InputError(
-            f"{path} does not end in a known image type. Use one of {', '.join(IMAGE_SUFFIXES)}."
-        )
+        raise DataError(f"{path} does not end in a known image type. Use one of {', '.join(IMAGE_SUFFIXES)}.")
     types = {"JPEG": ("uint8",), "PNG": ("uint8", "uint16"), "TIFF": ("uint8", "uint16", "float32")}[kind]
     if dtype is not None and dtype.name not in types:
-        raise InputError(
+        raise DataError(
             f"Cannot write {dtype} pixels to {path}: {kind} takes {' or '.join(types)}."
             " Choose a .png (16 bit) or .tif (16 bit, float) name."
         )
@@ -132,18 +128,16 @@ def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = Non
         A data set of kind "images", patients and slices in natural order.
 
     Raises:
-        InputError: No such folder, no images in it, a pattern that is not one, or a file that the
+        DataError: No such folder, no images in it, a pattern that is not one, or a file that the
             pattern does not match.
     """
-    root = Path(root)
+    root = pathlib.Path(root)
     pattern = PatientPattern(patient_pattern) if patient_pattern is not None else None
     names = image_files(root)
     masks = {_unmasked(name): root / name for name in sorted(names) if _is_mask(name)}
     names = [name for name in names if not _is_mask(name)]
     if not names:
-        raise InputError(
-            f"{root} holds no images. Expected {', '.join(IMAGE_SUFFIXES)} files in it or below."
-        )
+        raise DataError(f"{root} holds no images. Expected {', '.join(IMAGE_SUFFIXES)} files in it or below.")
     slices: dict[str, list[SliceRecord]] = {}
     for name in sorted(names, key=natural_key):
         if pattern is None:
@@ -153,7 +147,7 @@ def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = Non
             patient, site = pattern.find(root, name)
         stack = slices.setdefault(patient, [])
         if stack and stack[0].site != site:
-            raise InputError(
+            raise DataError(
                 f"{root / name} puts patient {patient!r} at site {site!r}, other files at {stack[0].site!r}."
                 " Mend the patient pattern: a patient has one site."
             )
@@ -169,14 +163,14 @@ def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = Non
     )
     dataset = SliceDataset(root=root, kind="images", slices=ordered, findings=findings)
     odd = f"{len(findings)} masks without an image" if findings else "nothing odd"
-    _log.info("%s: %s; %s", root, dataset.extent, odd)
+    log.info("%s: %s; %s", root, dataset.extent, odd)
     return dataset
 
 
-def image_files(root: Path) -> list[str]:
+def image_files(root: pathlib.Path) -> list[str]:
     """Relative paths (with `/`) of all images below `root`, hidden ones left out."""
     if not root.is_dir():
-        raise InputError(
+        raise DataError(
             f"{root} {'is not a folder' if root.exists() else 'does not exist'}. Give a folder of images."
         )
     # macOS leaves the hidden `._slice.tif` beside each file: the right ending, but no image.
@@ -192,7 +186,7 @@ def _unmasked(name: str) -> str:
     return os.path.splitext(name)[0][: -len("_mask")]
 
 
-def _decode(path: Path, content: bytes) -> np.ndarray:
+def _decode(path: pathlib.Path, content: bytes) -> np.ndarray:
     if content.startswith(_TIFF_MAGICS) and not is_complete_tiff(content):
         raise ValueError("its end is missing")
     try:
@@ -201,11 +195,11 @@ def _decode(path: Path, content: bytes) -> np.ndarray:
         # Pillow knows neither float RGB nor float64 TIFFs.
         if content.startswith(_TIFF_MAGICS):
             return _decode_deep_tiff(path, content)
-        raise InputError(f"{path} is not a PNG, TIFF or JPEG image. Convert it or remove it.") from None
+        raise DataError(f"{path} is not a PNG, TIFF or JPEG image. Convert it or remove it.") from None
     with image:
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
-            raise InputError(f"{path} holds {pages} pages. Save each page (slice) as a file of its own.")
+            raise DataError(f"{path} holds {pages} pages. Save each page (slice) as a file of its own.")
         image.load()  # Finds a truncated file, also where another decoder reads it below.
         if image.format == "PNG" and _png_is_deep_colour(content):
             return _decode_deep_png(path, content)
@@ -217,10 +211,10 @@ def _decode(path: Path, content: bytes) -> np.ndarray:
         return _from_pillow(path, image)
 
 
-def _from_pillow(path: Path, image: Image.Image) -> np.ndarray:
+def _from_pillow(path: pathlib.Path, image: Image.Image) -> np.ndarray:
     mode = image.mode
     if mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
-        _log.info("%s: alpha channel dropped", path)
+        log.info("%s: alpha channel dropped", path)
     if mode in ("P", "PA"):
         # A palette of greys is a grey image, also where this slice happens to use one colour only.
         colours = np.reshape(image.getpalette("RGB"), (-1, 3))
@@ -238,14 +232,14 @@ def _from_pillow(path: Path, image: Image.Image) -> np.ndarray:
     elif mode == "F":
         array = np.array(image, dtype=np.float32)
     else:
-        raise InputError(f"{path} is a {mode} image. Convert it to grey or RGB.")
+        raise DataError(f"{path} is a {mode} image. Convert it to grey or RGB.")
     return array[..., np.newaxis] if array.ndim == 2 else array
 
 
-def _unsigned(path: Path, array: np.ndarray) -> np.ndarray:
+def _unsigned(path: pathlib.Path, array: np.ndarray) -> np.ndarray:
     low, high = array.min(), array.max()
     if low < 0 or high > 65535:
-        raise InputError(
+        raise DataError(
             f"{path} holds integers from {low} to {high}. Save it as 16-bit unsigned or 32-bit float TIFF."
         )
     return array.astype(np.uint16)
@@ -257,19 +251,19 @@ def _png_is_deep_colour(content: bytes) -> bool:
     return content.startswith(_PNG_MAGIC) and depth == 16 and colour != 0
 
 
-def _decode_deep_png(path: Path, content: bytes) -> np.ndarray:
+def _decode_deep_png(path: pathlib.Path, content: bytes) -> np.ndarray:
     import tensorflow as tf
 
     array = tf.io.decode_png(content, dtype=tf.uint16).numpy()
     return _without_alpha(path, array)
 
 
-def _decode_deep_tiff(path: Path, content: bytes) -> np.ndarray:
+def _decode_deep_tiff(path: pathlib.Path, content: bytes) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
         if len(tiff.pages) != 1:
-            raise InputError(
+            raise DataError(
                 f"{path} holds {len(tiff.pages)} pages. Save each page (slice) as a file of its own."
             )
         page = tiff.pages[0]
@@ -277,7 +271,7 @@ def _decode_deep_tiff(path: Path, content: bytes) -> np.ndarray:
             array = page.asarray()
         except ValueError as error:
             if "imagecodecs" in str(error):
-                raise InputError(
+                raise DataError(
                     f"{path} is compressed ({page.compression.name}). Save it uncompressed."
                 ) from error
             raise
@@ -285,7 +279,7 @@ def _decode_deep_tiff(path: Path, content: bytes) -> np.ndarray:
     if axes == "SYX":
         array, axes = np.moveaxis(array, 0, -1), "YXS"
     if axes not in ("YX", "YXS"):
-        raise InputError(
+        raise DataError(
             f"{path} is not one image (axes {axes}, shape {array.shape}). Save each slice as a file."
         )
     array = array[..., np.newaxis] if axes == "YX" else array
@@ -295,19 +289,19 @@ def _decode_deep_tiff(path: Path, content: bytes) -> np.ndarray:
     elif array.dtype.kind in "iu":
         array = _unsigned(path, array)
     else:
-        raise InputError(
+        raise DataError(
             f"{path} holds {array.dtype} pixels. Save it as 8- or 16-bit unsigned or 32-bit float."
         )
     return _without_alpha(path, array)
 
 
-def _without_alpha(path: Path, array: np.ndarray) -> np.ndarray:
+def _without_alpha(path: pathlib.Path, array: np.ndarray) -> np.ndarray:
     channels = array.shape[-1]
     if channels in (2, 4):
-        _log.info("%s: alpha channel dropped", path)
+        log.info("%s: alpha channel dropped", path)
         return np.ascontiguousarray(array[..., : channels - 1])
     if channels not in (1, 3):
-        raise InputError(f"{path} has {channels} channels. Grey (1) and RGB (3) images can be read.")
+        raise DataError(f"{path} has {channels} channels. Grey (1) and RGB (3) images can be read.")
     return array
 
 

@@ -1,13 +1,11 @@
 """What is in a data set, as rows of a table."""
 
-from __future__ import annotations
-
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 
-from keras_mrisr.data.check import SlicePixels, find_oddities, scan_pixels
-from keras_mrisr.data.contact import contact_sheet
+from keras_mrisr.data.contact_sheet import contact_sheet
+from keras_mrisr.data.quality import SlicePixels, find_oddities, scan_pixels
 from keras_mrisr.data.slices import Finding, SliceDataset
 
 __all__ = ["DatasetReport", "SiteRow", "contact_sheet", "inspect_dataset"]
@@ -18,7 +16,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SiteRow:
     """The numbers of one site, or of all.
 
@@ -59,7 +57,7 @@ class SiteRow:
         ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class DatasetReport:
     """What `inspect_dataset` found.
 
@@ -98,10 +96,10 @@ class DatasetReport:
         return {
             "root": str(self.dataset.root),
             "kind": self.dataset.kind,
-            "sites": [asdict(row) for row in self.rows],
-            "total": asdict(self.total),
+            "sites": [dataclasses.asdict(row) for row in self.rows],
+            "total": dataclasses.asdict(self.total),
             "findings": [
-                {**asdict(finding), "path": None if finding.path is None else str(finding.path)}
+                {**dataclasses.asdict(finding), "path": None if finding.path is None else str(finding.path)}
                 for finding in self.dataset.findings
             ],
         }
@@ -117,7 +115,7 @@ def inspect_dataset(
         progress: Called with (slices done, slices in all) after each slice.
 
     Raises:
-        InputError: It is a data set of volumes.
+        DataError: It is a data set of volumes.
     """
     dataset.require_slices()
     scanned = scan_pixels(dataset, progress)

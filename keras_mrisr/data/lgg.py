@@ -1,18 +1,16 @@
 """The LGG segmentation set of Buda et al. 2019 as published (`kaggle_3m/`)."""
 
-from __future__ import annotations
-
 import csv
 import logging
 import os
+import pathlib
 import re
 from collections import Counter
-from pathlib import Path
 
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 SEQUENCES = ("pre-contrast", "FLAIR", "post-contrast")
 """What the red, green and blue channels of a slice are."""
@@ -21,12 +19,12 @@ _PATIENT = re.compile(r"TCGA_([0-9A-Za-z]+)_([0-9A-Za-z]+)_([0-9]+)")
 _SLICE = re.compile(r"(?P<patient>.+)_(?P<index>[0-9]+)(?P<mask>_mask)?\.tiff?", re.IGNORECASE)
 
 
-def find_lgg_root(root: str | os.PathLike) -> Path | None:
+def find_lgg_root(root: str | os.PathLike) -> pathlib.Path | None:
     """The folder of patient folders: `root`, or up to two levels below it; None where there is none.
 
     Kaggle's archive holds the tree twice; the one nearest to `root` is taken.
     """
-    level = [Path(root)]
+    level = [pathlib.Path(root)]
     for _ in range(3):
         for folder in level:
             if any(_PATIENT.fullmatch(child.name) for child in _folders(folder)):
@@ -48,17 +46,17 @@ def read_lgg(root: str | os.PathLike) -> SliceDataset:
         Findings say which masks, slices, patients or table rows lack their counterpart.
 
     Raises:
-        InputError: No such folder, no patient folder in it, or no slice in any of them.
+        DataError: No such folder, no patient folder in it, or no slice in any of them.
     """
-    given = Path(root)
+    given = pathlib.Path(root)
     if not given.is_dir():
-        raise InputError(
+        raise DataError(
             f"{given} {'is not a folder' if given.exists() else 'does not exist'}."
             " Give the kaggle_3m folder of the LGG set (mrisr data download lgg DEST fetches it)."
         )
     found = find_lgg_root(given)
     if found is None:
-        raise InputError(
+        raise DataError(
             f"{given} holds no TCGA_<site>_<id>_<date> folders. Give the kaggle_3m folder of the LGG set."
         )
     slices: list[SliceRecord] = []
@@ -74,7 +72,7 @@ def read_lgg(root: str | os.PathLike) -> SliceDataset:
         slices += records
         findings += odd
     if not slices:
-        raise InputError(
+        raise DataError(
             f"{found} has patient folders but no slice in them. Expected <patient>_<number>.tif files."
         )
     table, odd = _read_table(found / "data.csv", {record.patient for record in slices})
@@ -83,17 +81,17 @@ def read_lgg(root: str | os.PathLike) -> SliceDataset:
     return dataset
 
 
-def _folders(folder: Path) -> list[Path]:
+def _folders(folder: pathlib.Path) -> list[pathlib.Path]:
     try:
         return [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
     except OSError:  # Not a folder, or one that may not be looked into.
         return []
 
 
-def _read_patient(folder: Path, site: str) -> tuple[list[SliceRecord], list[Finding]]:
+def _read_patient(folder: pathlib.Path, site: str) -> tuple[list[SliceRecord], list[Finding]]:
     patient = folder.name
-    images: dict[int, Path] = {}
-    masks: dict[int, Path] = {}
+    images: dict[int, pathlib.Path] = {}
+    masks: dict[int, pathlib.Path] = {}
     findings = []
     try:
         paths = sorted(folder.iterdir())
@@ -131,7 +129,7 @@ def _read_patient(folder: Path, site: str) -> tuple[list[SliceRecord], list[Find
     return records, findings
 
 
-def _read_table(path: Path, patients: set[str]) -> tuple[dict[str, dict[str, str]], list[Finding]]:
+def _read_table(path: pathlib.Path, patients: set[str]) -> tuple[dict[str, dict[str, str]], list[Finding]]:
     """Rows of `data.csv` by patient folder; the table names patients without the date."""
     if not path.is_file():
         return {}, []
@@ -159,7 +157,7 @@ def _report(dataset: SliceDataset) -> None:
     kinds = Counter(finding.kind for finding in dataset.findings)
     odd = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing odd"
     sites = Counter(dataset.sites.values())
-    _log.info(
+    log.info(
         "%s: %s (%s); %s",
         dataset.root, dataset.extent,
         ", ".join(f"{site} {count}" for site, count in sorted(sites.items())), odd,

@@ -1,7 +1,7 @@
 """Tumour masks of slices."""
 
 from keras_mrisr.data.images import read_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 
 def read_mask(record, shape):
@@ -12,11 +12,11 @@ def read_mask(record, shape):
         shape: (H, W) of its image.
 
     Raises:
-        InputError: It cannot be read, or is of another size.
+        DataError: It cannot be read, or is of another size.
     """
     mask = read_image(record.mask)
     if mask.shape[:2] != tuple(shape):
-        raise InputError(
+        raise DataError(
             f"{record.mask} is {mask.shape[0]}x{mask.shape[1]} pixels, its image {shape[0]}x{shape[1]}: "
             "export the mask again at the size of the image, or remove it."
         )

@@ -1,18 +1,16 @@
 """Between a file's own intensities and the [0, 1] that networks see, and back."""
 
-from __future__ import annotations
-
+import dataclasses
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 _SAMPLE = 4_000_000
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class RangeNormalizer:
     """Maps [low, high] to [0, 1] linearly, without clipping, so that it can be undone.
 
@@ -58,17 +56,17 @@ def normalizer_for(array: np.ndarray) -> RangeNormalizer:
     so that a few bright vessels don't darken the rest. A constant image gets a range of width 1.
 
     Raises:
-        InputError: The array is empty or holds NaN or infinity.
+        DataError: The array is empty or holds NaN or infinity.
     """
     array = np.asarray(array)
     if array.dtype == np.uint8:
         return RangeNormalizer(0.0, 255.0)
     if array.size == 0:
-        raise InputError(f"an image of shape {array.shape} has no pixels: give one that has")
+        raise DataError(f"an image of shape {array.shape} has no pixels: give one that has")
     top = float(array.max())
     low = min(0.0, float(array.min()))
     if not (np.isfinite(low) and np.isfinite(top)):
-        raise InputError("the image holds NaN or infinite values: replace them (numpy.nan_to_num) first")
+        raise DataError("the image holds NaN or infinite values: replace them (numpy.nan_to_num) first")
     high = float(np.percentile(array, 99.9))
     if high <= low:
         high = top if top > low else low + 1.0

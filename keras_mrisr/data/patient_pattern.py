@@ -1,11 +1,9 @@
 """Whose file it is: the patient (and site) out of a path."""
 
-from __future__ import annotations
-
+import pathlib
 import re
-from pathlib import Path
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 
 class PatientPattern:
@@ -16,32 +14,32 @@ class PatientPattern:
             site.
 
     Raises:
-        InputError: It is no regular expression, or does not say what the patient is.
+        DataError: It is no regular expression, or does not say what the patient is.
     """
 
     def __init__(self, text: str):
         try:
             self._pattern = re.compile(text)
         except re.error as error:
-            raise InputError(
+            raise DataError(
                 f"The patient pattern {text!r} is not a regular expression: {error}. Mend it."
             ) from error
         self._group: str | int = "patient" if "patient" in self._pattern.groupindex else 1
         if self._group == 1 and (self._pattern.groups != 1 or self._pattern.groupindex):
-            raise InputError(
+            raise DataError(
                 f"The patient pattern {text!r} does not say what the patient is. Give it one (group),"
                 " or a group named patient: (?P<patient>...)."
             )
 
-    def find(self, root: Path, name: str) -> tuple[str, str | None]:
+    def find(self, root: pathlib.Path, name: str) -> tuple[str, str | None]:
         """(patient, site) of the file `name`, a path relative to `root` with `/`.
 
         Raises:
-            InputError: The pattern does not match.
+            DataError: The pattern does not match.
         """
         match = self._pattern.search(name)
         if match is None or not match.group(self._group):
-            raise InputError(
+            raise DataError(
                 f"{root / name} does not match the patient pattern {self._pattern.pattern!r}"
                 f" (searched in {name!r}). Mend the pattern or move the file away."
             )

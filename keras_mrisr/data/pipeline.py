@@ -9,7 +9,7 @@ from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.data.images import read_image
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.normalize import normalizer_for
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
         110 patients of 256x256x3 slices take about 1 GB, neighbours or not.
 
     Raises:
-        InputError: A slice cannot be read, has another number of channels or is too small, or a neighbour
+        DataError: A slice cannot be read, has another number of channels or is too small, or a neighbour
             is of another size or type.
     """
     dataset.require_slices()
@@ -78,21 +78,21 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
         hr = crop_to_multiple(image, degradation.scale)
         channels = hr.shape[-1] if channels is None else channels
         if hr.shape[-1] != channels:
-            raise InputError(
+            raise DataError(
                 f"{record.path} has {hr.shape[-1]} channels where {channels} were expected: "
                 "train on slices of one kind."
             )
         try:
             degradation.check_size(hr.shape, original=image.shape)
             lr_slices[record] = degradation.degrade_image(hr)
-        except InputError as error:
-            raise InputError(f"{record.path}: {error}") from error
+        except MrisrError as error:
+            raise DataError(f"{record.path}: {error}") from error
         if record in wanted:
             hr_slices[record] = hr
         if progress is not None:
             progress(len(lr_slices), len(needed))
     if not needed:
-        raise InputError(f"No slices to load from {dataset.root}.")
+        raise DataError(f"No slices to load from {dataset.root}.")
     return [
         _pair(hr_slices[one], [(each, lr_slices[each]) for each in around[one]]) for one in dataset.slices
     ]
@@ -139,7 +139,7 @@ def _pair(hr, around):
     record, lr = around[len(around) // 2]
     for other, slice_beside in around:
         if slice_beside.shape != lr.shape or slice_beside.dtype != lr.dtype:
-            raise InputError(
+            raise DataError(
                 f"{other.path} ({_kind(slice_beside)} in LR) differs from its neighbour {record.path} "
                 f"({_kind(lr)}): the slices of a patient must be one stack. Train without neighbours, or say "
                 "with a patient pattern which files belong together."
@@ -188,7 +188,7 @@ class PatchDataset(ResumableBatches):
         (2k+1) * C channels.
 
     Raises:
-        InputError: No slices, slices smaller than the patch, or whole slices of different sizes.
+        DataError: No slices, slices smaller than the patch, or whole slices of different sizes.
     """
 
     def __init__(
@@ -264,21 +264,21 @@ class PatchDataset(ResumableBatches):
     @staticmethod
     def _check_sizes(pairs, scale, patch_size):
         if not pairs:
-            raise InputError("There are no slices to take patches from. Give load_pairs a dataset with some.")
+            raise DataError("There are no slices to take patches from. Give load_pairs a dataset with some.")
         if patch_size is None:
             first = pairs[0]
             for pair in pairs:
                 if pair.hr.shape != first.hr.shape:
-                    raise InputError(
+                    raise DataError(
                         f"Slices of mixed sizes cannot be trained whole: {first.record.path} is "
                         f"{_size(first)}, {pair.record.path} is {_size(pair)}. Set a patch size."
                     )
             return
         if patch_size < scale or patch_size % scale:
-            raise InputError(f"patch_size must be a multiple of the scale {scale}. Received: {patch_size}")
+            raise DataError(f"patch_size must be a multiple of the scale {scale}. Received: {patch_size}")
         for pair in pairs:
             if min(pair.hr.shape[:2]) < patch_size:
-                raise InputError(
+                raise DataError(
                     f"{pair.record.path} is {_size(pair)}, smaller than the patch of {patch_size}: "
                     "choose a smaller patch size or leave such slices out."
                 )

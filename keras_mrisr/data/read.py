@@ -1,15 +1,13 @@
 """One entrance to every reader."""
 
-from __future__ import annotations
-
 import os
-from pathlib import Path
+import pathlib
 
 from keras_mrisr.data.images import image_files, read_image_folder
 from keras_mrisr.data.lgg import find_lgg_root, read_lgg
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.volume_folder import read_volume_folder, volume_files
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 KINDS = ("auto", "lgg", "images", "volumes")
 
@@ -30,19 +28,19 @@ def read_dataset(
         The data set; its `kind` says how it was read.
 
     Raises:
-        InputError: Unknown kind, no such folder, nothing to read in it, or a pattern that doesn't fit.
+        DataError: Unknown kind, no such folder, nothing to read in it, or a pattern that doesn't fit.
     """
-    root = Path(root)
+    root = pathlib.Path(root)
     if kind not in KINDS:
-        raise InputError(f"Unknown kind of data {kind!r}. Choose one of {', '.join(KINDS)}.")
+        raise DataError(f"Unknown kind of data {kind!r}. Choose one of {', '.join(KINDS)}.")
     if kind == "lgg" and patient_pattern is not None:
-        raise InputError(
+        raise DataError(
             "A patient pattern is for kind 'images': the LGG set names its patients by folder. Leave it out."
         )
     if root.is_file():
-        raise InputError(f"{root} is a file. Give the folder that holds the patients' images.")
+        raise DataError(f"{root} is a file. Give the folder that holds the patients' images.")
     if not root.is_dir():
-        raise InputError(f"{root} does not exist. Give the folder that holds the patients' images.")
+        raise DataError(f"{root} does not exist. Give the folder that holds the patients' images.")
     if kind == "lgg" or (kind == "auto" and patient_pattern is None and find_lgg_root(root) is not None):
         return read_lgg(root)
     if kind == "volumes" or (kind == "auto" and not image_files(root) and volume_files(root)):

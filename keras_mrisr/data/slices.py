@@ -1,16 +1,15 @@
 """What a reader hands on: which slices there are, whose they are, and what was odd about them."""
 
-from __future__ import annotations
-
+import dataclasses
+import pathlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Self
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SliceRecord:
     """One slice on disk; its pixels are not read.
 
@@ -22,14 +21,14 @@ class SliceRecord:
         mask: The mask file that belongs to the slice, or None.
     """
 
-    path: Path
+    path: pathlib.Path
     patient: str
     index: int
     site: str | None = None
-    mask: Path | None = None
+    mask: pathlib.Path | None = None
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Finding:
     """Something odd in the data that does not stop the reader.
 
@@ -43,12 +42,12 @@ class Finding:
     """
 
     kind: str
-    path: Path | None
+    path: pathlib.Path | None
     patient: str | None
     message: str
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SliceDataset:
     """The slices of a data set in order (patient, then position), with what was odd.
 
@@ -61,11 +60,11 @@ class SliceDataset:
         table: One row per patient out of the data set's own table (LGG's `data.csv`), as text.
     """
 
-    root: Path
+    root: pathlib.Path
     kind: str
     slices: tuple[SliceRecord, ...]
     findings: tuple[Finding, ...] = ()
-    table: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
+    table: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, hash=False)
 
     def __len__(self) -> int:
         """The number of slices."""
@@ -95,20 +94,20 @@ class SliceDataset:
             stacks.setdefault(record.patient, []).append(record)
         return {patient: tuple(stack) for patient, stack in stacks.items()}
 
-    def select(self, patients: Iterable[str]) -> SliceDataset:
+    def select(self, patients: Iterable[str]) -> Self:
         """The same data set with these patients only; findings about others are left out.
 
         Raises:
-            InputError: A patient is not in the data set.
+            DataError: A patient is not in the data set.
         """
         wanted = set(patients)
         unknown = sorted(wanted - set(self.patients))
         if unknown:
-            raise InputError(
+            raise DataError(
                 f"{self.root} has no patient {unknown[0]!r} ({len(unknown)} of the {len(wanted)} asked for"
                 " are missing): point to the data set that the split was made from"
             )
-        return replace(
+        return dataclasses.replace(
             self,
             slices=tuple(record for record in self.slices if record.patient in wanted),
             findings=tuple(
@@ -118,22 +117,24 @@ class SliceDataset:
         )
 
     def require_slices(self) -> None:
-        """Raises InputError for a data set of volumes, where slices are needed."""
+        """Raises DataError for a data set of volumes, where slices are needed."""
         if self.kind == "volumes":
-            raise InputError(
+            raise DataError(
                 f"{self.root} holds {self.extent}, and slices are needed here: save them as images. (Volumes"
                 " are what mrisr evaluate and mrisr train for a 3-D generator take, and mrisr upscale one by "
                 "one.)"
             )
 
-    def with_findings(self, findings: Iterable[Finding]) -> SliceDataset:
+    def with_findings(self, findings: Iterable[Finding]) -> Self:
         """The same data set with more findings; one that it has already is not added twice."""
-        return replace(self, findings=tuple(dict.fromkeys((*self.findings, *findings))))
+        return dataclasses.replace(self, findings=tuple(dict.fromkeys((*self.findings, *findings))))
 
-    def readable(self) -> SliceDataset:
+    def readable(self) -> Self:
         """The same data set without the slices that a finding calls unreadable."""
         broken = {found.path for found in self.findings if found.kind == "unreadable"}
-        return replace(self, slices=tuple(record for record in self.slices if record.path not in broken))
+        return dataclasses.replace(
+            self, slices=tuple(record for record in self.slices if record.path not in broken)
+        )
 
 
 def natural_key(text: str) -> tuple:

@@ -1,19 +1,18 @@
 """Splits by patient, repeatable from a seed, which stay put when patients are added."""
 
-from __future__ import annotations
-
+import dataclasses
 import hashlib
 import math
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from typing import Self
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 _MIN_SITE = 4  # A site of at least so many patients is represented in every part.
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Split:
     """Which patients train, validate and test.
 
@@ -25,7 +24,7 @@ class Split:
         fractions: The (validation, test) fractions that were asked for.
 
     Raises:
-        InputError: A patient is in two parts, or twice in one.
+        DataError: A patient is in two parts, or twice in one.
     """
 
     train: tuple[str, ...]
@@ -60,23 +59,23 @@ class Split:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping) -> Split:
+    def from_dict(cls, values: Mapping) -> Self:
         """The split that `to_dict` wrote.
 
         Raises:
-            InputError: A part is missing, is not a list of names, or shares a patient with another.
+            DataError: A part is missing, is not a list of names, or shares a patient with another.
         """
         try:
             parts = {part: values[part] for part in ("train", "val", "test")}
             fractions = (float(values["fractions"]["val"]), float(values["fractions"]["test"]))
             seed = int(values["seed"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
+            raise DataError(
                 f"the stored split is broken ({error!r}): make it again with split_patients"
             ) from error
         for part, names in parts.items():
             if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-                raise InputError(
+                raise DataError(
                     f"the stored split's {part!r} is not a list of patients: make the split again"
                 )
         return cls(**{part: tuple(names) for part, names in parts.items()}, seed=seed, fractions=fractions)
@@ -88,14 +87,14 @@ def check_disjoint(**parts: Iterable[str]) -> None:
     Example: `check_disjoint(train=train_set.patients, test=test_set.patients)`.
 
     Raises:
-        InputError: Names the patient and both parts.
+        DataError: Names the patient and both parts.
     """
     owner: dict[str, str] = {}
     for part, patients in parts.items():
         for patient in patients:
             if patient in owner:
                 places = f"both {owner[patient]} and {part}" if owner[patient] != part else f"{part} twice"
-                raise InputError(f"patient {patient!r} is in {places}: a patient may be in one part only")
+                raise DataError(f"patient {patient!r} is in {places}: a patient may be in one part only")
             owner[patient] = part
 
 
@@ -128,12 +127,12 @@ def split_patients(
         The split; every part whose fraction is over 0 has a patient.
 
     Raises:
-        InputError: Fractions that leave nothing to train on, or fewer patients than parts.
+        DataError: Fractions that leave nothing to train on, or fewer patients than parts.
     """
     _check_fractions(val_fraction, test_fraction)
     wanted = 1 + (val_fraction > 0) + (test_fraction > 0)
     if len(sites) < wanted:
-        raise InputError(
+        raise DataError(
             f"{len(sites)} patient(s) are too few to split into {wanted} parts, for a patient stays whole:"
             " give more patients, set a fraction to 0, or say with a patient pattern which file is whose"
         )
@@ -180,9 +179,9 @@ def _draw(seed: int, part: str, patient: str) -> float:
 def _check_fractions(val_fraction: float, test_fraction: float) -> None:
     for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if not (math.isfinite(fraction) and 0 <= fraction < 1):
-            raise InputError(f"{name} must be in [0, 1). Received: {name}={fraction}")
+            raise DataError(f"{name} must be in [0, 1). Received: {name}={fraction}")
     if val_fraction + test_fraction >= 1:
-        raise InputError(
+        raise DataError(
             "val_fraction + test_fraction must stay below 1 to leave patients to train on."
             f" Received: {val_fraction} + {test_fraction}"
         )
@@ -198,12 +197,12 @@ def check_unseen(key: str, model: str | os.PathLike, taught: dict, split: Split)
         split: The run's.
 
     Raises:
-        InputError: Its training patients validate or test here, or its validation patients test.
+        DataError: Its training patients validate or test here, or its validation patients test.
     """
     trained, validated = (set(taught.get(part, ())) for part in ("train", "val"))
     seen = trained & {*split.val, *split.test} | validated & set(split.test)
     if seen:
-        raise InputError(
+        raise DataError(
             f"{key}: {model} was trained with {len(seen)} patient(s) that this run holds out "
             f"({min(seen)}, ...): its scores would be worth nothing. Train both with the same "
             "data.split_seed and fractions."

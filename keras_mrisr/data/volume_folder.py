@@ -1,19 +1,18 @@
 """Folders of NIfTI volumes as data sets for 3-D generators."""
 
-from __future__ import annotations
-
 import logging
 import os
+import pathlib
 import re
-from pathlib import Path
 
 from keras_mrisr.data.patient_pattern import PatientPattern
 from keras_mrisr.data.slices import SliceDataset, SliceRecord, natural_key
-from keras_mrisr.data.volume import NIFTI_SUFFIXES, is_nifti
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.files import visible_files
+from keras_mrisr.volumes.nifti import ENDINGS as NIFTI_SUFFIXES
+from keras_mrisr.volumes.nifti import recognises as is_nifti
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _MASK = re.compile(r"_(mask|d?seg)\.nii(\.gz)?$", re.IGNORECASE)
 _BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[0-9A-Za-z]+)")
@@ -34,10 +33,10 @@ def read_volume_folder(root: str | os.PathLike, patient_pattern: str | None = No
         A data set of kind "volumes" with one record a file; `index` counts the volumes of a patient.
 
     Raises:
-        InputError: No such folder, no volumes in it, a pattern that is not one, or a file that the pattern
+        DataError: No such folder, no volumes in it, a pattern that is not one, or a file that the pattern
             does not match.
     """
-    root = Path(root)
+    root = pathlib.Path(root)
     pattern = PatientPattern(patient_pattern) if patient_pattern is not None else None
     volumes: dict[str, list[SliceRecord]] = {}
     for name in sorted(volume_files(root), key=natural_key):
@@ -46,14 +45,14 @@ def read_volume_folder(root: str | os.PathLike, patient_pattern: str | None = No
         scans.append(SliceRecord(root / name, patient, len(scans), site))
     if not volumes:
         endings = " or ".join(NIFTI_SUFFIXES)
-        raise InputError(f"{root} holds no volumes. Expected {endings} files in it or below.")
+        raise DataError(f"{root} holds no volumes. Expected {endings} files in it or below.")
     ordered = tuple(record for patient in sorted(volumes, key=natural_key) for record in volumes[patient])
     dataset = SliceDataset(root=root, kind="volumes", slices=ordered)
-    _log.info("%s: %s", root, dataset.extent)
+    log.info("%s: %s", root, dataset.extent)
     return dataset
 
 
-def volume_files(root: Path) -> list[str]:
+def volume_files(root: pathlib.Path) -> list[str]:
     """Relative paths (with `/`) of the NIfTI files below `root` that are not hidden and no masks."""
     images = (path for path in visible_files(root) if is_nifti(path) and not _MASK.search(path.name))
     return [path.relative_to(root).as_posix() for path in images]

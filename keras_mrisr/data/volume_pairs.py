@@ -1,18 +1,16 @@
 """From volumes on disk to batches of aligned LR and HR blocks, for 3-D generators."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
 
-from keras_mrisr.data.geometry import slice_axis
 from keras_mrisr.data.images import read_image
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for, volume_normalizer
 from keras_mrisr.data.pipeline import PatchDataset
 from keras_mrisr.data.slices import SliceRecord
-from keras_mrisr.data.volume import check_volume, read_volume
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.volumes import check_volume, read_volume
+from keras_mrisr.volumes.geometry import slice_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +59,7 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
         in memory in the type of the file: 256x256x170 voxels of 16 bits take 33 MB with their LR volume.
 
     Raises:
-        InputError: A volume cannot be read or used (see `data.volume.check_volume`), has another number of
+        DataError: A volume cannot be read or used (see `data.volume.check_volume`), has another number of
             channels, is too small, or the slices of a patient are of several sizes or types.
     """
     from_files = dataset.kind == "volumes"
@@ -75,7 +73,7 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
         hr = read_stack(path) if from_files else _stack_of_slices(records)
         channels = hr.shape[-1] if channels is None else channels
         if hr.shape[-1] != channels:
-            raise InputError(
+            raise DataError(
                 f"{path} has {hr.shape[-1]} channels where {channels} were expected: train on volumes of one "
                 "kind."
             )
@@ -83,15 +81,15 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
         hr = hr[tuple(slice(size // factor * factor) for size, factor in sizes)]
         try:
             lr = degradation.degrade_volume(hr)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+        except MrisrError as error:
+            raise DataError(f"{path}: {error}") from error
         # From the LR volume: at inference there is no other to take the range from.
         normalizer = (volume_normalizer if from_files else normalizer_for)(lr)
         pairs.append(VolumePair(hr, lr, normalizer, records[0]))
         if progress is not None:
             progress(len(pairs), len(sources))
     if not pairs:
-        raise InputError(f"No volumes to load from {dataset.root}.")
+        raise DataError(f"No volumes to load from {dataset.root}.")
     return pairs
 
 
@@ -99,7 +97,7 @@ def read_stack(path):
     """Reads a volume as a stack, (X, Y, Z, C): its slices lie across the third axis (see `slice_axis`).
 
     Raises:
-        InputError: It cannot be read or used (see `data.volume.check_volume`).
+        DataError: It cannot be read or used (see `data.volume.check_volume`).
     """
     volume = read_volume(path)
     check_volume(volume)
@@ -111,7 +109,7 @@ def _stack_of_slices(records):
     slices = [read_image(record.path) for record in records]
     for record, image in zip(records, slices, strict=True):
         if image.shape != slices[0].shape or image.dtype != slices[0].dtype:
-            raise InputError(
+            raise DataError(
                 f"{record.path} is {image.shape} {image.dtype}, {records[0].path} is {slices[0].shape} "
                 f"{slices[0].dtype}: the slices of a patient must be one stack. Say with a patient pattern "
                 "which files belong together."
@@ -131,7 +129,7 @@ class VolumePatches(PatchDataset):
     The other arguments, and what it yields, are those of `PatchDataset`, with (N, x, y, z, C) for images.
 
     Raises:
-        InputError: No volumes, or volumes smaller than the block.
+        DataError: No volumes, or volumes smaller than the block.
     """
 
     def _crop(self, pair, rng):
@@ -159,12 +157,12 @@ class VolumePatches(PatchDataset):
     @staticmethod
     def _check_sizes(pairs, scale, patch_size):
         if not pairs:
-            raise InputError("There are no volumes to take blocks from. Give load_volume_pairs some.")
+            raise DataError("There are no volumes to take blocks from. Give load_volume_pairs some.")
         if any(edge < factor or edge % factor for edge, factor in zip(patch_size, scale, strict=True)):
-            raise InputError(f"patch_size must be multiples of the scale {scale}. Received: {patch_size}")
+            raise DataError(f"patch_size must be multiples of the scale {scale}. Received: {patch_size}")
         for pair in pairs:
             if any(edge < least for edge, least in zip(pair.hr.shape, patch_size, strict=False)):
-                raise InputError(
+                raise DataError(
                     f"{pair.record.path} is {_text(pair.hr.shape[:3])}, smaller than the block of "
                     f"{_text(patch_size)}: choose a smaller training.patch_size or training.patch_slices, or "
                     "leave such volumes out."

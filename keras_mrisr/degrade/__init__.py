@@ -2,7 +2,7 @@
 
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.degrade.interpolate import upscale_image
+from keras_mrisr.degrade.interpolate import interpolate
 from keras_mrisr.degrade.kspace import KSpaceCrop
 from keras_mrisr.degrade.random_blur import RandomBlur
 from keras_mrisr.degrade.registry import DEGRADATIONS, get_degradation
@@ -16,5 +16,5 @@ __all__ = [
     "RandomBlur",
     "SliceProfile",
     "get_degradation",
-    "upscale_image",
+    "interpolate",
 ]

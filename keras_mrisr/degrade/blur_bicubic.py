@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
+from keras_mrisr.config_base import check_flags, is_number
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_box_kernels
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import check_flags, is_number
+from keras_mrisr.errors import ConfigError
 
 
 class BlurBicubic(Degradation):
@@ -27,7 +27,7 @@ class BlurBicubic(Degradation):
         name: What the degradation is called in messages and in `model.json`.
 
     Raises:
-        InputError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class BlurBicubic(Degradation):
         name="paper",
     ):
         if not isinstance(scale, int) or scale < 1:
-            raise InputError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
+            raise ConfigError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
         if not is_number(sigma) or sigma < 0:
-            raise InputError(f"sigma must be 0 or more, in HR pixels. Received: sigma={sigma!r}")
+            raise ConfigError(f"sigma must be 0 or more, in HR pixels. Received: sigma={sigma!r}")
         if kernel not in ("pillow", "gaussian"):
-            raise InputError(f"kernel must be 'pillow' or 'gaussian'. Received: kernel={kernel!r}")
+            raise ConfigError(f"kernel must be 'pillow' or 'gaussian'. Received: kernel={kernel!r}")
         odd = isinstance(kernel_size, int) and kernel_size >= 1 and kernel_size % 2 == 1
         if kernel_size is not None and (kernel != "gaussian" or not odd):
-            raise InputError(
+            raise ConfigError(
                 "kernel_size must be odd and belongs to kernel='gaussian'. "
                 f"Received: kernel_size={kernel_size!r}, kernel={kernel!r}"
             )

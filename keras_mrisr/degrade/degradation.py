@@ -4,7 +4,7 @@ import abc
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 class Degradation(abc.ABC):
@@ -47,9 +47,9 @@ class Degradation(abc.ABC):
             Array (size / scale, size), float64; to be treated as read-only.
 
         Raises:
-            InputError: The degradation is not of this form.
+            ConfigError: The degradation is not of this form.
         """
-        raise InputError(
+        raise ConfigError(
             f"The degradation {self.name!r} has no matrix along an axis: leave out --consistency with it."
         )
 
@@ -72,7 +72,7 @@ class Degradation(abc.ABC):
             Array (H / scale, W / scale, C) of the same dtype; integers are rounded and clipped.
 
         Raises:
-            InputError: The slice is too small or its size is no multiple of the scale.
+            ConfigError: The slice is too small or its size is no multiple of the scale.
         """
         from keras import ops
 
@@ -86,7 +86,7 @@ class Degradation(abc.ABC):
         return lr.astype(hr.dtype)
 
     def check_size(self, shape, original=None):
-        """Raises InputError unless `shape` (H, W, ...) can be degraded.
+        """Raises ConfigError unless `shape` (H, W, ...) can be degraded.
 
         Args:
             shape: Of the slice.
@@ -96,13 +96,13 @@ class Degradation(abc.ABC):
         if min(height, width) < self.smallest_size:
             given = "x".join(map(str, (original or shape)[:2]))
             least = -(-self.smallest_size // self.scale) * self.scale
-            raise InputError(
+            raise ConfigError(
                 f"A slice of {given} is too small for the degradation {self.name!r} at scale {self.scale}: "
                 f"it needs at least {least}x{least} pixels. Leave such slices out, or choose another "
                 "degradation."
             )
         if height % self.scale or width % self.scale:
-            raise InputError(
+            raise ConfigError(
                 f"A slice of {height}x{width} cannot be divided by the scale {self.scale}: "
                 "crop or pad it to a multiple."
             )

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from keras_mrisr.degrade.kspace import zero_fill_matrix
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 _PILLOW = {
     "nearest": Image.Resampling.NEAREST,
@@ -14,8 +14,8 @@ _PILLOW = {
 METHODS = (*_PILLOW, "zero-filled")
 
 
-def upscale_image(lr, scale, method="bicubic"):
-    """Enlarges a slice with Pillow's resampling or zeros in k-space; the outer edges of the grids agree.
+def interpolate(lr, scale, method="bicubic"):
+    """Upscales a slice with Pillow's resampling or zeros in k-space; the outer edges of the grids agree.
 
     Args:
         lr: Array (H, W, C), uint8, uint16 or float32.
@@ -28,10 +28,10 @@ def upscale_image(lr, scale, method="bicubic"):
         Array (H * scale, W * scale, C) of the same dtype; integers are rounded and clipped.
 
     Raises:
-        InputError: Unknown method.
+        ConfigError: Unknown method.
     """
     if method not in METHODS:
-        raise InputError(f"Unknown interpolation {method!r}. Known: {', '.join(METHODS)}.")
+        raise ConfigError(f"Unknown interpolation {method!r}. Known: {', '.join(METHODS)}.")
     image = _zero_fill(lr, scale) if method == "zero-filled" else _resize(lr, scale, _PILLOW[method])
     if np.issubdtype(lr.dtype, np.integer):
         image = np.clip(np.rint(image), 0, np.iinfo(lr.dtype).max)

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
+from keras_mrisr.config_base import check_flags, is_number
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import check_flags, is_number
+from keras_mrisr.errors import ConfigError
 
 WINDOWS = ("none", "hamming", "tukey")
 
@@ -37,16 +37,16 @@ class KSpaceCrop(Degradation):
         name: What the degradation is called in messages and in `model.json`.
 
     Raises:
-        InputError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
 
     def __init__(self, scale, window="none", alpha=None, magnitude=True, name="kspace"):
         if not isinstance(scale, int) or scale < 1:
-            raise InputError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
+            raise ConfigError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
         if window not in WINDOWS:
-            raise InputError(f"window must be one of {', '.join(WINDOWS)}. Received: window={window!r}")
+            raise ConfigError(f"window must be one of {', '.join(WINDOWS)}. Received: window={window!r}")
         if alpha is not None and (window != "tukey" or not is_number(alpha) or not 0 < alpha <= 1):
-            raise InputError(
+            raise ConfigError(
                 "alpha must be over 0 and up to 1, and belongs to window='tukey'. "
                 f"Received: alpha={alpha!r}, window={window!r}"
             )

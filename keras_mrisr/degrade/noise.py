@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 # As `evaluation.regions.tissue_mask`: brighter than this share of the 95th percentile is tissue.
 _TISSUE = 0.2
@@ -25,12 +25,12 @@ def rician_noise(image, snr, rng, signal=None):
         Array of the same shape and dtype; integers are rounded and clipped.
 
     Raises:
-        InputError: A negative value, or a ratio that is not over 0.
+        ConfigError: A negative value, or a ratio that is not over 0.
     """
     if not snr > 0:
-        raise InputError(f"The signal-to-noise ratio must be over 0. Received: {snr!r}")
+        raise ConfigError(f"The signal-to-noise ratio must be over 0. Received: {snr!r}")
     if image.min() < 0:
-        raise InputError(
+        raise ConfigError(
             "Rician noise is for magnitude images, and this one has negative values "
             f"(down to {image.min():g}): leave the noise out."
         )

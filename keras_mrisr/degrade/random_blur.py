@@ -4,10 +4,10 @@ import zlib
 
 import numpy as np
 
+from keras_mrisr.config_base import is_number
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import is_number
+from keras_mrisr.errors import ConfigError
 
 
 class RandomBlur(Degradation):
@@ -27,13 +27,13 @@ class RandomBlur(Degradation):
         name: What the degradation is called in messages and in `model.json`.
 
     Raises:
-        InputError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
 
     def __init__(self, scale, smallest_sigma=0.0, largest_sigma=2.0, name="random-blur"):
         numbers = is_number(smallest_sigma) and is_number(largest_sigma)
         if not numbers or not 0 <= smallest_sigma <= largest_sigma:
-            raise InputError(
+            raise ConfigError(
                 "smallest_sigma and largest_sigma must be 0 or more, and in this order. "
                 f"Received: smallest_sigma={smallest_sigma!r}, largest_sigma={largest_sigma!r}"
             )
@@ -51,7 +51,7 @@ class RandomBlur(Degradation):
         return {"smallest_sigma": self.smallest_sigma, "largest_sigma": self.largest_sigma}
 
     def __call__(self, hr):
-        raise InputError(
+        raise ConfigError(
             f"The degradation {self.name!r} blurs every slice otherwise, so that nothing can be degraded "
             "again to compare it with LR: leave out what asks for that (adversarial.consistency_weight=0), "
             "or choose paper or bicubic."

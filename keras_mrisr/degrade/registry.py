@@ -6,7 +6,7 @@ from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.kspace import KSpaceCrop
 from keras_mrisr.degrade.random_blur import RandomBlur
 from keras_mrisr.degrade.slice_profile import SliceProfile
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 # The paper: Pillow's GaussianBlur(radius=2), then BICUBIC.
 DEGRADATIONS = {
@@ -31,21 +31,21 @@ def get_degradation(name, scale, **overrides):
         A `Degradation`.
 
     Raises:
-        InputError: Unknown name or argument.
+        ConfigError: Unknown name or argument.
     """
     if not isinstance(name, str) or name not in DEGRADATIONS:
         known = ", ".join(sorted(DEGRADATIONS))
-        raise InputError(f"Unknown degradation {name!r}. Known: {known}.")
+        raise ConfigError(f"Unknown degradation {name!r}. Known: {known}.")
     cls, preset = DEGRADATIONS[name]
     if isinstance(scale, list | tuple) and cls is not SliceProfile:
-        raise InputError(
+        raise ConfigError(
             f"The degradation {name!r} is for slices and takes one factor: choose slice-profile for volumes. "
             f"Received: scale={scale!r}"
         )
     allowed = [key for key in inspect.signature(cls).parameters if key not in ("scale", "name")]
     for key in overrides:
         if key not in allowed:
-            raise InputError(
+            raise ConfigError(
                 f"Unknown argument {key!r} of the degradation {name!r}. Allowed: {', '.join(allowed)}."
             )
     return cls(scale, name=name, **{**preset, **overrides})

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+from keras_mrisr.config_base import is_number
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import is_number
+from keras_mrisr.errors import ConfigError
 
 # Full width at half maximum of a Gaussian, in standard deviations.
 _FWHM = 2 * math.sqrt(2 * math.log(2))
@@ -33,26 +33,26 @@ class SliceProfile(Degradation):
         name: What the degradation is called in messages and in `model.json`.
 
     Raises:
-        InputError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
 
     def __init__(self, scale, thickness=None, in_plane=None, name="slice-profile"):
         factors = tuple(scale) if isinstance(scale, list | tuple) else ()
         whole = len(factors) == 3 and all(isinstance(f, int) and f >= 1 for f in factors)
         if not whole or factors[0] != factors[1]:
-            raise InputError(
+            raise ConfigError(
                 "scale must be three whole factors of 1 or more, the first two equal, such as (1, 1, 2). "
                 f"Received: scale={scale!r}"
             )
         if thickness is not None and not (is_number(thickness) and thickness > 0):
-            raise InputError(f"thickness must be over 0, in HR slices. Received: thickness={thickness!r}")
+            raise ConfigError(f"thickness must be over 0, in HR slices. Received: thickness={thickness!r}")
         if in_plane is not None and factors[0] == 1:
-            raise InputError(
+            raise ConfigError(
                 "in_plane is for a scale over 1 in the first two factors. "
                 f"Received: in_plane={in_plane!r}, scale={scale!r}"
             )
         if not isinstance(in_plane, dict | None):
-            raise InputError(
+            raise ConfigError(
                 f"in_plane must hold the name and arguments of a degradation. Received: in_plane={in_plane!r}"
             )
         self.name = name
@@ -113,7 +113,7 @@ class SliceProfile(Degradation):
             Array (X / fx, Y / fy, Z / fz, C) of the same dtype; integers are rounded (once) and clipped.
 
         Raises:
-            InputError: The volume is too small or its size is no multiple of the factors.
+            ConfigError: The volume is too small or its size is no multiple of the factors.
         """
         self.check_size(hr.shape)
         x = hr
@@ -133,20 +133,20 @@ class SliceProfile(Degradation):
         return total.astype(hr.dtype)
 
     def degrade_image(self, hr):
-        """Raises InputError: this degradation is of volumes, see `degrade_volume`."""
-        raise InputError(f"The degradation {self.name!r} is for volumes, not for slices. Choose another one.")
+        """Raises ConfigError: this degradation is of volumes, see `degrade_volume`."""
+        raise ConfigError(f"The degradation {self.name!r} is for volumes, not for slices.")
 
     def check_size(self, shape):
-        """Raises InputError unless `shape` (X, Y, Z, ...) can be degraded."""
+        """Raises ConfigError unless `shape` (X, Y, Z, ...) can be degraded."""
         text = "x".join(map(str, shape[:3]))
         if any(size < least for size, least in zip(shape[:3], self.smallest_size, strict=True)):
             least = "x".join(map(str, self.smallest_size))
-            raise InputError(
+            raise ConfigError(
                 f"A volume of {text} is too small for the degradation {self.name!r}: it needs {least} voxels."
             )
         if any(size % factor for size, factor in zip(shape[:3], self.scale, strict=True)):
             factors = "x".join(map(str, self.scale))
-            raise InputError(
+            raise ConfigError(
                 f"A volume of {text} cannot be divided by the scale {factors}: crop it to multiples."
             )
 

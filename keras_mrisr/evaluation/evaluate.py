@@ -8,10 +8,10 @@ import pathlib
 import numpy as np
 
 from keras_mrisr.data import read_dataset
-from keras_mrisr.errors import InputError
-from keras_mrisr.evaluation.agreement import check_names, choose_degradation, choose_pattern, split_of
-from keras_mrisr.evaluation.contenders import Interpolator, Predictions
+from keras_mrisr.errors import DataError
+from keras_mrisr.evaluation.compatibility import check_names, choose_degradation, choose_pattern, split_of
 from keras_mrisr.evaluation.measures import choose_measures
+from keras_mrisr.evaluation.methods import Interpolator, Predictions
 from keras_mrisr.evaluation.patients import PARTS, check_renamed, choose_common_patients
 from keras_mrisr.evaluation.protocol import SR, Protocol, pillow_version
 from keras_mrisr.evaluation.result import FILES, Evaluation, Patient
@@ -37,7 +37,7 @@ def evaluate_model(model, data_root, out=None, **options):
         An `Evaluation` in which the model is called "SR".
 
     Raises:
-        InputError: As `evaluate_models`.
+        DataError: As `evaluate_models`.
     """
     return evaluate_models({SR: model}, data_root, out, **options)
 
@@ -69,7 +69,7 @@ def evaluate_models(
     """Scores models, predictions of other programs and plain interpolators on the same patients.
 
     Each HR slice is degraded whole by what the models were trained to undo, as 8-bit images throughout, or
-    for models of volumes each stack of slices; every model and interpolator enlarges the same LR; metrics
+    for models of volumes each stack of slices; every model and interpolator upscales the same LR; metrics
     are taken per image for all channels and for FLAIR, on the whole slice, on tissue, and where the data has
     masks on the tumour.
     `Evaluation.protocol` says it all.
@@ -79,7 +79,7 @@ def evaluate_models(
             `ModelInfo`) that maps a uint8 batch (N, h, w, C) to a uint8 batch scaled by `scale`.
         data_root: Folder of the data: images, LGG slices, or NIfTI volumes, of which the slices across the
             largest spacing are scored (those of a patient's images, in order, are the stack that a model of
-            volumes enlarges).
+            volumes upscales).
         out: Folder for metrics.json, per_image.csv, per_patient.csv and figure.png; None for no files.
         predictions: Dict name -> folder of images under the names of the HR slices; see `Predictions`.
         part: Which patients: "test" or "val" of the models' splits, "all-unseen" or "held-out" (see
@@ -108,15 +108,15 @@ def evaluate_models(
         An `Evaluation`.
 
     Raises:
-        InputError: A model, the data, the part, predictions or an output are not usable, the slices
+        DataError: A model, the data, the part, predictions or an output are not usable, the slices
             don't fit the models, or the models do different tasks.
     """
     if part not in PARTS:
-        raise InputError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
+        raise DataError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
     if limit is not None and limit < 1:
-        raise InputError(f"limit must be 1 or more slices. Received: limit={limit}")
+        raise DataError(f"limit must be 1 or more slices. Received: limit={limit}")
     if noise_snr is not None and not 0 < noise_snr < float("inf"):
-        raise InputError(f"The signal-to-noise ratio must be over 0. Received: noise_snr={noise_snr}")
+        raise DataError(f"The signal-to-noise ratio must be over 0. Received: noise_snr={noise_snr}")
     page = _place_inside(out, report)
     if out is not None and overwrite:
         check_only_holds(out, (*FILES, *([page.name] if page and page.name == str(page) else [])))
@@ -129,7 +129,7 @@ def evaluate_models(
         degradation, notes = choose_degradation(models, degradation, scale)
         dataset = read_dataset(data_root, kind, choose_pattern(models, patient_pattern, kind))
         if dataset.kind == "volumes" and predictions:
-            raise InputError(
+            raise DataError(
                 "Predictions are images under the names of slices; volumes have none: save them as images."
             )
         foreign = [Predictions(name, path, dataset) for name, path in (predictions or {}).items()]
@@ -208,7 +208,7 @@ def evaluate_models(
 
 
 class _Task:
-    """Slices, the methods that enlarge them, and what was learnt about the patients on the way."""
+    """Slices, the methods that upscale them, and what was learnt about the patients on the way."""
 
     def __init__(self, reader, contenders, kind):
         self.reader, self.contenders, self.kind = reader, contenders, kind
@@ -258,7 +258,7 @@ def _measures(metrics, features):
     chosen = choose_measures(metrics)
     asked = any(measure.name == "features" for measure in chosen)
     if asked and features is None:
-        raise InputError(
+        raise DataError(
             "The metric 'features' needs a network: give --features vgg16:WEIGHTS, such as vgg19:imagenet."
         )
     return (*chosen, *choose_measures(["features"])) if features and not asked else chosen
@@ -266,7 +266,7 @@ def _measures(metrics, features):
 
 def _without_consistency(measures, metrics):
     if metrics is not None and "consistency" in metrics:
-        raise InputError("The metric 'consistency' is for models of slices: leave it out.")
+        raise DataError("The metric 'consistency' is for models of slices: leave it out.")
     return tuple(measure for measure in measures if measure.name != "consistency")
 
 
@@ -302,16 +302,16 @@ def _place_inside(out, report):
 def _check_report(path, overwrite):
     path = pathlib.Path(path)
     if path.is_dir():
-        raise InputError(f"{path} is a folder. Give the name of the HTML file to write.")
+        raise DataError(f"{path} is a folder. Give the name of the HTML file to write.")
     if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{path} does not end in .html. Give the name of the HTML file to write.")
+        raise DataError(f"{path} does not end in .html. Give the name of the HTML file to write.")
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists. Choose another name or pass --overwrite.")
+        raise DataError(f"{path} exists. Choose another name or pass --overwrite.")
     place = path.absolute().parent
     while not place.exists():
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"Cannot write {path}: {place} is not a writable folder. Choose another place.")
+        raise DataError(f"Cannot write {path}: {place} is not a writable folder. Choose another place.")
 
 
 def _cases(task, scores, records, count, measure):

@@ -13,9 +13,9 @@ _HEAD = 0.34  # Room for the name of a case above its row.
 def comparison_figure(cases, path, rgb=False, title=None, outline=False):
     """Writes the picture of some cases, one a row.
 
-    The columns are LR (pixels enlarged), every method, the original, and the absolute errors of the
+    The columns are LR (pixels upscaled), every method, the original, and the absolute errors of the
     methods on one scale for the whole figure. Each image has an inset: the part of the tissue with the
-    most detail, twice enlarged or more. Numbers are PSNR and SSIM of the channel that is shown.
+    most detail, twice upscaled or more. Numbers are PSNR and SSIM of the channel that is shown.
 
     Args:
         cases: `Case`s, all of one scale and with the same methods.
@@ -25,7 +25,7 @@ def comparison_figure(cases, path, rgb=False, title=None, outline=False):
         outline: Draw the outline of each case's `mask`.
 
     Raises:
-        InputError: `path` cannot be written.
+        DataError: `path` cannot be written.
         ValueError: There are no cases.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +77,12 @@ def choose_measures(names=None):
         names: Sequence of keys of `MEASURES`, or None for the default ones: all that need no network.
 
     Raises:
-        InputError: Unknown name, or none.
+        DataError: Unknown name, or none.
     """
     names = DEFAULT if names is None else tuple(dict.fromkeys(names))
     for name in names:
         if name not in MEASURES:
-            raise InputError(f"Unknown metric {name!r}. Known: {', '.join(MEASURES)}.")
+            raise DataError(f"Unknown metric {name!r}. Known: {', '.join(MEASURES)}.")
     if not names:
-        raise InputError(f"No metrics. Choose some of {', '.join(MEASURES)}.")
+        raise DataError(f"No metrics. Choose some of {', '.join(MEASURES)}.")
     return tuple(MEASURES[name] for name in names)

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation import plots
 from keras_mrisr.evaluation.page_cases import page_cases
 from keras_mrisr.evaluation.page_tables import comparison_rows, group_tables, patient_table, result_table
@@ -33,11 +33,11 @@ def write_page(evaluation, path, overwrite=False):
         overwrite: Replace an existing file.
 
     Raises:
-        InputError: The file exists, or cannot be written.
+        DataError: The file exists, or cannot be written.
     """
     path = pathlib.Path(path)
     if path.exists() and not overwrite:
-        raise InputError(f"{path} exists. Choose another name or pass --overwrite.")
+        raise DataError(f"{path} exists. Choose another name or pass --overwrite.")
     text = render_page(evaluation)
     if len(text) > LIMIT:
         log.info("%s would take %.0f MB: its pictures are reduced", path, len(text) / 1e6)

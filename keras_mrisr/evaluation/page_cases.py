@@ -1,4 +1,4 @@
-"""The cases of the report: every picture of a slice, its error, and a part of it enlarged."""
+"""The cases of the report: every picture of a slice, its error, and a part of it upscaled."""
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def _case(place, view, encoder, peak):
     top, left, size = box = _region(view)
     methods = list(case.images)
     names = ["LR", *methods, "original"]
-    # LR is shown by its own pixels; the browser enlarges them.
+    # LR is shown by its own pixels; the browser upscales them.
     planes = [view.lr, *view.images[1:]]
     panels = []
     for number, (name, plane) in enumerate(zip(names, planes, strict=True)):
@@ -64,7 +64,7 @@ def _case(place, view, encoder, peak):
 
 
 def _region(view):
-    """(top, left, size) of what is enlarged: the tumour and what is around it, or where the detail is."""
+    """(top, left, size) of what is upscaled: the tumour and what is around it, or where the detail is."""
     mask, (height, width) = view.case.mask, view.hr.shape[:2]
     if mask is None or not mask.any():
         return view.box

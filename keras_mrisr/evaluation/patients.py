@@ -3,7 +3,7 @@
 import pathlib
 import re
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
 
 PARTS = ("test", "val", "all-unseen", "held-out")
 _TELLING = 10  # Letters of a patient's name by which a file is known: "sub-01" is in every data set.
@@ -29,10 +29,10 @@ def choose_patients(present, split, part="test"):
         not be checked.
 
     Raises:
-        InputError: Unknown part, or no patient is left.
+        DataError: Unknown part, or no patient is left.
     """
     if part not in PARTS:
-        raise InputError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
+        raise DataError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
     present = sorted(set(present))
     if split is None:
         note = f"The model does not say whom it was trained on: all {_count(present)} are taken, seen or not."
@@ -69,7 +69,7 @@ def choose_patients(present, split, part="test"):
     if not chosen:
         there = {**known, "outside the split": strangers}
         there = ", ".join(f"{name}: {len(patients)}" for name, patients in there.items())
-        raise InputError(
+        raise DataError(
             f"The data holds no patient of the part {part!r} ({there}). "
             f"Choose another part ({', '.join(PARTS)}) or give patients that did not train the model."
         )
@@ -84,7 +84,7 @@ def check_renamed(dataset, splits):
         splits: As for `choose_common_patients`.
 
     Raises:
-        InputError: A file whose path names a patient of a model's training or validation part belongs to
+        DataError: A file whose path names a patient of a model's training or validation part belongs to
             none of the split's patients, by the way that patients are read from paths.
     """
     splits = [split for split in splits.values() if split is not None]
@@ -96,7 +96,7 @@ def check_renamed(dataset, splits):
     for record in dataset.slices:
         found = pattern.search(str(record.path.relative_to(dataset.root)))
         if found and record.patient not in known:
-            raise InputError(
+            raise DataError(
                 f"{record.path} is read as of patient {record.patient!r}, but {found[1]} trained the model "
                 "or chose its checkpoint. Read patients as in training: give the same root folder, --kind "
                 "and --patient-pattern."
@@ -116,7 +116,7 @@ def choose_common_patients(present, splits, part="test"):
         are taken, as "unknown".
 
     Raises:
-        InputError: Unknown part, no patient is left for some model, or no patient is left that is in
+        DataError: Unknown part, no patient is left for some model, or no patient is left that is in
             the part for all of them.
     """
     if not splits:
@@ -128,15 +128,15 @@ def choose_common_patients(present, splits, part="test"):
     for name, split in splits.items():
         try:
             patients, own_part, own_notes = choose_patients(present, split, part)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+        except MrisrError as error:
+            raise DataError(f"{name}: {error}") from error
         chosen[name] = set(patients)
         parts.append(own_part)
         notes += [f"{name}: {note}" for note in own_notes]
     common = sorted(set.intersection(*chosen.values()))
     if not common:
         counts = ", ".join(f"{name}: {len(patients)}" for name, patients in chosen.items())
-        raise InputError(
+        raise DataError(
             f"No patient is in the part {part!r} of every model ({counts}): they were split differently. "
             "Compare models of one split (the same data, seed and fractions), or give data new to all."
         )

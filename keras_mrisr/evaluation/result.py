@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.comparisons import compare_methods, summarise_groups
 from keras_mrisr.evaluation.figure import comparison_figure
 from keras_mrisr.evaluation.measures import Measure
@@ -137,13 +137,13 @@ class Evaluation:
             delta: Return the difference to bicubic.
 
         Raises:
-            InputError: Nothing of that name was scored.
+            DataError: Nothing of that name was scored.
         """
         wanted = (method, metric, channel or self.protocol.channels[0], region)
         for row in self.summary:
             if (row.method, row.metric, row.channel, row.region) == wanted:
                 return row.image_delta if delta else row.image_mean
-        raise InputError(f"Nothing was scored as {' / '.join(wanted)}. See the rows of .summary.")
+        raise DataError(f"Nothing was scored as {' / '.join(wanted)}. See the rows of .summary.")
 
     def report(self):
         """Tables, notes and protocol as a rich renderable: `rich.print(evaluation.report())`."""
@@ -157,7 +157,7 @@ class Evaluation:
         """Writes metrics.json, per_image.csv, per_patient.csv and figure.png to the folder `out`.
 
         Raises:
-            InputError: `out` exists (and `overwrite` is false), holds something else, or cannot be written.
+            DataError: `out` exists (and `overwrite` is false), holds something else, or cannot be written.
         """
         if overwrite:
             check_only_holds(out, FILES)

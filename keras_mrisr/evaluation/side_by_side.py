@@ -1,4 +1,4 @@
-"""The figure of a paper: one slice enlarged by several methods, side by side, with a part of it magnified."""
+"""The figure of a paper: one slice upscaled by several methods, side by side, with a part of it magnified."""
 
 import logging
 import os
@@ -10,9 +10,9 @@ from keras_mrisr.data import read_image
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.slices import natural_key
-from keras_mrisr.errors import InputError
-from keras_mrisr.evaluation.agreement import check_names, choose_degradation, split_of
-from keras_mrisr.evaluation.contenders import Interpolator, Model
+from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.evaluation.compatibility import check_names, choose_degradation, split_of
+from keras_mrisr.evaluation.methods import Interpolator, Model
 from keras_mrisr.evaluation.patients import seen_by
 from keras_mrisr.evaluation.slices import to_8bit
 from keras_mrisr.evaluation.views import detail_box, quality
@@ -43,7 +43,7 @@ def compare_image(
 ):
     """Writes a figure of one slice: a row of images with a box, and below it what is in the box.
 
-    The columns are LR (its pixels enlarged), the interpolators, the models and, unless `true_lr`, the
+    The columns are LR (its pixels upscaled), the interpolators, the models and, unless `true_lr`, the
     original. Numbers are PSNR and SSIM of the whole slice, data range 255, for what is shown. A line at the
     bottom, and a warning, say if the path names a patient whom a model was trained on or chosen by.
 
@@ -67,18 +67,18 @@ def compare_image(
         Dict method -> (PSNR in dB, SSIM); empty with `true_lr`.
 
     Raises:
-        InputError: A model or the image is not usable, the models do different tasks, the region lies
+        DataError: A model or the image is not usable, the models do different tasks, the region lies
             outside, or the file exists or cannot be written.
     """
     out = pathlib.Path(out)
     if out.suffix.lower() not in FORMATS:
-        raise InputError(f"{out} is no figure. Give a name that ends in {', '.join(FORMATS)}.")
+        raise DataError(f"{out} is no figure. Give a name that ends in {', '.join(FORMATS)}.")
     if out.exists() and not overwrite:
-        raise InputError(f"{out} exists. Choose another name or pass --overwrite.")
+        raise DataError(f"{out} exists. Choose another name or pass --overwrite.")
     if not 20 <= dpi <= 1200:
-        raise InputError(f"dpi must be between 20 and 1200. Received: dpi={dpi}")
+        raise DataError(f"dpi must be between 20 and 1200. Received: dpi={dpi}")
     if not models:
-        raise InputError("Nothing to compare: give at least one model.")
+        raise DataError("Nothing to compare: give at least one model.")
     models = [Model(name, model, ensemble) for name, model in models.items()]
     degradation, _ = choose_degradation(models, degradation)
     plain = [Interpolator(name, degradation.scale) for name in dict.fromkeys(methods)]
@@ -87,7 +87,7 @@ def compare_image(
     images = {one.name: one(source, source) for one in (*plain, *models)}
     channels = source.shape[-1]
     if channel is not None and not 0 <= channel < channels:
-        raise InputError(f"{path} has {channels} channel(s), counted from 0. Received: channel={channel}")
+        raise DataError(f"{path} has {channels} channel(s), counted from 0. Received: channel={channel}")
     part = slice(None) if channel is None and channels in (1, 3) else slice(channel or 0, (channel or 0) + 1)
     hr = None if true_lr else source.hr(source)[..., part]
     images = {name: image[..., part] for name, image in images.items()}
@@ -113,7 +113,7 @@ class _Image:
         self._degradation = None if true_lr else degradation
         image, model = read_image(self.path), models[0]
         if image.shape[-1] != (model.info.image_channels or image.shape[-1]):
-            raise InputError(
+            raise DataError(
                 f"{path} has {image.shape[-1]} channels, but {model.source} takes {model.info.channels}. "
                 "Convert the image, or use a model for it."
             )
@@ -138,8 +138,8 @@ class _Image:
         hr = image[:height, :width]
         try:
             return hr, self._degradation.degrade_image(hr)
-        except InputError as error:
-            raise InputError(f"{self.path}: {error}") from error
+        except MrisrError as error:
+            raise DataError(f"{self.path}: {error}") from error
 
     def _read_stack(self, image, neighbours):
         """List of (path, image): the one and those beside it in its folder, in the order of their names."""
@@ -177,7 +177,7 @@ def _box(region, image):
     x, y, width, height = region
     inside = 0 <= x < x + width <= image.shape[1] and 0 <= y < y + height <= image.shape[0]
     if not inside or min(width, height) < 2:
-        raise InputError(
+        raise DataError(
             f"The region {x},{y},{width},{height} (x,y,width,height) must lie inside the "
             f"{image.shape[1]} x {image.shape[0]} pixels and be 2 pixels or more."
         )

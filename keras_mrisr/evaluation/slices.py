@@ -10,7 +10,7 @@ import numpy as np
 from keras_mrisr.data import normalizer_for, read_image
 from keras_mrisr.data.masks import read_mask
 from keras_mrisr.data.neighbours import window
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.evaluation.regions import tissue_mask
 from keras_mrisr.evaluation.scores import TISSUE, TUMOUR, WHOLE
 
@@ -103,7 +103,7 @@ class SliceReader:
         slices = [self._read(one)[2] for one in around]
         for one, lr in zip(around, slices, strict=True):
             if lr.shape != slices[neighbours].shape:
-                raise InputError(
+                raise DataError(
                     f"{one.path} and its neighbour {record.path.name} differ in size: a model that takes "
                     f"{neighbours} neighbours on each side needs stacks of one size."
                 )
@@ -131,7 +131,7 @@ class SliceReader:
         if self._channels is None:
             self._channels = original.shape[-1]
         if original.shape[-1] != self._channels:
-            raise InputError(
+            raise DataError(
                 f"{record.path} has {original.shape[-1]} channels, but {self._taker} takes {self._channels}. "
                 "Convert the images, or use a model for them."
             )
@@ -142,14 +142,14 @@ class SliceReader:
         if hr.shape != original.shape:
             self.cropped.add(record.path)
         if min(hr.shape[:2]) < SMALLEST:
-            raise InputError(
+            raise DataError(
                 f"{record.path} is too small for SSIM ({_size(original)} pixels): "
                 f"at least {SMALLEST}x{SMALLEST} are needed. Remove it."
             )
         try:
             return original, hr, self._degrade(hr, record)
-        except InputError as error:
-            raise InputError(f"{record.path}: {error}") from error
+        except MrisrError as error:
+            raise DataError(f"{record.path}: {error}") from error
 
     def _degrade(self, hr, record):
         lr = self.degradation.degrade_image(hr)

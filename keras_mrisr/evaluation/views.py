@@ -18,7 +18,7 @@ class Case:
         label: Whose slice it is.
         hr: The original.
         lr: What it was degraded to.
-        images: Method -> `lr` enlarged by it; the first one is the baseline, an interpolation.
+        images: Method -> `lr` upscaled by it; the first one is the baseline, an interpolation.
         mask: Region to outline, bool (H, W), or None.
         channel: The channel that is shown as grey.
         channel_name: Its name, for the numbers.
@@ -43,7 +43,7 @@ class CaseView:
     Attributes:
         scale: Between LR and HR.
         lr: LR for display, float in [0, 1], on its own grid.
-        images: For display, float in [0, 1]: LR enlarged by repeating pixels, every method, the original.
+        images: For display, float in [0, 1]: LR upscaled by repeating pixels, every method, the original.
         errors: Absolute error of every method in grey levels, (H, W).
         numbers: (PSNR in dB, SSIM) of every method in the channel that is shown.
         captions: A line for each of `images` and of `errors`.

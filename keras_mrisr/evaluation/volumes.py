@@ -1,4 +1,4 @@
-"""Volumes in an evaluation of slices: NIfTI files as stacks of them, and models that enlarge whole stacks."""
+"""Volumes in an evaluation of slices: NIfTI files as stacks of them, and models that upscale whole stacks."""
 
 import dataclasses
 import functools
@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_mrisr.data.normalize import normalizer_for, volume_normalizer
 from keras_mrisr.data.volume_pairs import read_stack
-from keras_mrisr.errors import InputError
-from keras_mrisr.evaluation.contenders import Interpolator, Model
+from keras_mrisr.errors import DataError
+from keras_mrisr.evaluation.methods import Interpolator, Model
 from keras_mrisr.evaluation.slices import SliceReader
 
 # Order of scipy.ndimage's splines.
@@ -34,7 +34,7 @@ class VolumeSlices:
         dataset: The same with a record for each slice across the axis of the largest spacing.
 
     Raises:
-        InputError: A volume cannot be read or used (see `data.volume.check_volume`).
+        DataError: A volume cannot be read or used (see `data.volume.check_volume`).
     """
 
     def __init__(self, dataset):
@@ -73,7 +73,7 @@ class StackReader(SliceReader):
 
     def __init__(self, dataset, degradation, *channels, **options):
         if options.get("noise_snr") is not None:
-            raise InputError("Noise at a given SNR is for models of slices: leave out --noise-snr.")
+            raise DataError("Noise at a given SNR is for models of slices: leave out --noise-snr.")
         super().__init__(dataset, degradation, *channels, **options)
         factor = degradation.scale[2]
         self._stacks = {
@@ -83,9 +83,7 @@ class StackReader(SliceReader):
         }
         kept = {record.path for stack in self._stacks.values() for record in stack}
         if not kept:
-            raise InputError(
-                f"{dataset.root} holds no stack of {factor} slices: nothing can be made thinner."
-            )
+            raise DataError(f"{dataset.root} holds no stack of {factor} slices: nothing can be made thinner.")
         self.left_out = len(dataset.slices) - len(kept)
         self.dataset = dataclasses.replace(dataset, slices=tuple(r for r in dataset.slices if r.path in kept))
         self._volumes = functools.lru_cache(maxsize=1)(self._degraded)
@@ -105,7 +103,7 @@ class StackReader(SliceReader):
     def _degraded(self, key):
         slices = [self.hr(record) for record in self._stacks[key]]
         if any(hr.shape != slices[0].shape for hr in slices):
-            raise InputError(
+            raise DataError(
                 f"{self._stacks[key][0].path.parent} holds slices of several sizes: a stack must be of one."
             )
         return self.degradation.degrade_volume(np.stack(slices, axis=2))
@@ -115,29 +113,27 @@ class StackReader(SliceReader):
 
 
 class _OfStacks:
-    """Gives slices out of an enlarged stack, which is kept until a slice of another one is asked for."""
+    """Gives slices out of an upscaled stack, which is kept until a slice of another one is asked for."""
 
     _kept = None, None
 
     def __call__(self, record, reader):
-        """The enlarged slice, uint8 (H, W, C)."""
+        """The upscaled slice, uint8 (H, W, C)."""
         key = reader.stack(record)
         if self._kept[0] != key:
-            self._kept = key, self.enlarge(reader.lr_volume(record))
+            self._kept = key, self.upscale(reader.lr_volume(record))
         return self._kept[1][:, :, reader.place(record)]
 
 
 class StackInterpolator(_OfStacks, Interpolator):
-    """Enlarges LR stacks by splines along each axis (scipy.ndimage.zoom); outer edges of the grids agree."""
+    """Upscales LR stacks by splines along each axis (scipy.ndimage.zoom); outer edges of the grids agree."""
 
     def __init__(self, name, factors):
         if name not in INTERPOLATIONS:
-            raise InputError(
-                f"Unknown interpolation {name!r} of volumes. Known: {', '.join(INTERPOLATIONS)}."
-            )
+            raise DataError(f"Unknown interpolation {name!r} of volumes. Known: {', '.join(INTERPOLATIONS)}.")
         self.name, self.factors = name, factors
 
-    def enlarge(self, lr):
+    def upscale(self, lr):
         """uint8 (X, Y, Z, C) to (X * fx, Y * fy, Z * fz, C)."""
         from scipy import ndimage
 
@@ -152,11 +148,11 @@ class StackInterpolator(_OfStacks, Interpolator):
 
 
 class StackModel(_OfStacks, Model):
-    """Enlarges LR stacks by a generator of volumes; arguments as for `Model`."""
+    """Upscales LR stacks by a generator of volumes; arguments as for `Model`."""
 
     of_stacks = True
 
-    def enlarge(self, lr):
+    def upscale(self, lr):
         """uint8 (X, Y, Z, C) to (X * fx, Y * fy, Z * fz, C)."""
         normalizer = normalizer_for(lr)
         one = self.model.predict(normalizer.normalize(lr)[np.newaxis], **self.options)

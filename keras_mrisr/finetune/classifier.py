@@ -50,7 +50,7 @@ def build_classifier(network, weights, outputs, trainable, precision="float32"):
         A `Classifier`, not compiled, whose heads answer 0 to everything.
 
     Raises:
-        InputError: The weights are not there or not this network's.
+        DataError: The weights are not there or not this network's.
     """
     trunk = vgg(network, weights=weights, dtype=precision)
     for layer in trunk.layers:

@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 from keras_mrisr.config import SCHEDULES, DataConfig
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import Config, check, none_or, one_of, set_types
+from keras_mrisr.config_base import Config, check, none_or, one_of, set_types
+from keras_mrisr.errors import DataError
 from keras_mrisr.models.vgg import NETWORKS
 
 LABELS = ("tumour", "sequence")
@@ -79,7 +79,7 @@ class FinetuneConfig(Config):
         training: A `FinetuneTraining`.
 
     Raises:
-        InputError: A value is out of range; the message names the key and what is allowed.
+        DataError: A value is out of range; the message names the key and what is allowed.
     """
 
     network: str = "vgg19"
@@ -96,6 +96,6 @@ class FinetuneConfig(Config):
         for key, allowed in (("labels", LABELS), ("trainable", BLOCKS)):
             chosen = getattr(self, key)
             if not chosen or len(set(map(str, chosen))) < len(chosen) or not set(chosen) <= set(allowed):
-                raise InputError(f"{key} must be some of {', '.join(allowed)}. Received: {chosen!r}")
+                raise DataError(f"{key} must be some of {', '.join(allowed)}. Received: {chosen!r}")
         one_of("data.kind", self.data.kind, ("auto", "lgg", "images"))
         check(self.data.neighbours == 0, "data.neighbours", self.data.neighbours, "0 for feature networks")

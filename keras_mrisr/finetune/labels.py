@@ -11,7 +11,7 @@ from keras_mrisr.data.lgg import SEQUENCES
 from keras_mrisr.data.masks import read_mask
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
 from keras_mrisr.data.slices import SliceRecord
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +58,13 @@ def load_labelled(dataset, labels, channels=None, progress=None):
         List of `LabelledSlice`.
 
     Raises:
-        InputError: A label that the data does not have, or a slice or mask that cannot be read, differs in
+        DataError: A label that the data does not have, or a slice or mask that cannot be read, differs in
             size from the other, or has another number of channels.
     """
     masks = "tumour" in labels
     records = [record for record in dataset.slices if record.mask is not None or not masks]
     if not records:
-        raise InputError(
+        raise DataError(
             f"{dataset.root} has no masks to learn the label 'tumour' from: a slice NAME.tif needs its mask "
             "NAME_mask.tif beside it. Or learn the label 'sequence' alone."
         )
@@ -78,7 +78,7 @@ def load_labelled(dataset, labels, channels=None, progress=None):
             image = read_image(record.path)
             channels = image.shape[-1] if channels is None else channels
             if image.shape[-1] != channels:
-                raise InputError(
+                raise DataError(
                     f"{record.path} has {image.shape[-1]} channels where {channels} were expected: use "
                     "slices of one kind."
                 )
@@ -132,11 +132,11 @@ def check_labels(slices, labels, part):
         part: What to call them in a message: "training" or "validation".
 
     Raises:
-        InputError: Only one class of a label is there.
+        DataError: Only one class of a label is there.
     """
     if "tumour" in labels and len({each.tumour for each in slices}) < 2:
         what = "a tumour" if slices[0].tumour else "no tumour"
-        raise InputError(
+        raise DataError(
             f"All {len(slices)} {part} slices show {what}: there is nothing to tell apart. Check the masks, "
             "choose another data.split_seed, or learn the label 'sequence' alone."
         )
@@ -144,6 +144,6 @@ def check_labels(slices, labels, part):
     if "sequence" in labels and len(known) < 2:
         channels = slices[0].image.shape[-1]
         why = "have one channel" if channels == 1 else "do not have two channels that differ"
-        raise InputError(
+        raise DataError(
             f"The {part} slices {why}: there is no label 'sequence' to learn. Learn 'tumour' alone."
         )

@@ -55,7 +55,7 @@ def finetune_features(config, out, overwrite=False, dataset=None, split=None, re
         The `FeaturesInfo` with all scores.
 
     Raises:
-        InputError: Bad data, labels, weights or configuration, an `out` of something else, or a diverged
+        DataError: Bad data, labels, weights or configuration, an `out` of something else, or a diverged
             training.
         Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call goes on.
     """

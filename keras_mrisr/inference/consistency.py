@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 # How far 8-bit LR slices are from what the degradation's formula gives, as a root mean square: 0.29 grey
 # levels (1 / sqrt(12)) for one rounding, 0.37 for the paper's degradation, in which Pillow rounds after
@@ -48,7 +48,7 @@ def enforce_consistency(sr, lr, degradation, noise=NOISE_8BIT):
         or clipping the result for a file adds its own error, see `consistency_residual`.
 
     Raises:
-        InputError: The shapes don't belong together, or the degradation is not of this kind.
+        DataError: The shapes don't belong together, or the degradation is not of this kind.
     """
     sr, lr = np.asarray(sr, "float64"), np.asarray(lr, "float64")
     operator = _operator(sr, lr, degradation)
@@ -73,7 +73,7 @@ def consistency_residual(sr, lr, degradation):
         degradation: A `Degradation` with an `axis_matrix`; what it rounds is not rounded here.
 
     Raises:
-        InputError: As `enforce_consistency`.
+        DataError: As `enforce_consistency`.
     """
     return _rms(degraded_again(sr, lr, degradation) - lr)
 
@@ -93,7 +93,7 @@ def relative_residual(residual, lr):
 def _operator(sr, lr, degradation):
     scale = degradation.scale
     if sr.ndim != 3 or lr.ndim != 3 or sr.shape != (lr.shape[0] * scale, lr.shape[1] * scale, lr.shape[2]):
-        raise InputError(
+        raise DataError(
             f"SR must be {scale} times as high and wide as LR (H, W, C), with as many channels. "
             f"Received: SR of shape {sr.shape}, LR of shape {lr.shape}"
         )

@@ -4,12 +4,13 @@ import logging
 import pathlib
 
 from keras_mrisr.data.slices import natural_key
-from keras_mrisr.data.volume import check_volume, is_nifti, read_volume
 from keras_mrisr.data.volume_folder import volume_files
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_directory, check_only_holds, visible_files, whole_directory
 from keras_mrisr.inference.scan import check_report, residual_path, upscale_scan
 from keras_mrisr.inference.volume import check_model
+from keras_mrisr.volumes import check_volume, read_volume
+from keras_mrisr.volumes.nifti import recognises as is_nifti
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,16 @@ def upscale_volumes(
         List of the paths that were written.
 
     Raises:
-        InputError: See `upscale_scan`. Nothing is left of a folder that could not be completed.
+        DataError: See `upscale_scan`. Nothing is left of a folder that could not be completed.
     """
     for name, value in (("series", series), ("uncertainty", uncertainty)):
         if value is not None:
-            raise InputError(f"{source} is a folder of NIfTI volumes: give them one by one for --{name}.")
+            raise DataError(f"{source} is a folder of NIfTI volumes: give them one by one for --{name}.")
     check_folders(source, target, overwrite)
     names = [pathlib.Path(name) for name in sorted(volume_files(source), key=natural_key)]
     reports = [residual_path(name) for name in names] if options.get("consistency") else []
     if len(set(reports)) < len(reports):
-        raise InputError(f"{source} holds a volume as .nii and .nii.gz: --consistency needs names apart.")
+        raise DataError(f"{source} holds a volume as .nii and .nii.gz: --consistency needs names apart.")
     check_only_holds(target, {path.parts[0] for path in (*names, *map(residual_path, names))})
     masks = sum(is_nifti(path) for path in visible_files(source)) - len(names)
     if masks:
@@ -89,13 +90,13 @@ def check_folders(source, target, overwrite=False):
     """Checks before the work that a folder of results can be written, apart from its source.
 
     Raises:
-        InputError: See `check_new_directory`; or one folder is or holds the other.
+        DataError: See `check_new_directory`; or one folder is or holds the other.
     """
     if target.resolve() == source.resolve():
-        raise InputError(f"{target} is the source itself. Choose another folder.")
+        raise DataError(f"{target} is the source itself. Choose another folder.")
     if source.resolve().is_relative_to(target.resolve()):
-        raise InputError(f"{target} holds the source {source}. Choose another folder.")
+        raise DataError(f"{target} holds the source {source}. Choose another folder.")
     if target.resolve().is_relative_to(source.resolve()):
         # What is in it would be taken for sources the next time.
-        raise InputError(f"{target} lies in the source {source}. Choose another folder.")
+        raise DataError(f"{target} lies in the source {source}. Choose another folder.")
     check_new_directory(target, overwrite)

@@ -5,7 +5,7 @@ import os
 import pathlib
 import re
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -16,12 +16,12 @@ def parse_memory(text):
     """A number of bytes from what a person writes: "2GB", "1.5G", "800 MB", "2GiB".
 
     Raises:
-        InputError: It is no size, or none over zero.
+        DataError: It is no size, or none over zero.
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(I?)B?\s*", str(text).upper())
     units = _BINARY_UNITS if match and match[3] else _UNITS
     if match is None or match[2] not in units or not float(match[1]):
-        raise InputError(f"A size of memory is a number with a unit, such as 2GB. Received: {text!r}")
+        raise DataError(f"A size of memory is a number with a unit, such as 2GB. Received: {text!r}")
     return int(float(match[1]) * units[match[2]])
 
 

@@ -9,21 +9,14 @@ import pathlib
 import numpy as np
 
 from keras_mrisr.data.images import IMAGE_SUFFIXES
-from keras_mrisr.data.volume import check_target, is_nifti, read_volume, write_volume
-from keras_mrisr.errors import InputError
-from keras_mrisr.files import check_new_file, visible_files, write_json
+from keras_mrisr.errors import DataError
+from keras_mrisr.files import check_new_file, write_json
 from keras_mrisr.inference.volume import stacking_axis, upscale_volume
 from keras_mrisr.inference.volume_result import array_factors
+from keras_mrisr.volumes import check_target, read_volume, write_volume
+from keras_mrisr.volumes.nifti import recognises as is_nifti
 
 log = logging.getLogger(__name__)
-
-
-def is_scan(path):
-    """Whether a path is a NIfTI file, a DICOM file, or a folder with DICOM files in it or below."""
-    path = pathlib.Path(path)
-    if not path.is_dir():
-        return is_nifti(path) or _begins_as_dicom(path)
-    return any(_begins_as_dicom(file) for file in visible_files(path))
 
 
 def upscale_scan(
@@ -60,7 +53,7 @@ def upscale_scan(
         List of the paths that were written.
 
     Raises:
-        InputError: A bad source, a target that exists, is the source or cannot be written, or a model that
+        DataError: A bad source, a target that exists, is the source or cannot be written, or a model that
             does not fit. Each output is written whole or not at all.
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
@@ -112,12 +105,12 @@ def check_report(path, overwrite=False):
     """Checks before the work that a residual can be written to `path`.
 
     Raises:
-        InputError: See `check_new_file`; or what would be replaced is no residual, such as the JSON file that
+        DataError: See `check_new_file`; or what would be replaced is no residual, such as the JSON file that
             BIDS puts beside every scan.
     """
     check_new_file(path, overwrite)
     if path.exists() and not _is_report(path):
-        raise InputError(f"{path} is no residual of ours: it is not replaced by one. Choose another OUT.")
+        raise DataError(f"{path} is no residual of ours: it is not replaced by one. Choose another OUT.")
 
 
 def _is_report(path):
@@ -129,10 +122,10 @@ def _is_report(path):
 
 
 def _check_apart(outputs):
-    """Raises InputError where one output is or holds another."""
+    """Raises DataError where one output is or holds another."""
     for one, other in itertools.permutations(outputs, 2):
         if one.resolve() in (other.resolve(), *other.resolve().parents):
-            raise InputError(
+            raise DataError(
                 f"{one} cannot hold {other}: result, uncertainty and residual (OUT.json) need names apart."
             )
 
@@ -142,13 +135,3 @@ def _stand_in(volume, resolver, plane):
     factors = array_factors(resolver, stacking_axis(volume, plane))
     shape = (*(size * by for size, by in zip(volume.shape, factors, strict=True)), *volume.array.shape[3:])
     return dataclasses.replace(volume, array=np.broadcast_to(volume.array.flat[0], shape))
-
-
-def _begins_as_dicom(path):
-    try:
-        with path.open("rb") as file:
-            head = file.read(132)
-    except OSError:
-        return False
-    # With a preamble, or as old files without one: with a tag of group 8.
-    return head[128:] == b"DICM" or head[:2] == b"\x08\x00"

@@ -10,11 +10,11 @@ import numpy as np
 
 from keras_mrisr.data.neighbours import middle_channels, stack_around
 from keras_mrisr.data.normalize import normalizer_for
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.inference.consistency import enforce_consistency
+from keras_mrisr.inference.degradation_check import misfit
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
 from keras_mrisr.inference.memory import available_memory, memory_text, parse_memory, resident_memory
-from keras_mrisr.inference.misfit import misfit
 from keras_mrisr.inference.tiles import plan_tiles, run_tiles, smallest_tile
 
 # What TensorFlow 2.21 took on a CPU over the tensors that are alive between the layers, at most, and the
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Enlarged:
+class UpscaledImage:
     """What a generator makes of LR.
 
     Attributes:
@@ -45,7 +45,7 @@ class Enlarged:
 
 
 class SuperResolver:
-    """Enlarges slices with a trained generator; intensities and types go in and out unchanged.
+    """Upscales slices with a trained generator; intensities and types go in and out unchanged.
 
     What does not fit into memory at once is cut into tiles; the result is the same (see
     `inference.tiles`). Volumes go through `upscale_volume`.
@@ -64,7 +64,7 @@ class SuperResolver:
     # Small slices of a volume go through the network together until they have as many pixels as this: more
     # are no faster.
     pixels_together = 256 * 256
-    # Images of a folder that are enlarged at the same time.
+    # Images of a folder that are upscaled at the same time.
     images_at_once = 1
     # Whether a result that does not degrade to its image again is still to be warned about.
     warns = True
@@ -88,7 +88,7 @@ class SuperResolver:
             memory: See `SuperResolver`.
 
         Raises:
-            InputError: Nothing there, or it is broken.
+            DataError: Nothing there, or it is broken.
         """
         from keras_mrisr.models.storage import load_trained
 
@@ -101,11 +101,11 @@ class SuperResolver:
         """Ends what is under way in other threads, where it can be ended; a network here can't."""
 
     def __call__(self, image, ensemble=False, consistency=False):
-        """Enlarges one slice or a batch; the `sr` of `enlarge`."""
-        return self.enlarge(image, ensemble, consistency=consistency).sr
+        """Upscales one slice or a batch; the `sr` of `upscale`."""
+        return self.upscale(image, ensemble, consistency=consistency).sr
 
-    def enlarge(self, image, ensemble=False, uncertainty=False, consistency=False):
-        """Enlarges one slice or a batch.
+    def upscale(self, image, ensemble=False, uncertainty=False, consistency=False):
+        """Upscales one slice or a batch.
 
         Args:
             image: Array (H, W), (H, W, C) or (N, H, W, C) of any integer or float type; a stack (N, H, W) of
@@ -126,28 +126,28 @@ class SuperResolver:
         A constant image (all black, say) has nothing to resolve and stays the same constant.
 
         Returns:
-            `Enlarged`; `sr` has the number of dimensions and the type of `image`, H and W times the scale.
+            `UpscaledImage`; `sr` has the dimensions and the type of `image`, H and W times the scale.
             Integers are rounded and clipped to their type. The residual is that before rounding.
 
         Raises:
-            InputError: Wrong number of dimensions or channels, or NaN or infinite values.
+            DataError: Wrong number of dimensions or channels, or NaN or infinite values.
         """
         image = np.asarray(image)
         if image.ndim not in (2, 3, 4) or 0 in image.shape:
-            raise InputError(f"Expected (H, W), (H, W, C) or (N, H, W, C). Received: shape {image.shape}")
+            raise DataError(f"Expected (H, W), (H, W, C) or (N, H, W, C). Received: shape {image.shape}")
         if image.ndim == 2:
-            one = self.enlarge(image[..., np.newaxis], ensemble, uncertainty, consistency)
+            one = self.upscale(image[..., np.newaxis], ensemble, uncertainty, consistency)
             deviation = None if one.deviation is None else one.deviation[..., 0]
-            return Enlarged(one.sr[..., 0], deviation, one.residual)
+            return UpscaledImage(one.sr[..., 0], deviation, one.residual)
         if image.ndim == 4:
             neighbours = self.info.neighbours
             if neighbours and image.shape[-1] == self.channels:
                 image = [stack_around(image, place, neighbours) for place in range(len(image))]
-            return _together([self.enlarge(one, ensemble, uncertainty, consistency) for one in image])
+            return _together([self.upscale(one, ensemble, uncertainty, consistency) for one in image])
         self.check_image(image)
         if self.separates(image.shape[-1]):
             parts = [
-                self.enlarge(image[..., [channel]], ensemble, uncertainty, consistency)
+                self.upscale(image[..., [channel]], ensemble, uncertainty, consistency)
                 for channel in range(image.shape[-1])
             ]
             return _together(parts, lambda arrays: np.concatenate(arrays, axis=-1))
@@ -155,67 +155,65 @@ class SuperResolver:
         if image.min() == image.max():
             sr = middle.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
             deviation = np.zeros(sr.shape, "float32") if uncertainty else None
-            return Enlarged(sr, deviation, (0.0, 0.0) if consistency else None)
+            return UpscaledImage(sr, deviation, (0.0, 0.0) if consistency else None)
         normalizer = normalizer_for(image.astype("float32") if image.dtype == np.float16 else image)
         lr = normalizer.normalize(image)
         if lr.shape[-1] != self.info.input_channels:
             lr = np.concatenate([lr] * (2 * self.info.neighbours + 1), axis=-1)
         one = self.predict(lr[np.newaxis], ensemble, uncertainty, consistency)
         unit = normalizer.high - normalizer.low
-        return Enlarged(
+        return UpscaledImage(
             normalizer.restore(one.sr[0], image.dtype),
             None if one.deviation is None else one.deviation[0] * np.float32(unit),
             None if one.residual is None else tuple(each * unit for each in one.residual),
         )
 
     def check_image(self, image):
-        """Raises InputError unless this model can enlarge the slice (H, W, C)."""
+        """Raises DataError unless this model can upscale the slice (H, W, C)."""
         if self.info.factors:
-            raise InputError(
+            raise DataError(
                 "The model is for volumes, not for slices: use a model that was trained on slices."
             )
         known = image.shape[-1] in (self.channels, self.info.input_channels)
         if not known and not self.separates(image.shape[-1]):
-            raise InputError(
+            raise DataError(
                 f"The model takes {self.channels} channel(s). Received an image of shape {image.shape}: "
                 "use a model that was trained on images like this."
             )
         if not known and image.shape[-1] > _MOST_CHANNELS:
-            raise InputError(
+            raise DataError(
                 f"An image (H, W, C) has at most {_MOST_CHANNELS} channels. Received: shape {image.shape}. "
                 "To a stack of grey slices (N, H, W) add a last axis, stack[..., None]."
             )
         if image.dtype.kind not in "iuf":
-            raise InputError(f"Expected integer or float pixels. Received: {image.dtype}")
+            raise DataError(f"Expected integer or float pixels. Received: {image.dtype}")
         if not np.isfinite(image).all():
-            raise InputError("The image holds NaN or infinite values: replace them first.")
+            raise DataError("The image holds NaN or infinite values: replace them first.")
 
     def separates(self, channels):
         """Whether the model takes the channels of an image with so many one by one."""
         return self.info.image_channels is None and channels > 1
 
     def predict(self, lr, ensemble=False, uncertainty=False, consistency=False, most_pixels=None, step=None):
-        """Enlarges a batch that is normalised already.
+        """Upscales a batch that is normalised already.
 
         Args:
             lr: float32 (N, H, W, D) with the channels that the generator takes, or (N, X, Y, Z, C) for a
                 generator of volumes; nominally in [0, 1].
-            ensemble: See `enlarge`.
-            uncertainty: See `enlarge`.
-            consistency: See `enlarge`.
+            ensemble: See `upscale`.
+            uncertainty: See `upscale`.
+            consistency: See `upscale`.
             most_pixels: LR pixels that may go through the network at once; by default `most_pixels()`.
             step: Called with the number of tiles that were just done; see `count_tiles`.
 
         Returns:
-            `Enlarged`, float32, with the residual over the whole batch.
+            `UpscaledImage`, float32, with the residual over the whole batch.
         """
         most_pixels = self.most_pixels(lr.shape[1:-1]) if most_pixels is None else most_pixels
         deviation = residual = None
         if ensemble or uncertainty:
             if len(set(self.factors[:2])) > 1:
-                raise InputError(
-                    f"A scale of {self.info.scale_text} does not allow the turns of an ensemble."
-                )
+                raise DataError(f"A scale of {self.info.scale_text} does not allow the turns of an ensemble.")
             parts = [
                 predict_ensemble(
                     lambda one: self._run(one[np.newaxis], most_pixels, step)[0], one, uncertainty
@@ -235,7 +233,7 @@ class SuperResolver:
             ]
             sr = np.stack([one for one, _, _ in parts])
             residual = _rms([before for _, before, _ in parts]), _rms([after for _, _, after in parts])
-        return Enlarged(sr, deviation, residual)
+        return UpscaledImage(sr, deviation, residual)
 
     def _warn_of_misfit(self, sr, lr):
         """Warns once where what the model undoes is not what was done to an image (see `misfit`)."""
@@ -258,14 +256,14 @@ class SuperResolver:
         """What the model was trained to undo, for `consistency`.
 
         Raises:
-            InputError: The model does not say it, or is for volumes.
+            DataError: The model does not say it, or is for volumes.
         """
         from keras_mrisr.degrade import get_degradation
 
         if self.info.factors:
-            raise InputError(f"{self.name} is a model for volumes: leave out --consistency with it.")
+            raise DataError(f"{self.name} is a model for volumes: leave out --consistency with it.")
         if not self.info.degradation:
-            raise InputError(
+            raise DataError(
                 f"{self.name} does not say what it was trained to undo: leave out --consistency with it."
             )
         return get_degradation(**self.info.degradation)
@@ -282,12 +280,12 @@ class SuperResolver:
             A number for `predict`, infinite where nothing is known of a network that needs no tiles.
 
         Raises:
-            InputError: That memory is too little, or the network cannot be cut into tiles.
+            DataError: That memory is too little, or the network cannot be cut into tiles.
         """
         memory = self.memory if memory is None else memory
         try:
             field, cost = self._field, self._cost
-        except InputError:
+        except MrisrError:
             if memory is None:
                 return math.inf
             raise
@@ -300,7 +298,7 @@ class SuperResolver:
         most = (memory - resident_memory() + self._kept - _FIXED - collected) / cost
         if most < smallest:
             needed = memory + (smallest - most) * cost
-            raise InputError(
+            raise DataError(
                 f"{memory_text(memory)} of memory are too little: this program, the images and the smallest "
                 f"tiles take {memory_text(needed)}. Allow more with --memory."
             )
@@ -345,9 +343,9 @@ class SuperResolver:
 
 
 def _together(parts, join=np.stack):
-    """The `Enlarged` of a batch from those of its slices, or of a slice from those of its channels."""
+    """The `UpscaledImage` of a batch from those of its slices, or of a slice from those of its channels."""
     first = parts[0]
-    return Enlarged(
+    return UpscaledImage(
         join([one.sr for one in parts]),
         None if first.deviation is None else join([one.deviation for one in parts]),
         None

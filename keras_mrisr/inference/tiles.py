@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ def plan_tiles(sizes, most_pixels, radius, period=1):
         List of `Tile`; the cores cover the image once.
 
     Raises:
-        InputError: Tiles are needed, but the sizes are no multiples of the period.
+        DataError: Tiles are needed, but the sizes are no multiples of the period.
         ValueError: `most_pixels` is less than `smallest_tile`.
     """
     margin = _margin(radius, period)
@@ -57,7 +57,7 @@ def plan_tiles(sizes, most_pixels, radius, period=1):
             raise ValueError(f"tiles have at least {math.prod(edges)} pixels. Received: {most_pixels}")
         counts[longest] = math.ceil((sizes[longest] - 2 * margin) / inner)
     if any(count > 1 and size % period for count, size in zip(counts, sizes, strict=True)):
-        raise InputError(f"The network has strides: it takes sizes that are multiples of {period} in tiles.")
+        raise DataError(f"The network has strides: it takes sizes that are multiples of {period} in tiles.")
     axes = [_cut(size, edge, count, margin) for size, edge, count in zip(sizes, edges, counts, strict=True)]
     return [Tile(*zip(*parts, strict=True)) for parts in itertools.product(*axes)]
 

@@ -17,16 +17,17 @@ from keras_mrisr.data.images import (
 )
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.volume_folder import volume_files
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import (
     check_new_file,
     check_only_holds,
     whole_directory,
     write_json,
 )
-from keras_mrisr.inference.domain import warn_outside
 from keras_mrisr.inference.folders import check_folders, upscale_volumes
-from keras_mrisr.inference.scan import check_report, is_scan, residual_path, upscale_scan
+from keras_mrisr.inference.input_range import warn_outside
+from keras_mrisr.inference.scan import check_report, residual_path, upscale_scan
+from keras_mrisr.volumes.formats import format_at
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,10 @@ def upscale_path(
         target: The file to write (or an existing folder for it); for a folder, the folder to write,
             in which the names of the source stay the same. For a volume see `upscale_scan`.
         resolver: A `SuperResolver`.
-        ensemble: See `SuperResolver.enlarge`.
+        ensemble: See `SuperResolver.upscale`.
         overwrite: Replace a target that exists; a folder only if nothing but earlier results is in it.
         progress: Called with the number of files (of a volume: tiles) done so far and the number in all.
-        consistency: See `SuperResolver.enlarge`; the residual is logged and written to
+        consistency: See `SuperResolver.upscale`; the residual is logged and written to
             `residual_path(target)`; of a folder of volumes, to one beside each result.
         **for_volumes: `plane`, `volume_index`, `series`, `uncertainty` of `upscale_scan`.
 
@@ -64,31 +65,31 @@ def upscale_path(
         List of the paths that were written.
 
     Raises:
-        InputError: A bad source file, a target that exists, that is or holds the source, or that cannot
+        DataError: A bad source file, a target that exists, that is or holds the source, or that cannot
             be written. Nothing is left of a folder that could not be completed.
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     if not source.exists():
-        raise InputError(f"{source} does not exist. Give an image or volume, or a folder of images or DICOM.")
+        raise DataError(f"{source} does not exist. Give an image or volume, or a folder of images or DICOM.")
     options = {
         "ensemble": ensemble, "overwrite": overwrite, "progress": progress, "consistency": consistency,
     }  # fmt: skip
-    if is_scan(source):
+    if format_at(source) is not None:
         return upscale_scan(source, target, resolver, **options, **for_volumes)
     if _holds_volumes(source):
         return upscale_volumes(source, target, resolver, **options, **for_volumes)
     for name, value in for_volumes.items():
         if value is not None:
-            raise InputError(f"{source} is no NIfTI or DICOM: leave out --{name.replace('_', '-')}.")
+            raise DataError(f"{source} is no NIfTI or DICOM: leave out --{name.replace('_', '-')}.")
     if source.is_dir():
         return _upscale_folder(source, target, resolver, **options)
     if target.is_dir():
         target = target / source.name
     if target.suffix.lower() not in IMAGE_SUFFIXES:
         endings = ", ".join(IMAGE_SUFFIXES)
-        raise InputError(f"{target} is no folder and no image name: make the folder, or end in {endings}.")
+        raise DataError(f"{target} is no folder and no image name: make the folder, or end in {endings}.")
     if target.resolve() == source.resolve():
-        raise InputError(f"{target} is the source itself. Choose another name.")
+        raise DataError(f"{target} is the source itself. Choose another name.")
     check_new_file(target, overwrite)
     report = _Report(target, resolver, consistency, overwrite)
     image = _check_file(source, resolver)
@@ -108,10 +109,10 @@ def channels_at(source):
         with different numbers of channels; otherwise the number of channels.
 
     Raises:
-        InputError: There is no image.
+        DataError: There is no image.
     """
     source = pathlib.Path(source)
-    if is_scan(source) or _holds_volumes(source):
+    if format_at(source) is not None or _holds_volumes(source):
         return None
     paths = [record.path for record in read_image_folder(source).slices] if source.is_dir() else [source]
     found, coloured = set(), False
@@ -150,11 +151,11 @@ def _upscale_folder(source, target, resolver, ensemble, overwrite, progress, con
     pool = concurrent.futures.ThreadPoolExecutor(resolver.images_at_once)
     with whole_directory(target, overwrite) as temporary, pool:
 
-        def enlarge(name, stack):
+        def upscale(name, stack):
             return _upscale_file(stack, temporary / name, resolver, ensemble, consistency)
 
         try:
-            for done, residual in enumerate(pool.map(enlarge, names, stacks), start=1):
+            for done, residual in enumerate(pool.map(upscale, names, stacks), start=1):
                 report.add(residual)
                 if progress is not None:
                     progress(done, len(names))
@@ -180,21 +181,21 @@ def _upscale_file(stack, target, resolver, ensemble, consistency):
     images = [_check_file(path, resolver) for path in stack]
     for path, image in zip(stack, images, strict=True):
         if (image.shape, image.dtype) != (images[0].shape, images[0].dtype):
-            raise InputError(
+            raise DataError(
                 f"{path} is of another size or type than {stack[0]}, its neighbour in the stack: "
                 "put the slices of each stack into a folder of their own."
             )
-    enlarged = resolver.enlarge(np.concatenate(images, axis=-1), ensemble, consistency=consistency)
-    write_image(target, enlarged.sr)
-    return enlarged.residual
+    upscaled = resolver.upscale(np.concatenate(images, axis=-1), ensemble, consistency=consistency)
+    write_image(target, upscaled.sr)
+    return upscaled.residual
 
 
 def _check_file(path, resolver):
     image = read_image(path)
     try:
         resolver.check_image(image)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    except MrisrError as error:
+        raise DataError(f"{path}: {error}") from error
     return image
 
 

@@ -7,15 +7,15 @@ import pathlib
 
 import numpy as np
 
-from keras_mrisr.data.geometry import plane_axis, plane_of, slice_axis
 from keras_mrisr.data.neighbours import stack_around
-from keras_mrisr.data.volume import Volume, check_volume
-from keras_mrisr.errors import InputError
-from keras_mrisr.inference.domain import warn_outside
+from keras_mrisr.errors import DataError
 from keras_mrisr.inference.ensemble import COUNT
+from keras_mrisr.inference.input_range import warn_outside
 from keras_mrisr.inference.memory import parse_memory
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.volume_result import GrowingResult, joined_channels, stacked
+from keras_mrisr.volumes import Volume, check_volume
+from keras_mrisr.volumes.geometry import plane_axis, plane_of, slice_axis
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def upscale_volume(
     memory=None,
     progress=None,
 ):
-    """Enlarges a volume, slice by slice or, with a model for volumes, as a whole.
+    """Upscales a volume, slice by slice or, with a model for volumes, as a whole.
 
     Intensities are normalised over the volume by robust percentiles (see `data.normalize`) and put back,
     with nothing clipped at the bright end; a volume without negative values gets none. Background stays
@@ -45,7 +45,7 @@ def upscale_volume(
             own normalisation.
         model: A `SuperResolver`, or the path of a model directory.
         plane: "axial", "coronal" or "sagittal": in which plane the slices lie; by default across the
-            axis of the largest spacing (see `data.geometry.slice_axis`). A model for slices enlarges
+            axis of the largest spacing (see `data.geometry.slice_axis`). A model for slices upscales
             these in their plane; the last axis of a model for volumes lies across them.
         ensemble: Average the results for the 8 flips and quarter turns of the slices.
         uncertainty: Also give the standard deviation of these; implies `ensemble`.
@@ -59,11 +59,11 @@ def upscale_volume(
         `UpscaledVolume`. Its volumes cover the same extent in the world.
 
     Raises:
-        InputError: No `Volume`, nothing to enlarge, NaN, a sheared affine (see `data.volume.check_volume`),
+        DataError: No `Volume`, nothing to upscale, NaN, a sheared affine (see `data.volume.check_volume`),
             a model of another number of channels, or too little memory.
     """
     if not isinstance(volume, Volume):
-        raise InputError(
+        raise DataError(
             f"upscale_volume takes a Volume, such as read_volume gives. Received: {type(volume).__name__}"
         )
     resolver = SuperResolver.load(model) if isinstance(model, str | pathlib.Path) else model
@@ -81,10 +81,10 @@ def upscale_volume(
     memory = resolver.memory if memory is None else memory
     if resolver.separates(_channels(volume)):
         return _each_channel(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress)
-    return _enlarge(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress)
+    return _upscale(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress)
 
 
-def _enlarge(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress):
+def _upscale(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress):
     lr = stacked(volume.array, axis)
     result = GrowingResult(volume, resolver, axis, uncertainty, consistency)
     result.allocate(memory)
@@ -98,8 +98,8 @@ def _enlarge(volume, resolver, axis, uncertainty, consistency, ensemble, memory,
         "most_pixels": most_pixels,
         "step": steps.step,
     }
-    enlarge = _enlarge_whole if resolver.info.factors else _enlarge_slices
-    enlarge(lr, resolver, result, steps, options)
+    upscale = _upscale_whole if resolver.info.factors else _upscale_slices
+    upscale(lr, resolver, result, steps, options)
     return result.finish()
 
 
@@ -115,15 +115,15 @@ def _each_channel(volume, resolver, axis, uncertainty, consistency, ensemble, me
             def step(done, total, place=place):
                 progress(place * total + done, count * total)
 
-        parts.append(_enlarge(channel, resolver, axis, uncertainty, consistency, ensemble, memory, step))
+        parts.append(_upscale(channel, resolver, axis, uncertainty, consistency, ensemble, memory, step))
     return joined_channels(parts)
 
 
 def check_model(volume, resolver):
-    """Raises InputError unless the model is for volumes of so many channels."""
+    """Raises DataError unless the model is for volumes of so many channels."""
     channels = _channels(volume)
     if channels != resolver.channels and not resolver.separates(channels):
-        raise InputError(
+        raise DataError(
             f"{volume.name} has {channels} channel(s), but {resolver.name} is for images of "
             f'{resolver.channels}: use a model with "channels": {channels} in its model.json.'
         )
@@ -138,7 +138,7 @@ def stacking_axis(volume, plane):
     return slice_axis(volume) if plane is None else plane_axis(volume.affine, plane)
 
 
-def _enlarge_slices(lr, resolver, result, steps, options):
+def _upscale_slices(lr, resolver, result, steps, options):
     slices = np.moveaxis(lr, 2, 0)
     blank = [one.min() == one.max() for one in slices]
     for place in np.flatnonzero(blank):
@@ -152,21 +152,21 @@ def _enlarge_slices(lr, resolver, result, steps, options):
         stacks = [stack_around(slices, place, resolver.info.neighbours) for place in group]
         one = resolver.predict(result.normalizer.normalize(np.stack(stacks)), **options)
         for i, place in enumerate(group):
-            background = enlarged(surely_background(slices[place]), resolver.factors)
+            background = upscaled(surely_background(slices[place]), resolver.factors)
             deviation = None if one.deviation is None else one.deviation[i]
             written = result.put(place, one.sr[i], deviation, background)
             if consistency:
                 result.note_residual(slices[place], written, one.residual)
 
 
-def _enlarge_whole(lr, resolver, result, steps, options):
+def _upscale_whole(lr, resolver, result, steps, options):
     steps.start(1)
     one = resolver.predict(result.normalizer.normalize(lr)[np.newaxis], **options)
     background = surely_background(lr)
     *in_plane, across = resolver.factors
     for place in range(one.sr.shape[3]):
         deviation = None if one.deviation is None else one.deviation[0, :, :, place]
-        plane = enlarged(background[:, :, place // across], in_plane)
+        plane = upscaled(background[:, :, place // across], in_plane)
         result.put(place, one.sr[0, :, :, place], deviation, plane)
 
 
@@ -185,7 +185,7 @@ def surely_background(lr):
     return zero
 
 
-def enlarged(mask, factors):
+def upscaled(mask, factors):
     """Repeats each element of a mask along its axes."""
     for axis, factor in enumerate(factors):
         mask = mask.repeat(factor, axis=axis)

@@ -6,12 +6,12 @@ import math
 import numpy as np
 
 from keras_mrisr.data.normalize import volume_normalizer
-from keras_mrisr.data.stored_values import like_type
-from keras_mrisr.data.volume import Volume
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.inference.consistency import consistency_residual
 from keras_mrisr.inference.memory import available_memory, memory_text, resident_memory
 from keras_mrisr.version import __version__
+from keras_mrisr.volumes import Volume
+from keras_mrisr.volumes.stored_values import like_type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,22 +72,22 @@ def stacked(array, axis):
 
 
 def _check_room(name, needed, memory):
-    """Raises InputError unless so many bytes can still be taken, within `memory` in all."""
+    """Raises DataError unless so many bytes can still be taken, within `memory` in all."""
     if memory is None and needed > available_memory():
-        raise InputError(
+        raise DataError(
             f"The result of {name} takes {memory_text(needed)}, but only {memory_text(available_memory())} "
             "of memory are free. Close other programs, or take a larger machine."
         )
     taken = resident_memory()
     if memory is not None and needed > memory - taken:
-        raise InputError(
+        raise DataError(
             f"{memory_text(memory)} of memory are too little: this program takes {memory_text(taken)}, the "
             f"result of {name} {memory_text(needed)}. Give --memory more than {memory_text(taken + needed)}."
         )
 
 
 def array_factors(resolver, axis):
-    """By how much a model enlarges each axis of an array whose slices are stacked along `axis`."""
+    """By how much a model upscales each axis of an array whose slices are stacked along `axis`."""
     *in_plane, across = [*resolver.factors, 1][:3]  # The factor across the slices stands last in a model.
     return np.insert(in_plane, axis, across).tolist()
 
@@ -120,7 +120,7 @@ class GrowingResult:
         """Takes the memory of the arrays, so that tiles are planned for what is left of `memory`.
 
         Raises:
-            InputError: It is too little.
+            DataError: It is too little.
         """
         sizes = [size * factor for size, factor in zip(self.volume.shape, self.factors, strict=True)]
         shape = (*sizes, *self.volume.array.shape[3:])
@@ -162,7 +162,7 @@ class GrowingResult:
         return kept
 
     def put_blank(self, place, value):
-        """Fills a slice that has one value, and so has nothing to enlarge."""
+        """Fills a slice that has one value, and so has nothing to upscale."""
         stacked(self.array, self.axis)[:, :, place] = value
         self._residuals.append((0.0, 0.0, 0.0, abs(float(self.normalizer.normalize(value)))))
 

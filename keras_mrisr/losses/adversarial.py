@@ -7,7 +7,7 @@ one replica.
 
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.replicas import replica_mean
 
 KINDS = ("bce", "relativistic", "relativistic_average")
@@ -32,11 +32,11 @@ def discriminator_loss(real, fake, kind="bce", label_smoothing=0.0):
         Scalar tensor, float32.
 
     Raises:
-        InputError: Unknown kind, smoothing out of [0, 1) or not for this kind, shapes that don't pair.
+        ConfigError: Unknown kind, smoothing out of [0, 1) or not for this kind, shapes that don't pair.
     """
     real, fake = _logits(real, fake, kind)
     if not 0 <= label_smoothing < 1 or (label_smoothing and kind != "bce"):
-        raise InputError(
+        raise ConfigError(
             "label_smoothing must be in [0, 1), and 0 unless the kind is 'bce'. "
             f"Received: label_smoothing={label_smoothing!r}, kind={kind!r}"
         )
@@ -64,7 +64,7 @@ def generator_loss(real, fake, kind="bce"):
         Scalar tensor, float32.
 
     Raises:
-        InputError: Unknown kind, or shapes that don't pair.
+        ConfigError: Unknown kind, or shapes that don't pair.
     """
     if kind == "bce":
         return ops.mean(ops.softplus(-ops.cast(fake, "float32")))
@@ -109,11 +109,11 @@ def _average(up, down):
 
 def _logits(real, fake, kind):
     if kind not in KINDS:
-        raise InputError(f"Unknown adversarial loss {kind!r}. Known: {', '.join(KINDS)}.")
+        raise ConfigError(f"Unknown adversarial loss {kind!r}. Known: {', '.join(KINDS)}.")
     real, fake = ops.cast(real, "float32"), ops.cast(fake, "float32")
     # Otherwise (N, 1) and (N,) would broadcast to all pairs.
     if kind == "relativistic" and not _pairs(real.shape, fake.shape):
-        raise InputError(
+        raise ConfigError(
             "Relativistic pairs need logits of one shape. "
             f"Received: real={tuple(real.shape)}, fake={tuple(fake.shape)}"
         )

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_mrisr.degrade import Degradation, get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def consistency_loss(lr, sr, degradation):
@@ -22,7 +22,7 @@ def consistency_loss(lr, sr, degradation):
         Scalar tensor, the mean over the batch, float32.
 
     Raises:
-        InputError: The degraded reconstruction has another shape than `lr`.
+        ConfigError: The degraded reconstruction has another shape than `lr`.
     """
     return ops.mean(consistency_error(lr, sr, degradation))
 
@@ -32,7 +32,7 @@ def consistency_error(lr, sr, degradation):
     lr, sr = ops.cast(lr, "float32"), ops.cast(sr, "float32")
     again = degradation(sr)
     if any(None not in (a, b) and a != b for a, b in zip(again.shape, lr.shape, strict=True)):
-        raise InputError(
+        raise ConfigError(
             "The degraded reconstruction and LR differ in shape: is the degradation of another scale? "
             f"Received: degraded={tuple(again.shape)}, lr={tuple(lr.shape)}"
         )

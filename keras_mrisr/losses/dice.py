@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def dice_loss(mask, logits, smooth=1.0):
@@ -22,7 +22,7 @@ def dice_loss(mask, logits, smooth=1.0):
         Scalar tensor in [0, 1], float32.
 
     Raises:
-        InputError: Shapes differ.
+        ConfigError: Shapes differ.
     """
     mask, logits = _pair(mask, logits)
     chance = ops.sigmoid(logits)
@@ -37,7 +37,7 @@ def cross_entropy(mask, logits):
         logits: Same shape.
 
     Raises:
-        InputError: Shapes differ.
+        ConfigError: Shapes differ.
     """
     mask, logits = _pair(mask, logits)
     # -m log sigmoid(x) - (1 - m) log(1 - sigmoid(x)), without an overflow.
@@ -81,7 +81,7 @@ def _pair(mask, logits):
     if len(mask.shape) != len(logits.shape) or any(
         None not in (a, b) and a != b for a, b in zip(mask.shape, logits.shape, strict=True)
     ):
-        raise InputError(
+        raise ConfigError(
             f"Masks and logits must be (N, H, W, 1) both. Received: mask={tuple(mask.shape)}, "
             f"logits={tuple(logits.shape)}"
         )

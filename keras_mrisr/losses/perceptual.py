@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.features import FeatureNetwork, build_features
 
 
@@ -21,7 +21,7 @@ def feature_loss(features_hr, features_sr, weights=None):
         Scalar tensor, the mean over the batch.
 
     Raises:
-        InputError: Lists of different lengths.
+        ConfigError: Lists of different lengths.
     """
     return ops.mean(_per_image(features_hr, features_sr, weights))
 
@@ -88,7 +88,7 @@ class PerceptualLoss(keras.losses.Loss):
 def _per_image(features_hr, features_sr, weights):
     weights = [1.0] * len(features_hr) if weights is None else weights
     if not len(features_hr) == len(features_sr) == len(weights):
-        raise InputError(
+        raise ConfigError(
             "As many features of HR as of SR and weights are needed. "
             f"Received: {len(features_hr)}, {len(features_sr)} and {len(weights)}"
         )

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def psnr_loss(hr, sr, floor=1 / 255):
@@ -24,15 +24,15 @@ def psnr_loss(hr, sr, floor=1 / 255):
         Tensor (N,), float32.
 
     Raises:
-        InputError: Shapes differ, or `floor` is not over 0.
+        ConfigError: Shapes differ, or `floor` is not over 0.
     """
     if not 0 < floor < math.inf:
-        raise InputError(f"floor must be over 0. Received: {floor!r}")
+        raise ConfigError(f"floor must be over 0. Received: {floor!r}")
     hr, sr = ops.cast(hr, "float32"), ops.cast(sr, "float32")
     if len(hr.shape) != len(sr.shape) or any(
         None not in (a, b) and a != b for a, b in zip(hr.shape, sr.shape, strict=True)
     ):
-        raise InputError(f"HR and SR differ in shape. Received: {tuple(hr.shape)} and {tuple(sr.shape)}")
+        raise ConfigError(f"HR and SR differ in shape. Received: {tuple(hr.shape)} and {tuple(sr.shape)}")
     error = ops.mean(ops.square(hr - sr), axis=tuple(range(1, len(hr.shape))))
     return 10 * ops.log10(error + floor**2)
 

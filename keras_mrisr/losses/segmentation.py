@@ -5,7 +5,7 @@ import pathlib
 import keras
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.unet_storage import load_unet
 
 DARKEST = 0.2
@@ -60,7 +60,7 @@ class SegmentationConsistencyLoss(keras.losses.Loss):
         dtype: As in `keras.losses.Loss`; the distance is float32 anyway.
 
     Raises:
-        InputError: No such model, or no such layer in it.
+        ConfigError: No such model, or no such layer in it.
     """
 
     def __init__(
@@ -84,5 +84,5 @@ class SegmentationConsistencyLoss(keras.losses.Loss):
 def _cut(unet, layer):
     known = [each.name for each in unet.layers]
     if layer not in known:
-        raise InputError(f"The U-Net has no layer {layer!r}. Its last features are 'up1_relu2'.")
+        raise ConfigError(f"The U-Net has no layer {layer!r}. Its last features are 'up1_relu2'.")
     return keras.Model(unet.inputs, unet.get_layer(layer).output)

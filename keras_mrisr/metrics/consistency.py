@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, check_data_range, masked_mean
 
 
@@ -21,12 +21,12 @@ def consistency(lr, sr, degradation, data_range, mask=None):
         Tensor (N,): 0 where nothing was made up, `nan` where the mask is empty.
 
     Raises:
-        InputError: Shapes don't fit, or `data_range` is no positive number.
+        ConfigError: Shapes don't fit, or `data_range` is no positive number.
     """
     check_data_range(data_range)
     again = degradation(ops.cast(sr, "float32") / data_range)
     if again.shape != ops.shape(lr):
-        raise InputError(
+        raise ConfigError(
             "The degraded reconstruction and LR differ in shape: is the degradation of another scale? "
             f"Received: degraded={tuple(again.shape)}, lr={tuple(ops.shape(lr))}"
         )

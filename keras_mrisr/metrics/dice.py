@@ -7,7 +7,7 @@ their Dice is 1; where only one of the two is empty it is 0.
 import keras
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def dice(mask, prediction):
@@ -21,7 +21,7 @@ def dice(mask, prediction):
         Tensor (N,), float32, in [0, 1]; 1 where both are empty.
 
     Raises:
-        InputError: Shapes differ, or there are no axes but the first.
+        ConfigError: Shapes differ, or there are no axes but the first.
     """
     intersection, one, other = overlap(mask, prediction)
     total = ops.cast(one + other, "float32")
@@ -41,14 +41,14 @@ def overlap(mask, prediction):
         Three tensors (N,), int32.
 
     Raises:
-        InputError: As `dice`.
+        ConfigError: As `dice`.
     """
     mask, prediction = ops.convert_to_tensor(mask), ops.convert_to_tensor(prediction)
     pairs = zip(mask.shape, prediction.shape, strict=False)
     # A size that is only known at run time (None) fits everything.
     fits = all(None in (a, b) or a == b for a, b in pairs)
     if len(mask.shape) < 2 or len(mask.shape) != len(prediction.shape) or not fits:
-        raise InputError(
+        raise ConfigError(
             f"Two batches of masks of one shape (N, ...) are compared. Received: mask={tuple(mask.shape)}, "
             f"prediction={tuple(prediction.shape)}"
         )

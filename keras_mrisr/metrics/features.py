@@ -24,7 +24,7 @@ def feature_distance(hr, sr, data_range, network, mask=None):
         Tensor (N,): 0 for equal images, `nan` where the mask is empty.
 
     Raises:
-        InputError: Shapes differ, images are too small for the network, or `data_range` is no positive
+        ConfigError: Shapes differ, images are too small for the network, or `data_range` is no positive
             number.
     """
     check_data_range(data_range)

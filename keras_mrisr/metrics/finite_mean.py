@@ -18,7 +18,7 @@ class FiniteImageMean(keras.metrics.Mean):
         dtype: Type of the state.
 
     Raises:
-        InputError: `data_range` is no positive number.
+        ConfigError: `data_range` is no positive number.
     """
 
     def __init__(self, data_range=1.0, name=None, dtype=None):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.filters import halve
 from keras_mrisr.metrics.finite_mean import FiniteImageMean
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, channel_means, check_data_range
@@ -30,7 +30,7 @@ def gmsd(hr, sr, data_range, mask=None):
         Tensor (N,): 0 for equal images, `nan` where the mask is empty.
 
     Raises:
-        InputError: Shapes differ, images are under 2 pixels, or `data_range` is no positive number.
+        ConfigError: Shapes differ, images are under 2 pixels, or `data_range` is no positive number.
     """
     values, mask = _map_and_mask(hr, sr, data_range, mask)
     return gmsd_of_map(values, mask)
@@ -47,7 +47,7 @@ def gms_map(hr, sr, data_range):
     check_data_range(data_range)
     hr, sr = as_pair(hr, sr)
     if any(size is not None and size < 2 for size in hr.shape[1:3]):
-        raise InputError(f"GMSD needs images of 2x2 pixels or more. Received: {hr.shape[1]}x{hr.shape[2]}")
+        raise ConfigError(f"GMSD needs images of 2x2 pixels or more. Received: {hr.shape[1]}x{hr.shape[2]}")
     one, two = _gradient(halve(hr)), _gradient(halve(sr))
     constant = _CONSTANT * data_range**2
     # Gradients are given squared, for only their product needs a root.

@@ -29,7 +29,7 @@ def hfen(hr, sr, mask=None):
         where only the original is.
 
     Raises:
-        InputError: Shapes differ.
+        ConfigError: Shapes differ.
     """
     hr, sr = as_pair(hr, sr)
     mask = None if mask is None else as_mask(mask, hr)

@@ -2,18 +2,18 @@
 
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 
 def as_pair(hr, sr):
-    """Returns two (N, H, W, C) tensors of one float type, or raises InputError.
+    """Returns two (N, H, W, C) tensors of one float type, or raises ConfigError.
 
     float64 stays float64 where the backend has it; everything else becomes float32, so that integers
     don't wrap and half precision doesn't decide the result.
     """
     hr, sr = ops.convert_to_tensor(hr), ops.convert_to_tensor(sr)
     if len(hr.shape) != 4 or len(sr.shape) != 4 or not _compatible(hr.shape, sr.shape):
-        raise InputError(
+        raise ConfigError(
             f"Two batches (N, H, W, C) of one shape are compared. Received: hr={tuple(hr.shape)}, "
             f"sr={tuple(sr.shape)}"
         )
@@ -26,16 +26,16 @@ def as_mask(mask, like):
     """Returns a mask (N, H, W) as weights of the type of the (N, H, W, C) tensor `like`."""
     mask = ops.convert_to_tensor(mask)
     if len(mask.shape) != 3 or not _compatible(mask.shape, like.shape[:3]):
-        raise InputError(
+        raise ConfigError(
             f"The mask must be (N, H, W) = {tuple(like.shape[:3])}. Received: {tuple(mask.shape)}"
         )
     return ops.cast(mask, like.dtype)
 
 
 def check_data_range(data_range):
-    """Raises InputError unless `data_range` is a positive number."""
+    """Raises ConfigError unless `data_range` is a positive number."""
     if not (isinstance(data_range, (int, float)) and 0 < data_range < float("inf")):
-        raise InputError(
+        raise ConfigError(
             "data_range must be a positive number: 1.0 for images in [0, 1], 255 for 8-bit ones. "
             f"Received: data_range={data_range!r}"
         )

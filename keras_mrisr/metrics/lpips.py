@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.image_pairs import check_data_range
 
 NETWORKS = ("alex", "vgg", "squeeze")
@@ -21,20 +21,20 @@ def lpips_network(name="alex", **options):
         A `torch.nn.Module` that gives maps.
 
     Raises:
-        InputError: Unknown name, the package is not installed, or the weights cannot be had.
+        ConfigError: Unknown name, the package is not installed, or the weights cannot be had.
     """
     if name not in NETWORKS:
-        raise InputError(f"Unknown LPIPS network {name!r}. Known: {', '.join(NETWORKS)}.")
+        raise ConfigError(f"Unknown LPIPS network {name!r}. Known: {', '.join(NETWORKS)}.")
     try:
         import lpips as package
     except ImportError as error:
-        raise InputError("LPIPS needs PyTorch and lpips: pip install 'keras-mrisr[lpips]'.") from error
+        raise ConfigError("LPIPS needs PyTorch and lpips: pip install 'keras-mrisr[lpips]'.") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # lpips 0.1.4 asks torchvision for weights in an old way.
             return package.LPIPS(net=name, spatial=True, verbose=False, **options).eval()
     except OSError as error:
-        raise InputError(
+        raise ConfigError(
             f"The ImageNet weights of LPIPS ({name}) cannot be downloaded ({error}): run it once where "
             "there is a network, or leave lpips out of the metrics."
         ) from error
@@ -57,7 +57,7 @@ def lpips(hr, sr, data_range, network, mask=None):
         Array (N,), float32: 0 for equal images, `nan` where the mask is empty.
 
     Raises:
-        InputError: Shapes differ, or `data_range` is no positive number.
+        ConfigError: Shapes differ, or `data_range` is no positive number.
     """
     return lpips_of_map(lpips_map(hr, sr, data_range, network), mask)
 
@@ -69,7 +69,7 @@ def lpips_map(hr, sr, data_range, network):
     check_data_range(data_range)
     hr, sr = (np.asarray(images, "float32") for images in (hr, sr))
     if hr.ndim != 4 or hr.shape != sr.shape:
-        raise InputError(
+        raise ConfigError(
             f"Two batches (N, H, W, C) of one shape are compared. Received: hr={hr.shape}, sr={sr.shape}"
         )
     with torch.no_grad():

@@ -33,7 +33,7 @@ def ms_ssim(hr, sr, data_range, mask=None):
         Tensor (N,): 1 for equal images, `nan` where the mask is empty.
 
     Raises:
-        InputError: Shapes differ, the images are smaller than the window, or `data_range` is no
+        ConfigError: Shapes differ, the images are smaller than the window, or `data_range` is no
             positive number.
     """
     hr, sr = as_pair(hr, sr)

@@ -21,7 +21,7 @@ def nrmse(hr, sr, mask=None):
         where only the original is 0.
 
     Raises:
-        InputError: Shapes differ.
+        ConfigError: Shapes differ.
     """
     hr, sr = as_pair(hr, sr)
     mask = None if mask is None else as_mask(mask, hr)

@@ -26,7 +26,7 @@ def psnr(hr, sr, data_range, mask=None):
         Tensor (N,) in dB: `inf` where both images are equal, `nan` where the mask is empty.
 
     Raises:
-        InputError: Shapes differ or `data_range` is no positive number.
+        ConfigError: Shapes differ or `data_range` is no positive number.
     """
     check_data_range(data_range)
     hr, sr = as_pair(hr, sr)

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.filters import symmetric_filter
 from keras_mrisr.metrics.finite_mean import FiniteImageMean
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, check_data_range, masked_mean
@@ -34,7 +34,7 @@ def ssim(hr, sr, data_range, mask=None):
         Tensor (N,): 1 for equal images, `nan` where no pixel of the mask lies inside the map.
 
     Raises:
-        InputError: Shapes differ, the images are smaller than the window, or `data_range` is no
+        ConfigError: Shapes differ, the images are smaller than the window, or `data_range` is no
             positive number.
     """
     values = ssim_map(hr, sr, data_range)
@@ -56,7 +56,7 @@ def ssim_map(hr, sr, data_range):
         Tensor (N, H - 10, W - 10, C): the first value belongs to pixel (5, 5).
 
     Raises:
-        InputError: As in `ssim`.
+        ConfigError: As in `ssim`.
     """
     luminance, structure = ssim_factors(hr, sr, data_range)
     return luminance * structure
@@ -74,12 +74,12 @@ def ssim_factors(hr, sr, data_range):
         Two tensors (N, H - 10, W - 10, C).
 
     Raises:
-        InputError: As in `ssim`.
+        ConfigError: As in `ssim`.
     """
     check_data_range(data_range)
     hr, sr = as_pair(hr, sr)
     if any(size is not None and size < WINDOW for size in hr.shape[1:3]):
-        raise InputError(
+        raise ConfigError(
             f"SSIM needs images of at least {WINDOW}x{WINDOW} pixels. Received: {hr.shape[1]}x{hr.shape[2]}"
         )
     c1, c2 = (_K1 * data_range) ** 2, (_K2 * data_range) ** 2

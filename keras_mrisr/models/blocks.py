@@ -2,7 +2,7 @@
 
 from keras import initializers, layers
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.models.layers import ICNR, BicubicUpsampling, MiddleSlice, PixelShuffle
 
 # Each scale as the chain of pixel shuffles that makes it.
@@ -10,19 +10,19 @@ SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
 def check_arguments(scale, channels, blocks, filters, neighbours=0):
-    """Raises InputError unless a generator of slices can be built from these."""
+    """Raises ModelError unless a generator of slices can be built from these."""
     if not isinstance(scale, int) or scale not in SHUFFLES:
-        raise InputError(f"scale must be one of {', '.join(map(str, SHUFFLES))}. Received: scale={scale!r}")
+        raise ModelError(f"scale must be one of {', '.join(map(str, SHUFFLES))}. Received: scale={scale!r}")
     check_sizes(channels=channels, blocks=blocks, filters=filters)
     if not isinstance(neighbours, int) or neighbours < 0:
-        raise InputError(f"neighbours must be an integer of 0 or more. Received: neighbours={neighbours!r}")
+        raise ModelError(f"neighbours must be an integer of 0 or more. Received: neighbours={neighbours!r}")
 
 
 def check_sizes(**sizes):
-    """Raises InputError unless all of the named values are integers of 1 or more."""
+    """Raises ModelError unless all of the named values are integers of 1 or more."""
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
+            raise ModelError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
 
 
 def conv(x, filters, kernel_size, name, **kwargs):
@@ -66,7 +66,7 @@ def output_conv(x, channels, kernel_size, global_skip, shuffle=1):
 
 
 def add_global_skip(x, inputs, scale):
-    """Adds the bicubic enlargement of the network's input, or of the middle one of its slices."""
+    """Adds the bicubic upscaling of the network's input, or of the middle one of its slices."""
     channels = x.shape[-1]
     if inputs.shape[-1] != channels:
         inputs = MiddleSlice(channels, name="output_middle", dtype="float32")(inputs)

@@ -9,7 +9,7 @@ import inspect
 import keras
 from keras import layers
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.models.spectral import SpectralConv2D, SpectralDense
 
 NORMALIZATIONS = ("batch", "spectral", "none")
@@ -44,12 +44,12 @@ def srgan_discriminator(
         logits (N, 1), float32. With the defaults it has 23.6 M parameters.
 
     Raises:
-        InputError: An argument is out of range.
+        ModelError: An argument is out of range.
     """
     _check(channels=channels, patch_size=patch_size, filters=filters, dense=dense)
     _check_normalization(normalization)
     if patch_size < 16:
-        raise InputError(
+        raise ModelError(
             f"Patches of {patch_size} are too small for the discriminator 'srgan', which halves them four "
             "times: the smallest HR patch is 16. 'patchgan' and 'unet' take any multiple of 8."
         )
@@ -91,7 +91,7 @@ def patchgan_discriminator(
         (N, H / 8, W / 8, 1), float32; H and W multiples of 8.
 
     Raises:
-        InputError: An argument is out of range.
+        ModelError: An argument is out of range.
     """
     _check(channels=channels, filters=filters)
     _check_normalization(normalization)
@@ -113,7 +113,7 @@ def unet_discriminator(
 ):
     """Builds a U-Net with one logit a pixel (Wang et al. 2021, "Real-ESRGAN", section 3.4).
 
-    Three convolutions k4 with stride 2 down, bilinear enlargement and convolutions k3 up, skips by
+    Three convolutions k4 with stride 2 down, bilinear upscaling and convolutions k3 up, skips by
     addition, LeakyReLU 0.2. As in the authors' code, the first and the last convolution are not
     normalised.
 
@@ -130,7 +130,7 @@ def unet_discriminator(
         (N, H, W, 1), float32; H and W multiples of 8.
 
     Raises:
-        InputError: An argument is out of range.
+        ModelError: An argument is out of range.
     """
     _check(channels=channels, filters=filters)
     _check_normalization(normalization)
@@ -174,16 +174,16 @@ def build_discriminator(name, channels, patch_size=None, **options):
         A functional `keras.Model` from images to logits: (N, 1), or a map (N, h, w, 1).
 
     Raises:
-        InputError: Unknown name or option, or a value out of range.
+        ModelError: Unknown name or option, or a value out of range.
     """
     if not isinstance(name, str) or name not in DISCRIMINATORS:
-        raise InputError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
+        raise ModelError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
     builder = DISCRIMINATORS[name]
     fixed = ("channels", "patch_size", "name")
     allowed = [p for p in inspect.signature(builder).parameters if p not in fixed]
     for key in options:
         if key not in allowed:
-            raise InputError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")
+            raise ModelError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")
     return builder(channels=channels, patch_size=patch_size, **options)
 
 
@@ -213,12 +213,12 @@ def _logits(x, kernel_size, spectral):
 def _check(**values):
     for name, value in values.items():
         if not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
+            raise ModelError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
 
 
 def _check_normalization(normalization):
     if normalization not in NORMALIZATIONS:
-        raise InputError(
+        raise ModelError(
             f"normalization must be one of {', '.join(NORMALIZATIONS)}. "
             f"Received: normalization={normalization!r}"
         )
@@ -228,7 +228,7 @@ def _check_multiple_of_8(name, patch_size):
     if patch_size is None:
         return
     if not isinstance(patch_size, int) or patch_size < 8 or patch_size % 8:
-        raise InputError(
+        raise ModelError(
             f"The discriminator {name!r} takes HR patches of any size that is a multiple of 8. "
             f"Received: patch_size={patch_size!r}"
         )

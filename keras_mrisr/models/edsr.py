@@ -3,8 +3,8 @@
 import keras
 from keras import layers
 
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import check_flags, is_number
+from keras_mrisr.config_base import check_flags, is_number
+from keras_mrisr.errors import ModelError
 from keras_mrisr.models import blocks as parts
 
 
@@ -31,7 +31,7 @@ def edsr(
         blocks: Residual blocks.
         filters: Feature channels.
         residual_scaling: Factor on the branch of each block; 0.1 steadies more than 128 filters.
-        global_skip: Add the bicubic enlargement of the input, so that the network learns the
+        global_skip: Add the bicubic upscaling of the input, so that the network learns the
             difference only.
         direct_upsampling: One sub-pixel convolution from the features straight to the output, as in
             ESPCN (Shi et al. 2016), instead of a chain with a last convolution at full resolution. All
@@ -47,18 +47,18 @@ def edsr(
         float32, any H and W.
 
     Raises:
-        InputError: An argument is out of range.
+        ModelError: An argument is out of range.
     """
     parts.check_arguments(scale, channels, blocks, filters, neighbours)
     check_flags(
         global_skip=global_skip, direct_upsampling=direct_upsampling, smooth_upsampling=smooth_upsampling
     )
     if not is_number(residual_scaling):
-        raise InputError(
+        raise ModelError(
             f"residual_scaling must be a number. Received: residual_scaling={residual_scaling!r}"
         )
     if direct_upsampling and smooth_upsampling:
-        raise InputError(
+        raise ModelError(
             "direct_upsampling leaves no features at full resolution that smooth_upsampling could smooth: "
             "choose one of them."
         )

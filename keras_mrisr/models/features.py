@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.models.vgg import conv_names, vgg
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Ledig et al. 2017, section 3.2: VGG features of an image in 0..255 come to the scale of its pixels.
 FEATURE_SCALE = 1 / 12.75
@@ -34,13 +34,13 @@ def network_input(images, channel_mapping="auto"):
         Tensor (N, H, W, 3), or (N * C, H, W, 3) for "each", float32.
 
     Raises:
-        InputError: No batch of images, or an unknown mapping.
+        ModelError: No batch of images, or an unknown mapping.
     """
     images = ops.cast(ops.convert_to_tensor(images), "float32")
     if len(images.shape) != 4:
-        raise InputError(f"Features are taken of images (N, H, W, C). Received: {tuple(images.shape)}")
+        raise ModelError(f"Features are taken of images (N, H, W, C). Received: {tuple(images.shape)}")
     if channel_mapping not in CHANNEL_MAPPINGS:
-        raise InputError(
+        raise ModelError(
             f"channel_mapping must be one of {', '.join(CHANNEL_MAPPINGS)}. "
             f"Received: channel_mapping={channel_mapping!r}"
         )
@@ -77,7 +77,7 @@ class FeatureNetwork:
         self.channel_mapping = channel_mapping
         self.precision = precision
         if precision not in PRECISIONS:
-            raise InputError(
+            raise ModelError(
                 f"precision must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}"
             )
         if channel_mapping not in CHANNEL_MAPPINGS:
@@ -93,7 +93,7 @@ class FeatureNetwork:
         self.model.trainable = False
         self.smallest = 2 ** (int(deepest[5]) - 1)
         if weights is None:
-            _log.warning(
+            log.warning(
                 "The feature network %s has random weights: fit for tests, not for a perceptual loss. "
                 "Give a weight file, or 'imagenet' to download.",
                 network,
@@ -110,12 +110,12 @@ class FeatureNetwork:
             "each" the features of the channels lie below each other: (N, C * h, w, F).
 
         Raises:
-            InputError: The images are too small for the deepest layer, or no batch.
+            ModelError: The images are too small for the deepest layer, or no batch.
         """
         images = ops.convert_to_tensor(images)
         x = network_input(images, self.channel_mapping)
         if any(size is not None and size < self.smallest for size in images.shape[1:3]):
-            raise InputError(
+            raise ModelError(
                 f"Images of {images.shape[1]}x{images.shape[2]} are too small for the features "
                 f"{', '.join(self.layers)}: the smallest is {self.smallest}x{self.smallest}."
             )
@@ -169,7 +169,7 @@ def build_features(
         A `FeatureNetwork`.
 
     Raises:
-        InputError: Unknown name, or the weights are not there or not this network's.
+        ModelError: Unknown name, or the weights are not there or not this network's.
     """
     return FeatureNetwork(network, layers, weights, before_activation, channel_mapping, precision)
 
@@ -187,17 +187,17 @@ def _named_weights(network, layers):
         layers = (layers,)
     names = tuple(layers) if isinstance(layers, list | tuple | dict) else (layers,)
     if not all(isinstance(name, str) for name in names):
-        raise InputError(
+        raise ModelError(
             "The layers of a feature network must be names such as block3_conv3, or such names with weights. "
             f"Received: layers={layers!r}"
         )
     if not isinstance(layers, dict):
         layers = dict.fromkeys(names, 1.0)
     if not layers:
-        raise InputError("At least one layer of the feature network is needed. Received: layers=()")
+        raise ModelError("At least one layer of the feature network is needed. Received: layers=()")
     layers = {_last_of_block(name, known): weight for name, weight in layers.items()}
     for name, weight in layers.items():
         conv_names(network, name)
         if not isinstance(weight, (int, float)) or not math.isfinite(weight) or weight < 0:
-            raise InputError(f"The weight of the layer {name!r} must be 0 or more. Received: {weight!r}")
+            raise ModelError(f"The weight of the layer {name!r} must be 0 or more. Received: {weight!r}")
     return tuple(layers), tuple(float(weight) for weight in layers.values())

@@ -16,7 +16,7 @@ def activation_bytes(generator):
         generator: Functional `keras.Model` for which there is a `receptive_field`.
 
     Raises:
-        InputError: See `receptive_field`.
+        ModelError: See `receptive_field`.
     """
     zooms = [zooms_along(generator, axis) for axis in range(1, len(generator.inputs[0].shape) - 1)]
     nodes = nodes_in_order(generator)

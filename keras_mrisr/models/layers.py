@@ -64,7 +64,7 @@ class MiddleSlice(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_mrisr")
 class BicubicUpsampling(keras.layers.Layer):
-    """Bicubic enlargement by an integer factor, as convolutions and one pixel shuffle.
+    """Bicubic upscaling by an integer factor, as convolutions and one pixel shuffle.
 
     Equal to Pillow's BICUBIC (Keys, a = -0.5) away from the border, where Pillow renormalises and this
     layer repeats the edge pixel. It has no weights, and no Resize operation, so that it exports.
@@ -133,7 +133,7 @@ def _bicubic_phases(scale):
 
 @keras.saving.register_keras_serializable("keras_mrisr")
 class ICNR(keras.initializers.Initializer):
-    """Initialises a sub-pixel convolution so that its first output is a nearest enlargement.
+    """Initialises a sub-pixel convolution so that its first output is a nearest upscaling.
 
     All the s**2 filters that feed one output channel start equal, which leaves no checkerboard
     (Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution", section 3).

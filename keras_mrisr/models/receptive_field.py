@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from keras import layers
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.models.layers import BicubicUpsampling, MiddleSlice, PixelShuffle
 from keras_mrisr.models.volume_layers import CubicUpsampling, VoxelShuffle
 
@@ -47,7 +47,7 @@ def receptive_field_radius(generator):
         The largest distance, in LR pixels along an axis.
 
     Raises:
-        InputError: A layer sees the whole image, or is not known not to.
+        ModelError: A layer sees the whole image, or is not known not to.
     """
     return receptive_field(generator).radius
 
@@ -56,7 +56,7 @@ def receptive_field(generator):
     """The `ReceptiveField` of a generator; see `receptive_field_radius`."""
     ends = [getattr(generator, name, None) or () for name in ("inputs", "outputs")]
     if [len(tensors) for tensors in ends] != [1, 1]:
-        raise InputError(
+        raise ModelError(
             "The network cannot be cut into tiles: it is no functional model of one input and one output. "
             "Give it the memory for whole slices."
         )
@@ -145,7 +145,7 @@ def _reads(node, axis):
         return _Reads(factor, 1, reach, reach)
     if isinstance(layer, _POINTWISE) and _is_same_everywhere(layer, node.output_tensors[0].ndim - 1):
         return _Reads()
-    raise InputError(
+    raise ModelError(
         f"The network cannot be cut into tiles: its layer {layer.name!r} ({type(layer).__name__}) is not "
         "known to look at near pixels only. Give it the memory for whole slices, or add the layer to "
         "keras_mrisr/models/receptive_field.py."

@@ -2,7 +2,7 @@
 
 import inspect
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.models.edsr import edsr
 from keras_mrisr.models.srresnet import srresnet
 from keras_mrisr.models.srresnet3d import srresnet3d
@@ -30,7 +30,7 @@ def build_generator(name, scale, channels, neighbours=0, **options):
         A functional `keras.Model`.
 
     Raises:
-        InputError: Unknown name or option, or a value out of range.
+        ModelError: Unknown name or option, or a value out of range.
     """
     check_generator(name, scale, neighbours, **options)
     if neighbours:
@@ -39,7 +39,7 @@ def build_generator(name, scale, channels, neighbours=0, **options):
 
 
 def check_generator(name, scale, neighbours=0, **options):
-    """Raises InputError for a generator that is unknown, not made for such data or without such an option.
+    """Raises ModelError for a generator that is unknown, not made for such data or without such an option.
 
     Builds nothing, so that the values of the options are not looked at.
 
@@ -50,14 +50,14 @@ def check_generator(name, scale, neighbours=0, **options):
         **options: Other arguments of the builder.
     """
     if not isinstance(name, str) or name not in GENERATORS:
-        raise InputError(f"Unknown generator {name!r}. Known: {', '.join(sorted(GENERATORS))}.")
+        raise ModelError(f"Unknown generator {name!r}. Known: {', '.join(sorted(GENERATORS))}.")
     if (name in GENERATORS_3D) != isinstance(scale, tuple | list):
         takes = "three factors, such as 1,1,2" if name in GENERATORS_3D else "one number, such as 2"
-        raise InputError(f"The generator {name!r} takes a scale of {takes}. Received: scale={scale!r}")
+        raise ModelError(f"The generator {name!r} takes a scale of {takes}. Received: scale={scale!r}")
     parameters = inspect.signature(GENERATORS[name]).parameters
     if neighbours and "neighbours" not in parameters:
-        raise InputError(f"The generator {name!r} takes no neighbouring slices. Received: {neighbours}")
+        raise ModelError(f"The generator {name!r} takes no neighbouring slices. Received: {neighbours}")
     allowed = [key for key in parameters if key not in ("scale", "channels", "neighbours", "name")]
     for key in options:
         if key not in allowed:
-            raise InputError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")
+            raise ModelError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_mrisr.fields import check_flags
+from keras_mrisr.config_base import check_flags
 from keras_mrisr.models import blocks as parts
 
 
@@ -31,7 +31,7 @@ def srresnet(
         filters: Feature channels.
         batch_norm: False leaves out all batch normalisation.
         synchronized: Batch statistics over all replicas; needs a distribution strategy to matter.
-        global_skip: Add the bicubic enlargement of the input to the output, so that the network learns
+        global_skip: Add the bicubic upscaling of the input to the output, so that the network learns
             the difference only.
         smooth_upsampling: A mean over 2 x 2 pixels after each pixel shuffle by 2, against the checkerboards
             that feature losses bring out (see `blocks.upsample`).
@@ -44,7 +44,7 @@ def srresnet(
         float32, any H and W. With the defaults it has 1.41 M parameters.
 
     Raises:
-        InputError: An argument is out of range.
+        ModelError: An argument is out of range.
     """
     parts.check_arguments(scale, channels, blocks, filters, neighbours)
     check_flags(

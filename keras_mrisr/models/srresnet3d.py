@@ -5,8 +5,8 @@ import math
 import keras
 from keras import initializers, layers
 
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import check_flags
+from keras_mrisr.config_base import check_flags
+from keras_mrisr.errors import ModelError
 from keras_mrisr.models import blocks as parts
 from keras_mrisr.models.layers import ICNR
 from keras_mrisr.models.volume_layers import CubicUpsampling, VoxelShuffle
@@ -37,7 +37,7 @@ def srresnet3d(
         filters: Feature channels.
         batch_norm: Batch normalisation after the convolutions of the body.
         synchronized: Batch statistics over all replicas; needs a distribution strategy to matter.
-        global_skip: Add the cubic enlargement of the input to the output, so that the network learns the
+        global_skip: Add the cubic upscaling of the input to the output, so that the network learns the
             difference only.
         name: Name of the model.
 
@@ -46,7 +46,7 @@ def srresnet3d(
         Z * scale[2], channels), float32, any X, Y and Z. With the defaults it has 0.53 M parameters.
 
     Raises:
-        InputError: An argument is out of range.
+        ModelError: An argument is out of range.
     """
     scale = _checked(scale)
     parts.check_sizes(channels=channels, blocks=blocks, filters=filters)
@@ -88,7 +88,7 @@ def srresnet3d(
 def _checked(scale):
     factors = tuple(scale) if isinstance(scale, list | tuple) else ()
     if len(factors) != 3 or max(factors) == 1 or not all(factor in FACTORS for factor in factors):
-        raise InputError(
+        raise ModelError(
             "scale must be three factors of 1 to 4, not all 1, such as (1, 1, 2) for slices half as thick. "
             f"Received: scale={scale!r}"
         )

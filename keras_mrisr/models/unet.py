@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 
 
 def segmentation_unet(channels=3, filters=32, depth=4, synchronized=False, name="segmentation_unet"):
@@ -28,11 +28,11 @@ def segmentation_unet(channels=3, filters=32, depth=4, synchronized=False, name=
         to a multiple of 2**depth, and the logits are cut. With the defaults it has 7.77 M parameters.
 
     Raises:
-        InputError: An argument is out of range.
+        ModelError: An argument is out of range.
     """
     for key, value in (("channels", channels), ("filters", filters), ("depth", depth)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{key} must be an integer of 1 or more. Received: {key}={value!r}")
+            raise ModelError(f"{key} must be an integer of 1 or more. Received: {key}={value!r}")
 
     def level(x, width, label):
         for i in (1, 2):

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.model_info import Description
 from keras_mrisr.models import storage
 
@@ -42,12 +42,12 @@ def load_unet_info(path):
     """The `SegmenterInfo` of a directory, or of a `.keras` file in one.
 
     Raises:
-        InputError: Nothing there, broken, or the model is no U-Net.
+        ModelError: Nothing there, broken, or the model is no U-Net.
     """
     path = pathlib.Path(path)
     folder = path.parent if path.suffix == ".keras" else path
     if (folder / storage.WEIGHTS).exists():
-        raise InputError(f"{path} is a super-resolution model. Give a U-Net that mrisr segment train wrote.")
+        raise ModelError(f"{path} is a super-resolution model. Give a U-Net that mrisr segment train wrote.")
     return storage.load_info(path, SegmenterInfo)
 
 
@@ -61,14 +61,14 @@ def load_unet(path):
         (unet, info): the uncompiled `keras.Model` and its `SegmenterInfo`.
 
     Raises:
-        InputError: Nothing there, or something in it is missing, broken or of another shape.
+        ModelError: Nothing there, or something in it is missing, broken or of another shape.
     """
     path = pathlib.Path(path)
     info = load_unet_info(path)
     weights = path if path.suffix == ".keras" else path / WEIGHTS
     unet = storage.load_network(weights)
     if (unet.input_shape[-1], unet.output_shape[-1]) != (info.channels, 1):
-        raise InputError(
+        raise ModelError(
             f"{weights} maps {unet.input_shape[-1]} channel(s) to {unet.output_shape[-1]}, but its "
             f"{storage.INFO} says {info.channels} to 1: the files are of two models. Copy the model again or "
             "retrain."

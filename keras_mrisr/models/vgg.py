@@ -12,7 +12,7 @@ import re
 import numpy as np
 from keras import Input, Model, applications, layers, saving
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file
 
 # Simonyan and Zisserman 2015, table 1, columns D and E: convolutions of each block.
@@ -25,16 +25,16 @@ def conv_names(network, deepest=None):
     """Names of the convolutions in order, such as "block5_conv4"; the last one is `deepest`.
 
     Raises:
-        InputError: Unknown network, or it has no such convolution.
+        ModelError: Unknown network, or it has no such convolution.
     """
     if not isinstance(network, str) or network not in NETWORKS:
-        raise InputError(f"Unknown feature network {network!r}. Known: {', '.join(NETWORKS)}.")
+        raise ModelError(f"Unknown feature network {network!r}. Known: {', '.join(NETWORKS)}.")
     counts = NETWORKS[network]
     names = [f"block{b}_conv{i}" for b, count in enumerate(counts, 1) for i in range(1, count + 1)]
     if deepest is None:
         return names
     if deepest not in names:
-        raise InputError(f"{network} has no layer {deepest!r}. It has: {', '.join(names)}.")
+        raise ModelError(f"{network} has no layer {deepest!r}. It has: {', '.join(names)}.")
     return names[: names.index(deepest) + 1]
 
 
@@ -54,7 +54,7 @@ def vgg(network="vgg19", deepest=None, weights=None, name=None, dtype="float32")
         "block1_conv1_relu".
 
     Raises:
-        InputError: Unknown name, or the weights are not there or not this network's.
+        ModelError: Unknown name, or the weights are not there or not this network's.
     """
     names = conv_names(network, deepest)
     values = read_weights(network, weights, names[-1])
@@ -89,7 +89,7 @@ def read_weights(network, weights, deepest=None):
         Dictionary of layer name to (kernel (3, 3, in, out), bias (out,)), float32.
 
     Raises:
-        InputError: The file is missing, broken or of another network, or the download fails.
+        ModelError: The file is missing, broken or of another network, or the download fails.
     """
     names = conv_names(network, deepest)
     if weights is None:
@@ -97,7 +97,7 @@ def read_weights(network, weights, deepest=None):
     if weights == "imagenet":
         found, source = _download(network), f"The download of {network}"
     elif not isinstance(weights, str | os.PathLike):
-        raise InputError(
+        raise ModelError(
             "Feature weights must be 'imagenet', the path of a weight file, or None for random weights. "
             f"Received: weights={weights!r}"
         )
@@ -116,13 +116,13 @@ def write_weights(model, path):
         path: File to write; whole or not at all.
 
     Raises:
-        InputError: The model has no convolution of VGG.
+        ModelError: The model has no convolution of VGG.
     """
     import h5py
 
     found = _collect(model)
     if not found:
-        raise InputError(f"{model.name} has no layer of VGG, such as block1_conv1: nothing to write.")
+        raise ModelError(f"{model.name} has no layer of VGG, such as block1_conv1: nothing to write.")
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in found]
         for name, (kernel, bias) in found.items():
@@ -155,7 +155,7 @@ def _download(network):
     try:
         return _collect(build(include_top=False, weights="imagenet"))
     except Exception as error:  # Keras raises a plain Exception for a failed download.
-        raise InputError(
+        raise ModelError(
             f"ImageNet weights of {network} cannot be downloaded ({_first_line(error)}): give the path of "
             "a local weight file, or None for random weights."
         ) from error
@@ -163,7 +163,7 @@ def _download(network):
 
 def _read_file(path, network):
     if not path.is_file():
-        raise InputError(
+        raise ModelError(
             f"No feature weights at {path}: give an .h5 or .keras file, 'imagenet' to download them, or None "
             "for random weights."
         )
@@ -172,7 +172,7 @@ def _read_file(path, network):
             return _collect(saving.load_model(path, compile=False))
         return _read_h5(path, network)
     except Exception as error:  # h5py and Keras raise whatever the broken part of the file raises.
-        raise InputError(f"{path} cannot be read as weights of {network}: {_first_line(error)}") from error
+        raise ModelError(f"{path} cannot be read as weights of {network}: {_first_line(error)}") from error
 
 
 def _read_h5(path, network):
@@ -196,7 +196,7 @@ def _read_h5(path, network):
             groups.sort(key=lambda key: int(key[7:] or 0))
             names = conv_names(network)
             if len(groups) != len(names):
-                raise InputError(f"it holds {len(groups)} convolutions, {network} has {len(names)}.")
+                raise ModelError(f"it holds {len(groups)} convolutions, {network} has {len(names)}.")
             for name, key in zip(names, groups, strict=True):
                 arrays = [item[()] for item in file["layers"][key]["vars"].values()]
                 found[name] = {array.ndim: array for array in arrays}
@@ -221,18 +221,18 @@ def _checked(found, network, names, source):
     foreign = sorted(set(found) - set(known))
     if missing or foreign:
         reason = f"it lacks {missing[0]}" if missing else f"it has {foreign[0]}"
-        raise InputError(f"{source} does not hold the weights of {network}: {reason}.")
+        raise ModelError(f"{source} does not hold the weights of {network}: {reason}.")
     checked = {}
     for name, shape in _shapes(names).items():
         shapes = [None if array is None else array.shape for array in found[name]]
         if shapes != [shape, shape[3:]]:
-            raise InputError(
+            raise ModelError(
                 f"{source} does not hold the weights of {network}: {name} is {shapes}, "
                 f"expected {[shape, shape[3:]]}."
             )
         checked[name] = tuple(np.asarray(array, "float32") for array in found[name])
         if not all(np.isfinite(array).all() for array in checked[name]):
-            raise InputError(f"{source} has values in {name} that are not finite.")
+            raise ModelError(f"{source} has values in {name} that are not finite.")
     return checked
 
 

@@ -7,7 +7,7 @@ from keras_mrisr.models.layers import cubic_phases
 
 
 class _VolumeScaling(keras.layers.Layer):
-    """What the layers share that enlarge (N, X, Y, Z, C) by a factor for each axis."""
+    """What the layers share that upscale (N, X, Y, Z, C) by a factor for each axis."""
 
     def __init__(self, factors, **kwargs):
         super().__init__(**kwargs)
@@ -61,7 +61,7 @@ class VoxelShuffle(_VolumeScaling):
 
 @keras.saving.register_keras_serializable("keras_mrisr")
 class CubicUpsampling(_VolumeScaling):
-    """Keys' cubic enlargement of volumes by an integer factor along each axis, as in `BicubicUpsampling`.
+    """Keys' cubic upscaling of volumes by an integer factor along each axis, as in `BicubicUpsampling`.
 
     It repeats the edge voxel, has no weights, and no Resize operation, so that it exports.
 
@@ -73,11 +73,11 @@ class CubicUpsampling(_VolumeScaling):
         x = inputs
         for axis, factor in enumerate(self.factors, start=1):
             if factor > 1:
-                x = _enlarge(x, axis, factor)
+                x = _upscale(x, axis, factor)
         return x
 
 
-def _enlarge(x, axis, factor):
+def _upscale(x, axis, factor):
     taps = cubic_phases(factor)
     radius = taps.shape[1] // 2
 

@@ -7,7 +7,7 @@ import logging
 import os
 import pathlib
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.model_info import ModelInfo
 
 FOLDER = pathlib.Path(__file__).parent
@@ -86,7 +86,7 @@ def find_model(model):
         `pathlib.Path`
 
     Raises:
-        InputError: There is neither.
+        ModelError: There is neither.
     """
     path = pathlib.Path(model)
     folder = FOLDER / path
@@ -102,7 +102,7 @@ def find_model(model):
         return folder
     names = [shipped.parent.name for shipped in sorted(FOLDER.glob(f"*/{_INFO}"))]
     known = f", or the name of one that comes along ({', '.join(names)})" if names else ""
-    raise InputError(f"No model at {os.fspath(model)}: give the path of a trained model{known}.")
+    raise ModelError(f"No model at {os.fspath(model)}: give the path of a trained model{known}.")
 
 
 @functools.cache
@@ -127,7 +127,7 @@ def choose_model(scale, channels, volume=False):
         (`Pretrained`, a line that says why)
 
     Raises:
-        InputError: There is none.
+        ModelError: There is none.
     """
     models = [one for one in pretrained_models() if not one.adversarial and not one.info.factors]
     wanted = [None, channels] if volume or channels != 3 else [channels, None]
@@ -140,13 +140,13 @@ def choose_model(scale, channels, volume=False):
     of_colour = [one.name for one in models if (one.info.scale, one.info.image_channels) == (scale, 3)]
     if of_colour and wanted[0] is None:
         images = "volumes" if volume else "grey images"
-        raise InputError(
+        raise ModelError(
             f"No model that comes along is for x{scale} and {images}: only RGB slices like those of the LGG "
             f"set have x{scale} ({', '.join(of_colour)}). Choose another --scale, or train one and give it "
             "with --model."
         )
     names = ", ".join(f"{one.name} ({one.purpose})" for one in models) or "none"
-    raise InputError(
+    raise ModelError(
         f"No model that comes along is for x{scale} and {channels} channel(s): {names}. Train one and give "
         "it with --model."
     )

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import yaml
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ModelError
 from keras_mrisr.evaluation.protocol import SR
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
 from keras_mrisr.pretrained import SCORES, find_model, held_out_text
@@ -63,7 +63,7 @@ def pack_model(
         The largest difference of the packed model from the run, on the scale where an image is 0 to 1.
 
     Raises:
-        InputError: No such run or evaluation, an evaluation of another model, bounds that are none, or a
+        ModelError: No such run or evaluation, an evaluation of another model, bounds that are none, or a
             difference that could be seen.
     """
     from keras_mrisr.models.storage import CARD, WEIGHTS, load_info, load_network, load_trained
@@ -85,7 +85,7 @@ def pack_model(
         halve_weights((run.parent if run.suffix == ".keras" else run) / WEIGHTS, folder / WEIGHTS)
         difference = _difference(generator, load_network(folder / WEIGHTS))
         if not difference <= _TOLERANCE:
-            raise InputError(f"In float16 {run} differs by {difference:.2g}: it was not packed.")
+            raise ModelError(f"In float16 {run} differs by {difference:.2g}: it was not packed.")
         if picture_of is not None:
             notes = [*notes, _picture(generator, info, picture_of, folder / PICTURE)]
         _copy_config(run, folder)
@@ -100,7 +100,7 @@ def _domain(**bounds):
     """What `model.json` says of the LR that a model is made for."""
     for name, pair in bounds.items():
         if pair and not 0 < pair[0] <= pair[1] < math.inf:
-            raise InputError(
+            raise ModelError(
                 f"--{name.replace('_', '-')} takes the least and the most, both over 0. "
                 f"Received: {pair[0]:g} {pair[1]:g}"
             )
@@ -153,7 +153,7 @@ def read_scores(folder):
         "lr", "sr", "averaging"}, and "features" and "lpips" where these were taken; the model itself is "SR".
 
     Raises:
-        InputError: No evaluation, or one of several models of which none is called SR.
+        ModelError: No evaluation, or one of several models of which none is called SR.
     """
     protocol, summary, own = _read_evaluation(folder)
     rows = {}
@@ -172,7 +172,7 @@ def read_scores(folder):
 
 
 def check_evaluations(folders, run, info):
-    """Raises InputError for evaluations of another model than `run`, or none of its own degradation.
+    """Raises ModelError for evaluations of another model than `run`, or none of its own degradation.
 
     Args:
         folders: What `mrisr evaluate` wrote.
@@ -188,15 +188,15 @@ def check_evaluations(folders, run, info):
         source = pathlib.Path(protocol["methods"][own])
         source = source.parent if source.suffix == ".keras" else source
         if protocol["scale"] != scale or source.name not in (name, "", ".."):
-            raise InputError(
+            raise ModelError(
                 f"{folder} is an evaluation of {source} at scale {protocol['scale']}, not of {name} at scale "
                 f"{scale}: evaluate the model that is packed."
             )
         if trained & set(protocol["patients"]):
-            raise InputError(f"{folder} scores patients that {name} was trained on: evaluate it on others.")
+            raise ModelError(f"{folder} scores patients that {name} was trained on: evaluate it on others.")
         degradations.append(protocol["degradation"])
     if folders and info.degradation not in degradations:
-        raise InputError(
+        raise ModelError(
             f"No evaluation has the degradation that {name} undoes ({info.degradation['name']}): evaluate it "
             "without --degradation, too."
         )
@@ -210,9 +210,9 @@ def _read_evaluation(folder):
         protocol, summary = result["protocol"], result["summary"]
         models = [name for name in protocol["methods"] if name not in protocol["interpolations"]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{folder} holds no metrics.json of mrisr evaluate.") from None
+        raise ModelError(f"{folder} holds no metrics.json of mrisr evaluate.") from None
     if len(models) != 1 and SR not in models:
-        raise InputError(
+        raise ModelError(
             f"{folder} compares {', '.join(models)}: pack needs an evaluation of one model, or one in which "
             f"it is called {SR} (--model {SR}=RUN)."
         )
@@ -286,7 +286,7 @@ def _picture(generator, info, source, target):
     resolver.warns = False  # It is to be seen failing.
     own, other = draw_failure(resolver, source, target)
     return (
-        f"![A slice degraded by {own} and by {other}, enlarged by interpolation and by this model, with "
+        f"![A slice degraded by {own} and by {other}, upscaled by interpolation and by this model, with "
         f"errors]({target.name})\n\nAbove, a slice degraded by `{own}`, which this model undoes; below, the "
         f"same slice degraded by `{other}`, which it was not made for.\n"
     )
@@ -308,7 +308,7 @@ def _copy_config(run, folder):
     """Copies the run's config without its paths, nor models to start from: these do not come along."""
     source = run / CONFIG
     if not source.is_file():
-        raise InputError(f"{run} holds no {CONFIG}. Give a folder that mrisr train wrote.")
+        raise ModelError(f"{run} holds no {CONFIG}. Give a folder that mrisr train wrote.")
     config = yaml.safe_load(source.read_text(encoding="utf-8"))
     config["data"].pop("root", None)
     adversarial = config.get("adversarial") or {}

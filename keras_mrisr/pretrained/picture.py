@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from keras_mrisr.data import read_image
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import ModelError, MrisrError
 from keras_mrisr.evaluation.figure import comparison_figure
 from keras_mrisr.evaluation.slices import to_8bit
 from keras_mrisr.evaluation.views import Case
@@ -28,7 +28,7 @@ def draw_failure(resolver, source, target):
         The names of the two degradations.
 
     Raises:
-        InputError: The slice cannot be read, or has channels that the model doesn't take.
+        ModelError: The slice cannot be read, or has channels that the model doesn't take.
     """
     image = read_image(source)
     image, scale = to_8bit(image, image), resolver.scale
@@ -42,9 +42,9 @@ def draw_failure(resolver, source, target):
         lr = degradation.degrade_image(hr)
         try:
             sr = resolver(lr)
-        except InputError as error:
-            raise InputError(f"{source}: {error}") from error
-        images = {"bicubic": upscale_image(lr, scale, "bicubic"), "SR": sr}
+        except MrisrError as error:
+            raise ModelError(f"{source}: {error}") from error
+        images = {"bicubic": interpolate(lr, scale, "bicubic"), "SR": sr}
         cases.append(Case(label=f"{label}: {degradation.name}", hr=hr, lr=lr, images=images))
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "figure.png")

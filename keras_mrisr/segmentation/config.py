@@ -4,8 +4,8 @@ import dataclasses
 import math
 
 from keras_mrisr.config import PRECISIONS, SCHEDULES, STRATEGIES, DataConfig
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import Config, check, one_of, set_types
+from keras_mrisr.config_base import Config, check, one_of, set_types
+from keras_mrisr.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,7 @@ class SegmentationConfig(Config):
         training: A `SegmentationTraining`.
 
     Raises:
-        InputError: A value is out of range; the message names the key and what is allowed.
+        DataError: A value is out of range; the message names the key and what is allowed.
     """
 
     unet: dict = dataclasses.field(default_factory=lambda: {"filters": 32, "depth": 4})
@@ -82,7 +82,7 @@ class SegmentationConfig(Config):
         set_types(self, "")
         for key in self.unet:
             if key not in ("filters", "depth"):
-                raise InputError(f"Unknown config key 'unet.{key}'. Known here: filters, depth.")
+                raise DataError(f"Unknown config key 'unet.{key}'. Known here: filters, depth.")
         one_of("data.kind", self.data.kind, ("auto", "lgg", "images"))
         check(self.data.neighbours == 0, "data.neighbours", self.data.neighbours, "0 for a segmentation")
 
@@ -102,8 +102,8 @@ def segmentation_preset(name="full"):
     """The `SegmentationConfig` of a preset: "compact" or "full".
 
     Raises:
-        InputError: Unknown preset.
+        DataError: Unknown preset.
     """
     if name not in SEGMENTATION_PRESETS:
-        raise InputError(f"Unknown preset {name!r}. Known: {', '.join(sorted(SEGMENTATION_PRESETS))}.")
+        raise DataError(f"Unknown preset {name!r}. Known: {', '.join(sorted(SEGMENTATION_PRESETS))}.")
     return SegmentationConfig.from_dict(SEGMENTATION_PRESETS[name])

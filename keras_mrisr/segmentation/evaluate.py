@@ -9,9 +9,9 @@ import pathlib
 import numpy as np
 
 from keras_mrisr.data import read_dataset
-from keras_mrisr.errors import InputError
-from keras_mrisr.evaluation.agreement import choose_degradation, split_of
-from keras_mrisr.evaluation.contenders import Interpolator, Model
+from keras_mrisr.errors import DataError
+from keras_mrisr.evaluation.compatibility import choose_degradation, split_of
+from keras_mrisr.evaluation.methods import Interpolator, Model
 from keras_mrisr.evaluation.patients import check_renamed, choose_common_patients
 from keras_mrisr.evaluation.protocol import pillow_version
 from keras_mrisr.evaluation.slices import SliceReader
@@ -117,11 +117,11 @@ def evaluate_segmentation(
         A `SegmentationEvaluation`.
 
     Raises:
-        InputError: A model, the data, the masks or the output folder is not usable; the models differ in
+        DataError: A model, the data, the masks or the output folder is not usable; the models differ in
             scale, channels or degradation; or no patient is left that nobody has seen.
     """
     if part not in PARTS:
-        raise InputError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
+        raise DataError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
     if out is not None and overwrite:
         check_only_holds(out, FILES)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
@@ -197,9 +197,9 @@ def _models(sr_models, segmenter, methods):
     models = [Model(name, path) for name, path in sr_models.items()]
     for model in models:
         if model.name in (HR, UNET, *methods):
-            raise InputError(f"{model.source}: the name {model.name!r} is taken. Name the model otherwise.")
+            raise DataError(f"{model.source}: the name {model.name!r} is taken. Name the model otherwise.")
         if model.info.image_channels not in (segmenter.channels, None):  # None: any number of them.
-            raise InputError(
+            raise DataError(
                 f"{model.source} makes {model.info.channels} channel(s), the U-Net takes "
                 f"{segmenter.channels}. Choose models of one kind of slices."
             )
@@ -209,7 +209,7 @@ def _models(sr_models, segmenter, methods):
 def _with_masks(dataset):
     without = [record for record in dataset.slices if record.mask is None]
     if without:
-        raise InputError(
+        raise DataError(
             f"{without[0].path} has no mask ({len(without)} of {len(dataset)} slices of the patients to "
             f"evaluate): put {pathlib.Path(without[0].path).stem}_mask beside it, or remove the slice."
         )
@@ -220,7 +220,7 @@ def _score(segmenter, reader, records, sources, largest):
     """(`PatientScore`s of all methods, `OverlayCase`) of one patient."""
     truth = [reader.tumour(record) for record in records]
     if any(mask.shape != truth[0].shape for mask in truth):
-        raise InputError(
+        raise DataError(
             f"The slices of patient {records[0].patient} differ in size: its lesions need a stack of one "
             "size. Say with a patient pattern which files belong together."
         )

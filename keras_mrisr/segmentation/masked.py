@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_mrisr.data.images import read_image
 from keras_mrisr.data.masks import read_mask
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,13 @@ def load_stacks(dataset, channels=None, progress=None):
         List of `MaskedStack`, one a patient that has masks.
 
     Raises:
-        InputError: These are volumes, there are no masks, or a slice or mask cannot be read, differs in
+        DataError: These are volumes, there are no masks, or a slice or mask cannot be read, differs in
             size from the other, or has another number of channels.
     """
     dataset.require_slices()
     masked = [record for record in dataset.slices if record.mask is not None]
     if not masked:
-        raise InputError(
+        raise DataError(
             f"{dataset.root} has no masks: a slice NAME.tif needs its mask NAME_mask.tif beside it."
         )
     if len(masked) < len(dataset.slices):
@@ -64,7 +64,7 @@ def load_stacks(dataset, channels=None, progress=None):
             image = read_image(record.path)
             channels = image.shape[-1] if channels is None else channels
             if image.shape[-1] != channels:
-                raise InputError(
+                raise DataError(
                     f"{record.path} has {image.shape[-1]} channels where {channels} were expected: use "
                     "slices of one kind, or a U-Net for them."
                 )
@@ -101,9 +101,9 @@ def at_peaks(image, peaks):
 
 
 def check_lesions(stacks, what):
-    """Raises InputError when no mask marks anything."""
+    """Raises DataError when no mask marks anything."""
     if not any(mask.any() for stack in stacks for mask in stack.masks):
-        raise InputError(
+        raise DataError(
             f"The masks of all {len(stacks)} {what} patients are empty: there is nothing to segment. "
             "Check the masks, or choose another data.split_seed."
         )

@@ -42,7 +42,7 @@ def overlay_figure(cases, path):
         path: File to write; the suffix says the format (.png, .pdf, .svg).
 
     Raises:
-        InputError: `path` cannot be written.
+        DataError: `path` cannot be written.
         ValueError: There are no cases.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from keras_mrisr.data.batches import ResumableBatches
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.segmentation.masked import at_peaks
 
 # Buda et al. 2019 rotate by up to 15 degrees and scale by up to 5 %, and mirror.
@@ -30,7 +30,7 @@ class MaskedPatches(ResumableBatches):
         (image, mask): float32, (N, size, size, C) nominally in [0, 1], and (N, size, size, 1) of 0 and 1.
 
     Raises:
-        InputError: There are no slices, or none with a lesion.
+        DataError: There are no slices, or none with a lesion.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class MaskedPatches(ResumableBatches):
         ]
         self.lesions = [i for i, (_, mask, _) in enumerate(self.slices) if mask.any()]
         if not self.lesions:
-            raise InputError("No slice shows a lesion: there is nothing to learn. Check the masks.")
+            raise DataError("No slice shows a lesion: there is nothing to learn. Check the masks.")
 
     def samples(self, rng):
         return [self._sample(rng) for _ in range(self.batch_size)]

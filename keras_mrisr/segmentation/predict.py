@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from keras_mrisr.data.images import read_image, read_image_folder, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
 
 LOSSLESS = (".png", ".tif", ".tiff")
@@ -34,22 +34,22 @@ def segment_path(
         List of the paths that were written.
 
     Raises:
-        InputError: A bad source file, or a target that exists, that is or holds the source, or that cannot
+        DataError: A bad source file, or a target that exists, that is or holds the source, or that cannot
             be written. Nothing is left of a folder that could not be completed.
     """
     source, target = pathlib.Path(source), pathlib.Path(target)
     if not source.exists():
-        raise InputError(f"{source} does not exist. Give an image file or a folder of images.")
+        raise DataError(f"{source} does not exist. Give an image file or a folder of images.")
     if source.is_dir():
         return _folder(source, target, segmenter, largest, patient_pattern, overwrite, progress)
     if target.is_dir():
         target = target / mask_name(source)
     if target.suffix.lower() not in LOSSLESS:
-        raise InputError(f"{target} is no folder and no PNG or TIFF name: make the folder, or end in .png.")
+        raise DataError(f"{target} is no folder and no PNG or TIFF name: make the folder, or end in .png.")
     if target.resolve() == source.resolve():
-        raise InputError(f"{target} is the source itself. Choose another name.")
+        raise DataError(f"{target} is the source itself. Choose another name.")
     if target.exists() and not overwrite:
-        raise InputError(f"{target} exists. Choose another name or pass --overwrite.")
+        raise DataError(f"{target} exists. Choose another name or pass --overwrite.")
     [mask] = segmenter([_read(source, segmenter)], largest=largest)
     _write(target, mask)
     if progress is not None:
@@ -66,7 +66,7 @@ def mask_name(path):
 def _folder(source, target, segmenter, largest, patient_pattern, overwrite, progress):
     inside, outside = target.resolve(), source.resolve()
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
-        raise InputError(
+        raise DataError(
             f"{target} and the source {source} must not lie in each other. Choose another folder."
         )
     check_new_directory(target, overwrite)
@@ -74,7 +74,7 @@ def _folder(source, target, segmenter, largest, patient_pattern, overwrite, prog
     names = {record: _mask_path(record.path.relative_to(source)) for record in records}
     if len(set(names.values())) < len(names):
         twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
-        raise InputError(f"{source} has two images whose mask would be {twice}: keep one of them.")
+        raise DataError(f"{source} has two images whose mask would be {twice}: keep one of them.")
     check_only_holds(target, {name.parts[0] for name in names.values()})
     for record in records:  # All inputs are good before the long work begins.
         _read(record.path, segmenter)
@@ -84,8 +84,8 @@ def _folder(source, target, segmenter, largest, patient_pattern, overwrite, prog
             group = list(group)
             try:
                 masks = segmenter([read_image(record.path) for record in group], largest=largest)
-            except InputError as error:
-                raise InputError(f"Patient {patient}: {error}") from error
+            except MrisrError as error:
+                raise DataError(f"Patient {patient}: {error}") from error
             for record, mask in zip(group, masks, strict=True):
                 _write(temporary / names[record], mask)
             done += len(group)
@@ -106,6 +106,6 @@ def _read(path, segmenter):
     image = read_image(path)
     try:
         segmenter.check_image(image)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    except MrisrError as error:
+        raise DataError(f"{path}: {error}") from error
     return image

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.models.unet_storage import load_unet
 from keras_mrisr.segmentation.lesions import largest_lesion
 from keras_mrisr.segmentation.masked import at_peaks, peaks_of
@@ -29,7 +29,7 @@ class Segmenter:
         """Loads a model directory, or a `.keras` file in one.
 
         Raises:
-            InputError: Nothing there, or it is broken or no U-Net.
+            DataError: Nothing there, or it is broken or no U-Net.
         """
         unet, info = load_unet(path)
         # With XLA, which Keras turns on where there is a GPU, each new image size is compiled for itself.
@@ -50,14 +50,14 @@ class Segmenter:
             List of masks (H, W), bool.
 
         Raises:
-            InputError: Wrong shapes or number of channels, or NaN or infinite values; or `largest` for
+            DataError: Wrong shapes or number of channels, or NaN or infinite values; or `largest` for
                 slices of different sizes.
         """
         masks = [chance >= threshold for chance in self.probabilities(slices)]
         if not largest:
             return masks
         if any(mask.shape != masks[0].shape for mask in masks):
-            raise InputError(
+            raise DataError(
                 "The largest lesion is one of a volume: its slices must be of one size. Received: "
                 f"{sorted({mask.shape for mask in masks})}"
             )
@@ -67,23 +67,23 @@ class Segmenter:
         """As a call, but the probability of each pixel: list of arrays (H, W), float32."""
         slices = [np.asarray(image) for image in slices]
         if not slices:
-            raise InputError("Expected the slices of a patient. Received: none")
+            raise DataError("Expected the slices of a patient. Received: none")
         for image in slices:
             self.check_image(image)
         peaks = peaks_of(slices)
         return [self._probability(at_peaks(image, peaks)) for image in slices]
 
     def check_image(self, image):
-        """Raises InputError unless the U-Net can take the slice (H, W, C)."""
+        """Raises DataError unless the U-Net can take the slice (H, W, C)."""
         if image.ndim != 3 or 0 in image.shape:
-            raise InputError(f"Expected slices (H, W, C). Received: shape {image.shape}")
+            raise DataError(f"Expected slices (H, W, C). Received: shape {image.shape}")
         if image.shape[-1] != self.channels:
-            raise InputError(
+            raise DataError(
                 f"The U-Net takes {self.channels} channel(s). Received an image of shape {image.shape}: use "
                 "a U-Net that was trained on images like this."
             )
         if not np.isfinite(image).all():
-            raise InputError("The image holds NaN or infinite values: replace them first.")
+            raise DataError("The image holds NaN or infinite values: replace them first.")
 
     def _probability(self, image):
         logits = np.asarray(self.unet.predict_on_batch(image[np.newaxis]), "float32")[0, ..., 0]

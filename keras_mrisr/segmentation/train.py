@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_mrisr.data.read import read_dataset
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import DataError
 from keras_mrisr.files import whole_file
 from keras_mrisr.losses.dice import DiceCrossEntropy
 from keras_mrisr.metrics.dice import dice
@@ -52,7 +52,7 @@ def train_segmenter(config, out, overwrite=False, dataset=None, split=None, repo
         The `pathlib.Path` of the run.
 
     Raises:
-        InputError: Bad data, masks or configuration, an `out` of something else, or a diverged training.
+        DataError: Bad data, masks or configuration, an `out` of something else, or a diverged training.
         Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call goes on.
     """
     out = pathlib.Path(out)
@@ -137,7 +137,7 @@ class DiceValidation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         weights = self.model.get_weights()
         if not all(np.isfinite(weight).all() for weight in weights):
-            raise InputError(cb.diverged("The weights", "not finite", f"epoch {epoch + 1}"))
+            raise DataError(cb.diverged("The weights", "not finite", f"epoch {epoch + 1}"))
         self.segmenter.unet.set_weights(weights)
         scores = [patient_dice(stack.masks, self.segmenter(stack.images)) for stack in self.stacks]
         logs["val_dice"] = float(np.mean(scores))

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_mrisr.data.splits import check_unseen
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance
 from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss
 from keras_mrisr.models.discriminators import DISCRIMINATORS, build_discriminator
@@ -36,7 +36,7 @@ def feature_network(config):
     """The `FeatureNetwork` that the run's loss and validation share; None if neither needs one.
 
     Raises:
-        InputError: Its weights are missing or wrong; the message says where to get them. Or its layers are
+        ConfigError: Its weights are missing or wrong; the message says where to get them. Or its layers are
             too deep for the patches.
     """
     if not config.adversarial.needs_features:
@@ -44,10 +44,10 @@ def feature_network(config):
     allowed = inspect.signature(build_features).parameters
     for key in config.adversarial.features:
         if key not in allowed:
-            raise InputError(f"Unknown key adversarial.features.{key}. Known: {', '.join(allowed)}.")
+            raise ConfigError(f"Unknown key adversarial.features.{key}. Known: {', '.join(allowed)}.")
     features = build_features(**config.adversarial.features)
     if config.adversarial.perceptual_weight and config.training.patch_size < features.smallest:
-        raise InputError(
+        raise ConfigError(
             f"Patches of {config.training.patch_size} are too small for the features "
             f"{', '.join(features.layers)}: the smallest is {features.smallest}. Raise training.patch_size, "
             "or choose layers of earlier blocks as adversarial.features.layers."
@@ -113,7 +113,7 @@ def compiled_srgan(config, channels, features):
 
 
 def check_segmentation_model(config, split, channels):
-    """Raises InputError for a U-Net that cannot judge this run's images or knows patients that it holds out.
+    """Raises ConfigError for a U-Net that cannot judge this run's images or knows patients that it holds out.
 
     Args:
         config: An adversarial `RunConfig`.
@@ -125,7 +125,7 @@ def check_segmentation_model(config, split, channels):
     model = config.adversarial.segmentation_model
     info = load_unet_info(model)
     if info.channels != channels:
-        raise InputError(
+        raise ConfigError(
             f"adversarial.segmentation_model: {model} takes {info.channels} channel(s), the data has "
             f"{channels}. Choose a U-Net of such data."
         )
@@ -133,7 +133,7 @@ def check_segmentation_model(config, split, channels):
 
 
 def check_feature_weights(config, split):
-    """Raises InputError for fine-tuned features that know patients that the run holds out.
+    """Raises ConfigError for fine-tuned features that know patients that the run holds out.
 
     What a fine-tuning knows stands in the `model.json` beside its weights; without one there is a warning.
 
@@ -202,7 +202,7 @@ class AdversarialValidation(Validation):
             self.copy()
             self.state.start = self.score()
             if self.state.start is None:
-                raise InputError(
+                raise ConfigError(
                     "The generator that the adversarial stage starts from gives values that are not finite: "
                     "train it anew, or choose another one with training.init."
                 )
@@ -242,26 +242,26 @@ class AdversarialValidation(Validation):
 
 
 def check_adversarial(config):
-    """Raises InputError for an adversarial config that cannot work, before any data is read."""
+    """Raises ConfigError for an adversarial config that cannot work, before any data is read."""
     name = config.adversarial.discriminator["name"]
     if not isinstance(name, str) or name not in DISCRIMINATORS:
-        raise InputError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
+        raise ConfigError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
     try:
         pretraining_config(config)
-    except InputError as error:
-        raise InputError(f"adversarial.pretraining: {error}") from error
+    except MrisrError as error:
+        raise ConfigError(f"adversarial.pretraining: {error}") from error
     if config.generator.get("direct_upsampling"):
         log.warning(
             "generator.direct_upsampling leaves no layer at full resolution to smooth the grid of its pixel "
             "shuffle, and feature losses bring that grid out: train with generator.smooth_upsampling instead."
         )
     if config.adversarial.consistency_weight and config.degradation["name"] == "random-blur":
-        raise InputError(
+        raise ConfigError(
             "adversarial.consistency_weight needs a degradation that is known, and random-blur differs from "
             "slice to slice: set it to 0, or choose paper or bicubic."
         )
     weights = config.adversarial.pixel_weight, config.adversarial.perceptual_weight
     if not any(weights):
-        raise InputError(
+        raise ConfigError(
             "adversarial.pixel_weight and adversarial.perceptual_weight are both 0: nothing ties SR to HR."
         )

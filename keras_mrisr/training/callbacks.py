@@ -12,7 +12,7 @@ import time
 import keras
 import numpy as np
 
-from keras_mrisr.errors import Diverged
+from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.files import write_text
 from keras_mrisr.metrics import psnr, ssim
 from keras_mrisr.training.state import save_backup
@@ -76,25 +76,25 @@ class Validation(keras.callbacks.Callback):
         self.copy()
         scores = self.score()
         if scores is None:
-            raise Diverged(diverged("The output", "not finite", f"epoch {epoch + 1}"))
+            raise TrainingDivergedError(diverged("The output", "not finite", f"epoch {epoch + 1}"))
         logs.update(scores)
 
     def copy(self):
         """Brings the copy to the present weights of the trained model."""
         self.generator.set_weights(self.model.get_weights())
 
-    def score(self, enlarge=None):
+    def score(self, upscale=None):
         """Means over the slices, such as {"val_psnr": ..., "val_ssim": ...}; None for output not finite.
 
         Args:
-            enlarge: Function from a batch of LR to SR; by default the generator.
+            upscale: Function from a batch of LR to SR; by default the generator.
         """
-        enlarge = enlarge or self.generator.predict_on_batch
+        upscale = upscale or self.generator.predict_on_batch
         rows = []
         for pair in self.pairs:
             hr = pair.normalizer.normalize(pair.hr)[np.newaxis]
             lr = pair.normalizer.normalize(pair.lr)[np.newaxis]
-            sr = np.asarray(enlarge(lr))
+            sr = np.asarray(upscale(lr))
             if not np.isfinite(sr).all():
                 return None
             sr = (np.rint(np.clip(sr, 0, 1) * 255) / 255).astype("float32")
@@ -122,7 +122,7 @@ class FiniteLoss(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             place = f"epoch {self._epoch + 1}, step {batch + 1}"
-            raise Diverged(diverged("The loss", loss, place))
+            raise TrainingDivergedError(diverged("The loss", loss, place))
 
 
 class KeepBest(keras.callbacks.Callback):

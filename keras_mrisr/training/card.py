@@ -27,7 +27,7 @@ def model_card(info):
     }
     if info.neighbours:
         count = 2 * info.neighbours + 1
-        rows["input"] = f"{count} adjacent slices, of which the middle one is enlarged; ends are repeated"
+        rows["input"] = f"{count} adjacent slices, of which the middle one is upscaled; ends are repeated"
     if "adversarial" in training:
         rows["adversarial"] = _adversarial(training["adversarial"])
     rows |= {

@@ -6,7 +6,7 @@ import shutil
 
 from keras_mrisr.config import read_config, write_config
 from keras_mrisr.data.splits import Split, split_patients
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import check_new_directory, write_json
 from keras_mrisr.training.state import RunState, read_state
 
@@ -27,13 +27,13 @@ def open_run(config, out, overwrite=False):
         The `RunState` to go on from.
 
     Raises:
-        InputError: `out` holds something else, a run of another config or a finished one, or cannot be
+        ConfigError: `out` holds something else, a run of another config or a finished one, or cannot be
             written.
     """
     out = pathlib.Path(out)
     if not (out / CONFIG).is_file():
         if overwrite and out.is_dir() and any(out.iterdir()):
-            raise InputError(f"{out} is not a training run; it is not overwritten. Choose another folder.")
+            raise ConfigError(f"{out} is not a training run; it is not overwritten. Choose another folder.")
         check_new_directory(out)
         return RunState()
     check_new_directory(out, overwrite=True)
@@ -41,19 +41,19 @@ def open_run(config, out, overwrite=False):
         return RunState()
     try:
         old = read_config(out / CONFIG, type(config)())
-    except InputError as error:
-        raise InputError(
+    except MrisrError as error:
+        raise ConfigError(
             f"{out} holds a run that cannot be gone on with ({error}) Choose another folder, or pass "
             "--overwrite to start anew."
         ) from error
     if old != config:
-        raise InputError(
+        raise ConfigError(
             f"{out} holds a run with another config ({_differences(old, config)}). "
             "Choose another folder, or pass --overwrite to start anew."
         )
     state = read_state(out / BACKUP) or RunState()
     if state.finished:
-        raise InputError(
+        raise ConfigError(
             f"{out} holds this run already, complete with {state.epoch} epochs. Use it, start another from "
             "it with training.init, or pass --overwrite to train anew."
         )
@@ -71,7 +71,7 @@ def fix_split(out, dataset, split, data, overwrite=False):
         overwrite: Whatever is in the folder does not count.
 
     Raises:
-        InputError: `split.json` is broken, or not the split that was given.
+        ConfigError: `split.json` is broken, or not the split that was given.
     """
     file = pathlib.Path(out) / SPLIT
     if overwrite or not file.is_file():
@@ -81,9 +81,9 @@ def fix_split(out, dataset, split, data, overwrite=False):
     try:
         old = Split.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise InputError(f"{file} cannot be read: {error}. Pass --overwrite to start anew.") from error
+        raise ConfigError(f"{file} cannot be read: {error}. Pass --overwrite to start anew.") from error
     if split is not None and split.to_dict() != old.to_dict():
-        raise InputError(
+        raise ConfigError(
             f"{out} holds a run with another split of the patients. Choose another folder, or pass "
             "--overwrite to start anew."
         )

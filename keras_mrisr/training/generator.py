@@ -6,7 +6,7 @@ import logging
 import keras
 import numpy as np
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.losses.psnr import PSNRLoss
 from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.storage import load_info, load_trained
@@ -53,7 +53,7 @@ def start_from(config, init, model, key="training.init"):
     A generator with more residual blocks than the trained one starts as the same function: the further
     blocks begin as identities (Chen et al. 2016, "Net2Net", section 2.3). So does one that takes more
     neighbouring slices: the first kernel is zero for those that the trained one did not see. One that
-    enlarges its features otherwise (`direct_upsampling`, `smooth_upsampling`) takes over the layers that fit
+    upscales its features otherwise (`direct_upsampling`, `smooth_upsampling`) takes over the layers that fit
     and learns the others anew; an `SRGAN` must not, because it needs a trained start.
 
     Args:
@@ -63,17 +63,17 @@ def start_from(config, init, model, key="training.init"):
         key: Config key that `init` was given as, for messages.
 
     Raises:
-        InputError: No such model, or one of another scale, generator or number of channels, or of more
+        ConfigError: No such model, or one of another scale, generator or number of channels, or of more
             neighbouring slices.
     """
     trained, info = load_trained(init)
     generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
     if check_init(config, init, bool(generators), key):
-        log.info("%s enlarges its features otherwise: that part is learnt anew", init)
+        log.info("%s upscales its features otherwise: that part is learnt anew", init)
     for generator in generators or [model]:
         channels = generator.output_shape[-1]
         if info.channels != channels:
-            raise InputError(
+            raise ConfigError(
                 f"{key}: {init} has {info.channels} channels, the data {channels}. "
                 "Choose a model of such data."
             )
@@ -81,7 +81,7 @@ def start_from(config, init, model, key="training.init"):
 
 
 def check_init(config, init, adversarial, key="training.init"):
-    """Raises InputError for what `start_from` refuses but for channels, which only the data tell.
+    """Raises ConfigError for what `start_from` refuses but for channels, which only the data tell.
 
     Args:
         config: The `RunConfig`.
@@ -100,14 +100,14 @@ def check_init(config, init, adversarial, key="training.init"):
     if scale != config.scale or not differ <= (set() if adversarial else _UPSAMPLING):
         other = ", ".join(f"{key} {old.get(key)} there and {new.get(key)} here" for key in sorted(differ))
         way = ", or give it to the first stage as adversarial.pretraining.init" if adversarial else ""
-        raise InputError(
+        raise ConfigError(
             f"{key}: {init} is {info.generator} at scale {scale}, this run is "
             f"{config.generator} at scale {config.scale}"
             + (f" ({other})" if other else "")
             + f". Choose the same generator and scale; only blocks may be more{way}."
         )
     if info.neighbours > config.data.neighbours:
-        raise InputError(
+        raise ConfigError(
             f"{key}: {init} takes {info.neighbours} neighbour(s) on each side, this run "
             f"{config.data.neighbours}. Set data.neighbours to {info.neighbours} or more."
         )

@@ -5,7 +5,7 @@ import contextlib
 import keras
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.replicas import replica_mean
 
 
@@ -43,7 +43,7 @@ def without_gradients():
 def _backend():
     name = keras.backend.backend()
     if name not in _BACKENDS:
-        raise InputError(
+        raise ConfigError(
             f"Adversarial training runs on the backends {' and '.join(_BACKENDS)}. "
             f"Received: KERAS_BACKEND={name}"
         )

@@ -7,7 +7,7 @@ import pathlib
 
 import keras
 
-from keras_mrisr.errors import Diverged
+from keras_mrisr.errors import TrainingDivergedError
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class Guard(keras.callbacks.Callback):
             return
         if self.state.rollbacks >= self.most:
             kept = "The best model so far is kept" if self.state.best_epoch else "No model was kept"
-            raise Diverged(
+            raise TrainingDivergedError(
                 f"Training stopped: {finding}, after {self.most} attempts at lower rates. {kept}. {WAYS_OUT}"
             ) from finding
         self.state.rollbacks += 1

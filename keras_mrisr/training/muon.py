@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_mrisr.config import OPTIMIZERS
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.training.clipping import Adam, WholeGradientClipping
 
 
@@ -73,9 +73,9 @@ def make_optimizer(name, learning_rate, clip_norm=0.0, optimizer="adam"):
         optimizer: "adam" or "muon" (`ConvMuon`).
 
     Raises:
-        InputError: Another optimizer.
+        ConfigError: Another optimizer.
     """
     if optimizer not in OPTIMIZERS:
-        raise InputError(f"Unknown optimizer {optimizer!r}. Known: {', '.join(OPTIMIZERS)}.")
+        raise ConfigError(f"Unknown optimizer {optimizer!r}. Known: {', '.join(OPTIMIZERS)}.")
     kind = ConvMuon if optimizer == "muon" else Adam
     return kind(learning_rate, global_clipnorm=clip_norm or None, name=name)

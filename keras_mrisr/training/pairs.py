@@ -7,7 +7,7 @@ import numpy as np
 from keras_mrisr.data.pipeline import PatchDataset, load_pairs, separate_channels
 from keras_mrisr.data.volume_pairs import VolumePatches, load_volume_pairs
 from keras_mrisr.degrade.noise import RicianNoise
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.ssim import WINDOW
 from keras_mrisr.models.registry import check_generator
 
@@ -16,10 +16,10 @@ VALIDATION_BLOCK = (128, 128, 64)
 
 
 def check_data(config, dataset):
-    """Raises InputError for data that the generator is not made for, before they are read."""
+    """Raises ConfigError for data that the generator is not made for, before they are read."""
     check_generator(scale=config.scale, neighbours=config.data.neighbours, **config.generator)
     if dataset.kind == "volumes" and not config.is_3d:
-        raise InputError(
+        raise ConfigError(
             f"{dataset.root} holds volumes, which are for 3-D generators: train with --generator srresnet3d "
             "--scale 1,1,2 --degradation slice-profile, or save slices as images."
         )
@@ -48,7 +48,7 @@ def validation_pairs(config, dataset, degradation, channels):
     Of volumes the blocks of at most `VALIDATION_BLOCK` HR voxels in their middle.
 
     Raises:
-        InputError: They cannot be scored; said before the first epoch rather than after it.
+        ConfigError: They cannot be scored; said before the first epoch rather than after it.
     """
     count = config.training.validation_slices
     if config.is_3d:
@@ -96,7 +96,7 @@ def _evenly(items, count):
 def _check_magnitudes(pairs):
     for pair in pairs:
         if pair.middle_lr.min() < 0:
-            raise InputError(
+            raise ConfigError(
                 f"{pair.record.path} has negative values, so it is no magnitude image, which Rician noise is "
                 "for: leave out training.noise_snr."
             )
@@ -105,12 +105,12 @@ def _check_magnitudes(pairs):
 def _check_sizes(pairs):
     for pair in pairs:
         if min(pair.hr.shape[:2]) < WINDOW:
-            raise InputError(
+            raise ConfigError(
                 f"{pair.record.path} is {pair.hr.shape[0]}x{pair.hr.shape[1]}, too small to score: SSIM "
                 f"needs at least {WINDOW}x{WINDOW} pixels. Leave such slices out."
             )
     if all(pair.hr.min() == pair.hr.max() for pair in pairs):
-        raise InputError(
+        raise ConfigError(
             f"The validation slices are all empty ({pairs[0].record.path} and {len(pairs) - 1} more): "
             "choose another data.split_seed or leave such patients out."
         )

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.losses import adversarial, consistency
 from keras_mrisr.metrics import PSNR
 from keras_mrisr.replicas import replica_count, replica_mean
@@ -57,7 +57,7 @@ class SRGAN(keras.Model):
         seed: Seed of the instance noise.
 
     Raises:
-        InputError: An unknown loss, a weight that is no number of 0 or more, or a weight on a loss
+        ConfigError: An unknown loss, a weight that is no number of 0 or more, or a weight on a loss
             without what it needs.
     """
 
@@ -321,30 +321,30 @@ def gan_optimizer(generator_rate=1e-4, discriminator_rate=1e-4, clip_norm=0.0, g
 def _check_losses(weights, pixel, perceptual, segmentation, degradation):
     for name, weight in weights.items():
         if name not in WEIGHTS:
-            raise InputError(f"Unknown loss {name!r}. Known: {', '.join(WEIGHTS)}.")
+            raise ConfigError(f"Unknown loss {name!r}. Known: {', '.join(WEIGHTS)}.")
         if not 0 <= weight < float("inf"):
-            raise InputError(f"The weight of the loss {name!r} must be 0 or more. Received: {weight!r}")
+            raise ConfigError(f"The weight of the loss {name!r} must be 0 or more. Received: {weight!r}")
     if pixel not in PIXEL_LOSSES:
-        raise InputError(f"pixel must be one of {', '.join(PIXEL_LOSSES)}. Received: {pixel!r}")
+        raise ConfigError(f"pixel must be one of {', '.join(PIXEL_LOSSES)}. Received: {pixel!r}")
     if weights["perceptual"] and perceptual is None:
-        raise InputError("A weight on the loss 'perceptual' needs perceptual=PerceptualLoss(...).")
+        raise ConfigError("A weight on the loss 'perceptual' needs perceptual=PerceptualLoss(...).")
     if weights["segmentation"] and segmentation is None:
-        raise InputError(
+        raise ConfigError(
             "A weight on the loss 'segmentation' needs segmentation=SegmentationConsistencyLoss(...)."
         )
     if weights["consistency"] and degradation is None:
-        raise InputError("A weight on the loss 'consistency' needs the degradation of the data.")
+        raise ConfigError("A weight on the loss 'consistency' needs the degradation of the data.")
 
 
 def discriminator_optimizer(optimizer):
     """The discriminator's optimizer in what `gan_optimizer` made, also under loss scaling.
 
     Raises:
-        InputError: Another optimizer.
+        ConfigError: Another optimizer.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if not isinstance(inner, keras.optimizers.MultiOptimizer):
-        raise InputError(
+        raise ConfigError(
             f"{type(inner).__name__} is one optimizer for both networks, and discriminator_steps needs them "
             "apart. Compile with gan_optimizer(...)."
         )

@@ -6,8 +6,8 @@ import os
 import pathlib
 import shutil
 
-from keras_mrisr.errors import InputError
-from keras_mrisr.fields import set_types
+from keras_mrisr.config_base import set_types
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_json
 
 STATE = "state.json"
@@ -77,7 +77,7 @@ def read_state(directory):
         state = RunState(**json.loads(file.read_text(encoding="utf-8")))
         set_types(state, "")
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(
+        raise ConfigError(
             f"The backup {file} cannot be read: {error}. Pass --overwrite to start anew."
         ) from error
     return state
@@ -90,7 +90,7 @@ def restore_backup(directory, model):
     try:
         model.load_weights(backup / WEIGHTS)
     except (OSError, ValueError) as error:
-        raise InputError(
+        raise ConfigError(
             f"The backup {backup} cannot be loaded: {str(error).splitlines()[0]} "
             "Pass --overwrite to start anew."
         ) from error

@@ -10,7 +10,7 @@ import re
 
 import keras
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +28,12 @@ def strategy_scope(name, batch_size):
         A context manager.
 
     Raises:
-        InputError: The backend is not TensorFlow, or the batch cannot be shared out evenly.
+        ConfigError: The backend is not TensorFlow, or the batch cannot be shared out evenly.
     """
     if name == "none":
         return contextlib.nullcontext()
     if keras.backend.backend() != "tensorflow":
-        raise InputError(
+        raise ConfigError(
             f"The strategy 'mirrored' needs the TensorFlow backend. Received: {keras.backend.backend()}"
         )
     import tensorflow as tf
@@ -42,7 +42,7 @@ def strategy_scope(name, batch_size):
     strategy = _mirrored(tuple(device.name for device in devices))
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
-        raise InputError(
+        raise ConfigError(
             f"training.batch_size must be a multiple of the {replicas} replicas. Received: {batch_size}"
         )
     return strategy.scope()

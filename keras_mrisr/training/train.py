@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.data.splits import check_unseen
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import Diverged
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.files import whole_file
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.models.storage import ModelInfo, load_info, save_trained
@@ -76,7 +76,7 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
         The `pathlib.Path` of the run.
 
     Raises:
-        InputError: Bad data or configuration, an `out` of something else, or a diverged training.
+        ConfigError: Bad data or configuration, an `out` of something else, or a diverged training.
         Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call goes on.
     """
     out = pathlib.Path(out)
@@ -159,7 +159,7 @@ def _starts_first_stage(config, out, overwrite):
 
 
 def _check_first_stage(config, out, overwrite, train_pairs):
-    """Raises InputError for what the first stage could not be trained with, before the run is begun."""
+    """Raises ConfigError for what the first stage could not be trained with, before the run is begun."""
     first = pretraining_config(config)
     training_patches(first, train_pairs)
     strategy_scope(first.training.strategy, first.training.batch_size)
@@ -232,7 +232,9 @@ def _fit(config, out, state, model, patches, validation, guards, info, report, u
 
     def finish():
         if not state.best_epoch:
-            raise Diverged(f"Training stopped: no epoch of {out} was healthy. No model was kept. {WAYS_OUT}")
+            raise TrainingDivergedError(
+                f"Training stopped: no epoch of {out} was healthy. No model was kept. {WAYS_OUT}"
+            )
 
     monitor = "val_score" if config.adversarial.on else "val_psnr"
     keep_best = cb.KeepBest(state, save_best, config.training.early_stopping, monitor)
@@ -258,7 +260,7 @@ def _sampler(generator, pairs, scale):
         for pair in chosen:
             stack, lr, hr = (pair.normalizer.normalize(part) for part in (pair.lr, pair.middle_lr, pair.hr))
             sr = np.asarray(generator.predict_on_batch(stack[np.newaxis]))[0]
-            shown = [upscale_image(lr, scale, "nearest"), upscale_image(lr, scale, "bicubic"), sr, hr]
+            shown = [interpolate(lr, scale, "nearest"), interpolate(lr, scale, "bicubic"), sr, hr]
             row = np.clip(np.concatenate(shown, axis=1), 0, 1)
             rows.append(row if row.shape[-1] in (1, 3) else row[..., :1])
         same = [row for row in rows if row.shape == rows[0].shape]

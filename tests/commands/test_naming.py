@@ -1,7 +1,7 @@
 import pytest
 
 from keras_mrisr.commands.naming import named_paths, parse_features, single_name
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def test_names_of_paths(tmp_path):
@@ -28,7 +28,7 @@ def test_names_of_paths(tmp_path):
     ],
 )
 def test_bad_names(words, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         named_paths(words)
 
 
@@ -49,5 +49,5 @@ def test_feature_networks():
         "layers": "block3_conv1",
     }
     for text in ("vgg16", "vgg16:"):
-        with pytest.raises(InputError, match="NETWORK:WEIGHTS"):
+        with pytest.raises(MrisrError, match="NETWORK:WEIGHTS"):
             parse_features(text)

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from keras_mrisr.data.download import LGG_HANDLE, download_lgg
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 @pytest.fixture
@@ -28,14 +28,14 @@ def test_the_tree_arrives_whole(cache, tmp_path):
     dataset = download_lgg(tmp_path / "lgg")
     assert dataset.patients == ("TCGA_CS_4941_19960909",)
     assert os.listdir(tmp_path / "lgg") == ["kaggle_3m"]
-    with pytest.raises(InputError, match="exists"):
+    with pytest.raises(MrisrError, match="exists"):
         download_lgg(tmp_path / "lgg")
     assert len(download_lgg(tmp_path / "lgg", overwrite=True)) == 1
 
 
 def test_without_kagglehub(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(InputError, match=r"pip install 'keras-mrisr\[lgg\]'.*by hand"):
+    with pytest.raises(MrisrError, match=r"pip install 'keras-mrisr\[lgg\]'.*by hand"):
         download_lgg(tmp_path / "lgg")
 
 
@@ -44,7 +44,7 @@ def test_network_failure_is_one_line(cache, tmp_path, monkeypatch):
         raise ConnectionError("no route\nto host")
 
     monkeypatch.setattr(sys.modules["kagglehub"], "dataset_download", fail)
-    with pytest.raises(InputError, match=r"failed \(no route to host\)") as caught:
+    with pytest.raises(MrisrError, match=r"failed \(no route to host\)") as caught:
         download_lgg(tmp_path / "lgg")
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == ["cache"]
@@ -52,7 +52,7 @@ def test_network_failure_is_one_line(cache, tmp_path, monkeypatch):
 
 def test_something_else_came(cache, tmp_path):
     shutil.rmtree(cache / "kaggle_3m")
-    with pytest.raises(InputError, match="holds no TCGA_"):
+    with pytest.raises(MrisrError, match="holds no TCGA_"):
         download_lgg(tmp_path / "lgg")
 
 
@@ -62,6 +62,6 @@ def test_a_failed_copy_leaves_nothing(cache, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shutil, "copytree", fail)
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(MrisrError, match="No space left on device"):
         download_lgg(tmp_path / "lgg")
     assert os.listdir(tmp_path) == ["cache"]

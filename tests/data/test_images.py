@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from keras_mrisr.data.images import read_image, read_image_folder, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def _pixels(dtype, channels, size=(9, 14)):
@@ -54,7 +54,7 @@ def test_jpeg_is_close(tmp_path, channels):
     ],
 )
 def test_what_does_not_fit_is_not_written(tmp_path, name, array, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         write_image(tmp_path / name, array)
     assert os.listdir(tmp_path) == []
 
@@ -183,7 +183,7 @@ BROKEN = {
 def test_broken_files_give_one_line_that_names_them(tmp_path, capfd, case):
     content, message = BROKEN[case]
     (tmp_path / "slice.tif").write_bytes(content)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(MrisrError, match=message) as caught:
         read_image(tmp_path / "slice.tif")
     assert str(tmp_path / "slice.tif") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -196,9 +196,9 @@ def test_an_image_that_pillow_takes_for_an_attack(tmp_path):
 
 
 def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(InputError, match=r"none\.png does not exist"):
+    with pytest.raises(MrisrError, match=r"none\.png does not exist"):
         read_image(tmp_path / "none.png")
-    with pytest.raises(InputError, match="is a folder"):
+    with pytest.raises(MrisrError, match="is a folder"):
         read_image(tmp_path)
 
 
@@ -245,11 +245,11 @@ def test_pattern_names_patient_and_site(tmp_path):
 )
 def test_patterns_that_do_not_fit(tmp_path, pattern, message):
     _touch(tmp_path, "anna-1.png", "bert-1.png")
-    with pytest.raises(InputError, match=f"(?i){message}"):
+    with pytest.raises(MrisrError, match=f"(?i){message}"):
         read_image_folder(tmp_path, pattern)
 
 
 def test_a_patient_of_two_sites_is_refused(tmp_path):
     _touch(tmp_path, "A/x/1.png", "B/x/1.png")
-    with pytest.raises(InputError, match="a patient has one site"):
+    with pytest.raises(MrisrError, match="a patient has one site"):
         read_image_folder(tmp_path, "(?P<site>.)/(?P<patient>.)/")

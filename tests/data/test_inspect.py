@@ -5,7 +5,7 @@ import pytest
 
 from keras_mrisr.data import read_dataset, read_image, write_image
 from keras_mrisr.data.inspect import contact_sheet, inspect_dataset
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def _write(root, patient, index, mask=False, size=(32, 32)):
@@ -78,8 +78,8 @@ def test_contact_sheet_takes_any_image_and_leaves_unreadable_cells(tmp_path):
 
 
 def test_contact_sheet_of_nothing(lgg, tmp_path):
-    with pytest.raises(InputError, match="Nothing to show"):
+    with pytest.raises(MrisrError, match="Nothing to show"):
         contact_sheet(read_dataset(lgg).select([]), tmp_path / "sheet.png")
-    with pytest.raises(InputError, match="known image type"):
+    with pytest.raises(MrisrError, match="known image type"):
         contact_sheet(read_dataset(lgg), tmp_path / "sheet.pdf")
     assert not list(tmp_path.glob("sheet*"))

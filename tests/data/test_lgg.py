@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from keras_mrisr.data.lgg import find_lgg_root, read_lgg
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def _make(root, patient, slices=(1, 2, 10), masks=None):
@@ -83,13 +83,13 @@ def test_a_useless_table_is_only_a_finding(tree, content):
 
 
 def test_no_tree(tmp_path):
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(MrisrError, match="does not exist"):
         read_lgg(tmp_path / "none")
-    with pytest.raises(InputError, match="holds no TCGA_"):
+    with pytest.raises(MrisrError, match="holds no TCGA_"):
         read_lgg(tmp_path)
     (tmp_path / "TCGA_CS_1_2").mkdir()
-    with pytest.raises(InputError, match="no slice in them"):
+    with pytest.raises(MrisrError, match="no slice in them"):
         read_lgg(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(MrisrError, match="is not a folder"):
         read_lgg(tmp_path / "file")

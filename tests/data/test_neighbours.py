@@ -10,7 +10,7 @@ from keras_mrisr.data.neighbours import middle_channels, stack_around, window
 from keras_mrisr.data.normalize import normalizer_for
 from keras_mrisr.data.pipeline import PatchDataset, load_pairs
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def constant(patient, index, channel):
@@ -159,6 +159,6 @@ def test_gaps_are_named(lgg_root, tmp_path, caplog):
 def test_stacks_of_one_size_and_type(tmp_path, smooth_image, size, dtype):
     write_image(tmp_path / "a.png", smooth_image(16, 16))
     write_image(tmp_path / "b.png", smooth_image(*size, dtype=dtype))
-    with pytest.raises(InputError, match=r"b\.png .* differs from its neighbour .*a\.png .* one stack"):
+    with pytest.raises(MrisrError, match=r"b\.png .* differs from its neighbour .*a\.png .* one stack"):
         pairs_of(tmp_path, 1)
     assert len(pairs_of(tmp_path, 0)) == 2

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -47,12 +47,12 @@ def test_a_single_bright_pixel_still_counts():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_not_finite_is_refused(bad):
-    with pytest.raises(InputError, match="NaN or infinite"):
+    with pytest.raises(MrisrError, match="NaN or infinite"):
         normalizer_for(np.array([0.0, bad], "float32"))
 
 
 def test_empty_is_refused():
-    with pytest.raises(InputError, match="no pixels"):
+    with pytest.raises(MrisrError, match="no pixels"):
         normalizer_for(np.zeros((0, 3), "float32"))
     with pytest.raises(ValueError, match="low < high"):
         RangeNormalizer(1, 1)

@@ -13,7 +13,7 @@ from keras_mrisr.data.pipeline import (
 )
 from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +97,13 @@ def test_load_pairs_rejects(tmp_path, smooth_image):
         write_image(tmp_path / f"{name}.png", smooth_image(16, 16, channels))
     dataset = read_dataset(tmp_path)
     degradation = get_degradation("bicubic", 2)
-    with pytest.raises(InputError, match=r"b\.png has 3 channels where 1 were expected"):
+    with pytest.raises(MrisrError, match=r"b\.png has 3 channels where 1 were expected"):
         load_pairs(dataset, degradation)
-    with pytest.raises(InputError, match=r"a\.png has 1 channels where 3 were expected"):
+    with pytest.raises(MrisrError, match=r"a\.png has 1 channels where 3 were expected"):
         load_pairs(dataset, degradation, channels=3)
-    with pytest.raises(InputError, match=r"a\.png: A slice of 16x16 is too small"):
+    with pytest.raises(MrisrError, match=r"a\.png: A slice of 16x16 is too small"):
         load_pairs(dataset, get_degradation("bicubic", 8))
-    with pytest.raises(InputError, match="No slices to load"):
+    with pytest.raises(MrisrError, match="No slices to load"):
         load_pairs(dataset.select([]), degradation)
 
 
@@ -187,17 +187,17 @@ def test_mixed_sizes(pairs):
     small = coded_pair(10, 12, 2)
     dataset = PatchDataset([*pairs[:2], small], 2, patch_size=20, batch_size=20, steps=1)
     assert dataset[0][0].shape == (20, 10, 10, 1)
-    with pytest.raises(InputError, match=r"mixed sizes .* 32x32, coded\.png is 20x24\. Set a patch size"):
+    with pytest.raises(MrisrError, match=r"mixed sizes .* 32x32, coded\.png is 20x24\. Set a patch size"):
         PatchDataset([pairs[0], small], 2, patch_size=None)
-    with pytest.raises(InputError, match=r"coded\.png is 20x24, smaller than the patch of 22"):
+    with pytest.raises(MrisrError, match=r"coded\.png is 20x24, smaller than the patch of 22"):
         PatchDataset([pairs[0], small], 2, patch_size=22)
 
 
 def test_rejects(pairs):
     for patch_size in (0, 1, 15):
-        with pytest.raises(InputError, match=f"multiple of the scale 2. Received: {patch_size}"):
+        with pytest.raises(MrisrError, match=f"multiple of the scale 2. Received: {patch_size}"):
             PatchDataset(pairs, 2, patch_size=patch_size)
-    with pytest.raises(InputError, match="no slices to take patches from"):
+    with pytest.raises(MrisrError, match="no slices to take patches from"):
         PatchDataset([], 2)
 
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from keras_mrisr.data import read_dataset
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_bad_roots_and_kinds(tmp_path, lgg):
         ((tmp_path / "empty", "lgg"), "holds no TCGA_"),
         ((lgg, "lgg", "(.)"), "pattern is for kind 'images'"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(MrisrError, match=message):
             read_dataset(*arguments)
 
 

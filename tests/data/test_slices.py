@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def _dataset():
@@ -32,7 +32,7 @@ def test_select_keeps_order_and_what_concerns_the_patients():
 
 
 def test_select_names_an_unknown_patient():
-    with pytest.raises(InputError, match="no patient 'c'"):
+    with pytest.raises(MrisrError, match="no patient 'c'"):
         _dataset().select(["a", "c"])
 
 

@@ -4,7 +4,7 @@ import random
 import pytest
 
 from keras_mrisr.data.splits import Split, check_disjoint, split_patients
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 _RANK = {"train": 0, "val": 1, "test": 2}
 
@@ -83,22 +83,22 @@ def test_a_fraction_of_zero_makes_an_empty_part():
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_patients(count):
-    with pytest.raises(InputError, match="too few to split"):
+    with pytest.raises(MrisrError, match="too few to split"):
         split_patients(_patients(count))
 
 
 @pytest.mark.parametrize(("val", "test"), [(-0.1, 0.1), (0.1, 1.0), (0.5, 0.5), (float("nan"), 0.1)])
 def test_bad_fractions(val, test):
-    with pytest.raises(InputError, match="fraction"):
+    with pytest.raises(MrisrError, match="fraction"):
         split_patients(_patients(10), val_fraction=val, test_fraction=test)
 
 
 def test_a_patient_in_two_parts_is_refused():
-    with pytest.raises(InputError, match="'b' is in both train and test"):
+    with pytest.raises(MrisrError, match="'b' is in both train and test"):
         Split(("a", "b"), ("c",), ("b",))
-    with pytest.raises(InputError, match="'b' is in train twice"):
+    with pytest.raises(MrisrError, match="'b' is in train twice"):
         Split(("b", "b"), (), ())
-    with pytest.raises(InputError, match="both train and held_out"):
+    with pytest.raises(MrisrError, match="both train and held_out"):
         check_disjoint(train=["a"], held_out=["a"])
 
 
@@ -111,5 +111,5 @@ def test_split_survives_json():
     "change", [{"train": "abc"}, {"val": [1]}, {"seed": "x"}, {"fractions": None}, {"test": None}]
 )
 def test_a_broken_stored_split_is_refused(change):
-    with pytest.raises(InputError, match="split"):
+    with pytest.raises(MrisrError, match="split"):
         Split.from_dict({**split_patients(_patients(9)).to_dict(), **change})

@@ -5,7 +5,7 @@ from keras_mrisr.data.inspect import inspect_dataset
 from keras_mrisr.data.pipeline import load_pairs
 from keras_mrisr.data.volume_folder import read_volume_folder
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_pattern(tree):
     pattern = "(?P<patient>IXI[0-9]+)-(?P<site>[A-Za-z]+)"
     assert set(patients(root, patient_pattern=pattern)) == {"IXI002", "IXI012"}
     assert read_dataset(root, "volumes", pattern).sites == {"IXI002": "Guys", "IXI012": "HH"}
-    with pytest.raises(InputError, match="does not match the patient pattern"):
+    with pytest.raises(MrisrError, match="does not match the patient pattern"):
         read_volume_folder(root, "x([0-9]+)")
 
 
@@ -71,7 +71,7 @@ def test_auto(tree):
 
 
 def test_nothing_there(tree):
-    with pytest.raises(InputError, match=r"holds no volumes\. Expected \.nii or \.nii\.gz files"):
+    with pytest.raises(MrisrError, match=r"holds no volumes\. Expected \.nii or \.nii\.gz files"):
         read_volume_folder(tree("a.png"))
 
 
@@ -80,5 +80,5 @@ def test_where_slices_are_needed(tree):
     dataset = read_dataset(root)
     degradation = get_degradation("bicubic", 2)
     for use in (inspect_dataset, lambda dataset: load_pairs(dataset, degradation)):
-        with pytest.raises(InputError, match="holds 1 volume of 1 patient, and slices are needed here"):
+        with pytest.raises(MrisrError, match="holds 1 volume of 1 patient, and slices are needed here"):
             use(dataset)

@@ -7,7 +7,7 @@ from keras_mrisr.data.normalize import RangeNormalizer, volume_normalizer
 from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.data.volume_pairs import VolumePair, VolumePatches, load_volume_pairs
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 THICK = get_degradation("slice-profile", (1, 1, 2))
 
@@ -60,23 +60,23 @@ def test_stacks_of_slices(lgg_root):
 
 def test_rejects(tmp_path, values, smooth_image):
     save(tmp_path / "a.nii", values)
-    with pytest.raises(InputError, match=r"a\.nii has 1 channels where 3 were expected"):
+    with pytest.raises(MrisrError, match=r"a\.nii has 1 channels where 3 were expected"):
         load_volume_pairs(read_dataset(tmp_path), THICK, channels=3)
-    with pytest.raises(InputError, match="No volumes to load"):
+    with pytest.raises(MrisrError, match="No volumes to load"):
         load_volume_pairs(read_dataset(tmp_path).select([]), THICK)
     save(tmp_path / "b.nii", values[:, :, :1])
-    with pytest.raises(InputError, match=r"b\.nii: A volume of .* is too small"):
+    with pytest.raises(MrisrError, match=r"b\.nii: A volume of .* is too small"):
         load_volume_pairs(read_dataset(tmp_path), THICK)
     save(tmp_path / "b.nii", np.where(values > 100, values, np.nan).astype("float32"))
-    with pytest.raises(InputError, match=r"b\.nii holds .* NaN"):
+    with pytest.raises(MrisrError, match=r"b\.nii holds .* NaN"):
         load_volume_pairs(read_dataset(tmp_path), THICK)
     (tmp_path / "b.nii").write_bytes((tmp_path / "a.nii").read_bytes()[:3000])
-    with pytest.raises(InputError, match=r"b\.nii is broken or cut off"):
+    with pytest.raises(MrisrError, match=r"b\.nii is broken or cut off"):
         load_volume_pairs(read_dataset(tmp_path), THICK)
     images = tmp_path / "images"
     write_image(images / "0.png", smooth_image(16, 16))
     write_image(images / "1.png", smooth_image(16, 18))
-    with pytest.raises(InputError, match=r"1\.png is \(16, 18, 1\) .* must be one stack"):
+    with pytest.raises(MrisrError, match=r"1\.png is \(16, 18, 1\) .* must be one stack"):
         load_volume_pairs(read_dataset(images), THICK)
 
 
@@ -130,10 +130,10 @@ def test_central_block():
 
 def test_bad_sizes():
     pair = coded_pair((1, 1, 2))
-    with pytest.raises(InputError, match=r"v\.nii is 6x7x10, smaller than the block of 6x6x12"):
+    with pytest.raises(MrisrError, match=r"v\.nii is 6x7x10, smaller than the block of 6x6x12"):
         VolumePatches([pair], (1, 1, 2), (6, 6, 12))
     for size in ((6, 6, 3), (6, 6, 0)):
-        with pytest.raises(InputError, match="patch_size must be multiples of the scale"):
+        with pytest.raises(MrisrError, match="patch_size must be multiples of the scale"):
             VolumePatches([pair], (1, 1, 2), size)
-    with pytest.raises(InputError, match="no volumes to take blocks from"):
+    with pytest.raises(MrisrError, match="no volumes to take blocks from"):
         VolumePatches([], (1, 1, 2))

@@ -5,7 +5,7 @@ from scipy.signal import resample
 
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.degrade.kspace import zero_fill_matrix
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 # LR sizes: even and odd, square and not.
 SIZES = [(8, 8), (9, 9), (8, 11), (7, 6), (1, 2)]
@@ -163,9 +163,9 @@ def test_arguments_are_kept():
 
 def test_bad_sizes():
     degradation = get_degradation("kspace", 4)
-    with pytest.raises(InputError, match="3x40 is too small for the degradation 'kspace' at scale 4"):
+    with pytest.raises(MrisrError, match="3x40 is too small for the degradation 'kspace' at scale 4"):
         degradation.degrade_image(np.zeros((3, 40, 1), "uint8"))
-    with pytest.raises(InputError, match="40x41 cannot be divided by the scale 4"):
+    with pytest.raises(MrisrError, match="40x41 cannot be divided by the scale 4"):
         degradation.degrade_image(np.zeros((40, 41, 1), "complex64"))
 
 
@@ -185,6 +185,6 @@ def test_bad_sizes():
 )
 def test_bad_arguments(arguments):
     key = list(arguments)[-1]
-    with pytest.raises(InputError, match=f"{key}=") as error:
+    with pytest.raises(MrisrError, match=f"{key}=") as error:
         get_degradation(**{"name": "kspace", "scale": 2, **arguments})
     assert "\n" not in str(error.value)

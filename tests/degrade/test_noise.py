@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import rice
 
 from keras_mrisr.degrade.noise import RicianNoise, rician_noise, tissue_signal
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def head(level=100.0, air=0.0, size=200, dtype="float32"):
@@ -63,10 +63,10 @@ def test_patch_has_the_noise_of_its_slice():
 
 @pytest.mark.parametrize("snr", [0, -1, float("nan")])
 def test_bad_ratio(snr):
-    with pytest.raises(InputError, match="must be over 0"):
+    with pytest.raises(MrisrError, match="must be over 0"):
         rician_noise(head(size=8), snr, np.random.default_rng(0))
 
 
 def test_negative_values():
-    with pytest.raises(InputError, match=r"negative values \(down to -3\)"):
+    with pytest.raises(MrisrError, match=r"negative values \(down to -3\)"):
         rician_noise(head(air=-3.0, size=8), 10, np.random.default_rng(0))

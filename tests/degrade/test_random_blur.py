@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from keras_mrisr.degrade import Degradation, RandomBlur, get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def slices(count, size=(24, 32), seed=0):
@@ -53,9 +53,9 @@ def test_the_bounds_are_bicubic_and_paper():
 
 def test_nothing_is_degraded_again_by_a_blur_that_is_not_known():
     degradation = get_degradation("random-blur", 2)
-    with pytest.raises(InputError, match="blurs every slice otherwise"):
+    with pytest.raises(MrisrError, match="blurs every slice otherwise"):
         degradation(np.zeros((1, 24, 24, 1), "float32"))
-    with pytest.raises(InputError, match=r"'random-blur' has no matrix .* leave out --consistency"):
+    with pytest.raises(MrisrError, match=r"'random-blur' has no matrix .* leave out --consistency"):
         degradation.axis_matrix(24)
 
 
@@ -63,13 +63,13 @@ def test_nothing_is_degraded_again_by_a_blur_that_is_not_known():
     "bounds", [(-1, 1), (1, 0.5), (float("nan"), 1), (0, float("nan")), ("x", 1), (0, float("inf"))]
 )
 def test_bad_bounds(bounds):
-    with pytest.raises(InputError, match="smallest_sigma="):
+    with pytest.raises(MrisrError, match="smallest_sigma="):
         RandomBlur(2, *bounds)
 
 
 def test_bad_sizes():
     degradation = get_degradation("random-blur", 2)
-    with pytest.raises(InputError, match="is too small"):
+    with pytest.raises(MrisrError, match="is too small"):
         degradation.degrade_image(np.zeros((8, 64, 1), "uint8"))
-    with pytest.raises(InputError, match="cannot be divided by the scale 2"):
+    with pytest.raises(MrisrError, match="cannot be divided by the scale 2"):
         degradation.degrade_image(np.zeros((64, 65, 1), "uint8"))

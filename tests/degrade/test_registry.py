@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from keras_mrisr.degrade import DEGRADATIONS, Degradation, get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 # Those that are of volumes, or that have no operator for batches, have tests of their own.
 NAMES = sorted(set(DEGRADATIONS) - {"slice-profile", "random-blur"})
@@ -58,7 +58,7 @@ def test_axis_matrices_are_the_whole_degradation(name, scale, size):
 
 
 def test_without_matrices():
-    with pytest.raises(InputError, match=r"'slice-profile' has no matrix .* leave out --consistency"):
+    with pytest.raises(MrisrError, match=r"'slice-profile' has no matrix .* leave out --consistency"):
         get_degradation("slice-profile", (1, 1, 2)).axis_matrix(8)
 
 
@@ -92,11 +92,11 @@ def test_config_names_every_argument(name):
 
 
 def test_unknown():
-    with pytest.raises(InputError, match=r"Unknown degradation 'blur'\. Known: bicubic, kspace, paper"):
+    with pytest.raises(MrisrError, match=r"Unknown degradation 'blur'\. Known: bicubic, kspace, paper"):
         get_degradation("blur", 2)
-    with pytest.raises(InputError, match=r"Unknown degradation \[1\]"):
+    with pytest.raises(MrisrError, match=r"Unknown degradation \[1\]"):
         get_degradation([1], 2)
-    with pytest.raises(InputError, match="Unknown argument 'radius' of the degradation 'paper'"):
+    with pytest.raises(MrisrError, match="Unknown argument 'radius' of the degradation 'paper'"):
         get_degradation("paper", 2, radius=2)
 
 
@@ -121,7 +121,7 @@ def test_unknown():
 )
 def test_bad_arguments(arguments):
     key = list(arguments)[-1]
-    with pytest.raises(InputError, match=f"{key}="):
+    with pytest.raises(MrisrError, match=f"{key}="):
         get_degradation(**{"name": "paper", "scale": 2, **arguments})
 
 
@@ -130,9 +130,9 @@ def test_bad_arguments(arguments):
 def test_bad_sizes(name, dtype):
     degradation = get_degradation(name, 4)
     size = -(-degradation.smallest_size // 4) * 4
-    with pytest.raises(InputError, match=f"10x40 is too small .* at least {size}x{size}"):
+    with pytest.raises(MrisrError, match=f"10x40 is too small .* at least {size}x{size}"):
         degradation.degrade_image(np.zeros((10, 40, 1), dtype))
-    with pytest.raises(InputError, match="40x41 cannot be divided by the scale 4"):
+    with pytest.raises(MrisrError, match="40x41 cannot be divided by the scale 4"):
         degradation.degrade_image(np.zeros((40, 41, 1), dtype))
     assert degradation.degrade_image(np.zeros((size, size, 1), dtype)).shape == (size // 4, size // 4, 1)
 

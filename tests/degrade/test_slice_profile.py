@@ -7,7 +7,7 @@ from scipy.ndimage import correlate1d
 
 from keras_mrisr.degrade import Degradation, get_degradation
 from keras_mrisr.degrade.slice_profile import slice_profile
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 
 
 def volume(*shape, dtype="float32"):
@@ -105,23 +105,23 @@ def test_constant_stays_constant_to_the_ends():
 
 def test_rejects():
     for scale in (2, (1, 1), (1, 2, 2), (1, 1, 0), (1, 1, 1.5), "112"):
-        with pytest.raises(InputError, match="scale must be three whole factors"):
+        with pytest.raises(MrisrError, match="scale must be three whole factors"):
             get_degradation("slice-profile", scale)
     for thickness in (0, -1, float("nan"), float("inf"), "x"):
-        with pytest.raises(InputError, match="thickness must be over 0"):
+        with pytest.raises(MrisrError, match="thickness must be over 0"):
             get_degradation("slice-profile", (1, 1, 2), thickness=thickness)
-    with pytest.raises(InputError, match="in_plane is for a scale over 1"):
+    with pytest.raises(MrisrError, match="in_plane is for a scale over 1"):
         get_degradation("slice-profile", (1, 1, 2), in_plane={"name": "paper"})
-    with pytest.raises(InputError, match=r"in_plane must hold the name and arguments .* in_plane='paper'"):
+    with pytest.raises(MrisrError, match=r"in_plane must hold the name and arguments .* in_plane='paper'"):
         get_degradation("slice-profile", (2, 2, 2), in_plane="paper")
-    with pytest.raises(InputError, match="Unknown degradation 'blur'"):
+    with pytest.raises(MrisrError, match="Unknown degradation 'blur'"):
         get_degradation("slice-profile", (2, 2, 2), in_plane={"name": "blur"})
-    with pytest.raises(InputError, match=r"'paper' is for slices .* scale=\(1, 1, 2\)"):
+    with pytest.raises(MrisrError, match=r"'paper' is for slices .* scale=\(1, 1, 2\)"):
         get_degradation("paper", (1, 1, 2))
     degradation = get_degradation("slice-profile", (2, 2, 2))
-    with pytest.raises(InputError, match=r"9x9x9 cannot be divided by the scale 2x2x2"):
+    with pytest.raises(MrisrError, match=r"9x9x9 cannot be divided by the scale 2x2x2"):
         degradation.degrade_volume(volume(9, 9, 9, 1))
-    with pytest.raises(InputError, match=r"4x20x8 is too small .* it needs 8x8x2 voxels"):
+    with pytest.raises(MrisrError, match=r"4x20x8 is too small .* it needs 8x8x2 voxels"):
         degradation.degrade_volume(volume(4, 20, 8, 1))
-    with pytest.raises(InputError, match="is for volumes, not for slices"):
+    with pytest.raises(MrisrError, match="is for volumes, not for slices"):
         degradation.degrade_image(volume(8, 8, 1))

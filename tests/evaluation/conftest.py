@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_mrisr.data import Split, write_image
-from keras_mrisr.degrade import get_degradation, upscale_image
+from keras_mrisr.degrade import get_degradation, interpolate
 from keras_mrisr.models.storage import ModelInfo
 
 PATIENTS = "abcdefghij"
@@ -30,8 +30,8 @@ class Upscaler:
         self.given.append(lr)
         channels = self.info.channels
         first = (lr.shape[-1] - channels) // 2
-        large = [upscale_image(one[..., first : first + channels], self.scale, "lanczos") for one in lr]
-        soft = [np.asarray(upscale_image(one[::2, ::2], 2, "bicubic"), float) for one in large]
+        large = [interpolate(one[..., first : first + channels], self.scale, "lanczos") for one in lr]
+        soft = [np.asarray(interpolate(one[::2, ::2], 2, "bicubic"), float) for one in large]
         sharp = [a + self.amount * (a - b) for a, b in zip(large, soft, strict=True)]
         return np.clip(np.rint(sharp), 0, 255).astype(np.uint8)
 

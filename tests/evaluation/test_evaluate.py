@@ -10,8 +10,8 @@ from rich.console import Console
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from keras_mrisr.data import Split, read_dataset, read_image, split_patients
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import Protocol, evaluate_model
 from keras_mrisr.models.storage import ModelInfo
 
@@ -19,7 +19,7 @@ SPLIT = Split(train=("a", "b"), val=("c",), test=("d", "e"))
 
 
 class Upscaler:
-    """Stands in for a SuperResolver: enlarges by Lanczos, or knows the answers."""
+    """Stands in for a SuperResolver: upscales by Lanczos, or knows the answers."""
 
     def __init__(self, scale=2, channels=3, split=SPLIT, degradation="bicubic", answers=None):
         self.scale, self.channels = scale, channels
@@ -37,7 +37,7 @@ class Upscaler:
         self.options.append(options)
         assert lr.dtype == np.uint8 and lr.ndim == 4
         if self.answers is None:
-            return np.stack([upscale_image(one, self.scale, "lanczos") for one in lr])
+            return np.stack([interpolate(one, self.scale, "lanczos") for one in lr])
         return np.stack([self.answers[one.tobytes()] for one in lr])
 
 
@@ -49,7 +49,7 @@ def write_slices(root, patients="abcdef", slices=2, shape=(32, 40, 3), dtype="ui
         (root / patient).mkdir(parents=True)
         for index in range(slices):
             coarse = rng.uniform(0.3, 1.0, (8, 8, 3)).astype("float32")
-            image = np.clip(upscale_image(coarse, 8, "bicubic")[: shape[0], : shape[1]], 0, 1)
+            image = np.clip(interpolate(coarse, 8, "bicubic")[: shape[0], : shape[1]], 0, 1)
             image = image * head[..., np.newaxis] * np.iinfo(dtype).max * 0.7
             image = image.astype(dtype) if shape[2] == 3 else image[..., 0].astype(dtype)
             Image.fromarray(image).save(root / patient / f"{index}.png")
@@ -82,7 +82,7 @@ def test_numbers_equal_skimage(root):
         lr = get_degradation("paper", 2).degrade_image(hr)
         rows = {(s.method, s.channel, s.region): s for s in evaluation.scores if s.path == root / name}
         for method, channel in (("bicubic", "RGB"), ("SR", "RGB"), ("nearest", "green")):
-            sr = upscale_image(lr, 2, "lanczos" if method == "SR" else method)
+            sr = interpolate(lr, 2, "lanczos" if method == "SR" else method)
             part = np.s_[:] if channel == "RGB" else np.s_[1:2]
             one, two = hr[..., part], sr[..., part]
             row = rows[method, channel, "whole"].values
@@ -132,7 +132,7 @@ def test_files_are_complete(root, tmp_path):
     assert len(images) == len(evaluation.scores)
     assert images[0]["path"] == "d/0.png" and float(images[0]["psnr"]) > 10
     assert len(read_rows(out / "per_patient.csv")) == 2 * 4 * 2 * 2
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(MrisrError, match="not empty"):
         evaluate_model(Upscaler(), root, out)
 
 
@@ -211,22 +211,22 @@ def test_another_degradation(root):
 )
 def test_bad_input_leaves_nothing_behind(root, tmp_path, model, options, message):
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(InputError, match=message) as error:
+    with pytest.raises(MrisrError, match=message) as error:
         evaluate_model(Upscaler(**model), root, tmp_path / "out", **options)
     assert "\n" not in str(error.value)
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_no_such_model_or_data(root, tmp_path):
-    with pytest.raises(InputError, match="No model"):
+    with pytest.raises(MrisrError, match="No model"):
         evaluate_model(tmp_path / "missing", root)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(MrisrError, match="does not exist"):
         evaluate_model(Upscaler(), tmp_path / "missing")
 
 
 def test_slices_smaller_than_the_window(tmp_path):
     root = write_slices(tmp_path / "tiny", "d", 1, (10, 20, 3))
-    with pytest.raises(InputError, match="too small for SSIM"):
+    with pytest.raises(MrisrError, match="too small for SSIM"):
         evaluate_model(Upscaler(), root)
 
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from skimage.metrics import normalized_root_mse
 
 from keras_mrisr.data import read_image, write_image
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import MEASURES, Measure, evaluate_models
 
 METHODS = ["nearest", "bicubic", "lanczos", "A", "B"]
@@ -44,7 +44,7 @@ def test_numbers_of_one_slice(evaluation, study):
     hr = read_image(study / "X/c/1.png")
     degradation = get_degradation("bicubic", 2)
     lr = degradation.degrade_image(hr)
-    sr = upscale_image(lr, 2, "nearest")
+    sr = interpolate(lr, 2, "nearest")
     rows = {
         (s.method, s.channel, s.region): s.values for s in evaluation.scores if s.path == study / "X/c/1.png"
     }
@@ -179,7 +179,7 @@ def test_the_report_may_lie_in_the_folder(study, pattern, upscaler, tmp_path):
             "metrics.json", "per_image.csv", "per_patient.csv", "report.html",
         ]  # fmt: skip
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"notes\.txt"):
+    with pytest.raises(MrisrError, match=r"notes\.txt"):
         evaluate_models({"A": upscaler()}, study, out, report=out / "report.html", overwrite=True, **options)
 
 
@@ -251,7 +251,7 @@ def test_one_patient_has_no_interval(study, pattern, upscaler):
 )
 def test_different_protocols_are_refused(study, pattern, upscaler, tmp_path, options, message):
     models = {name: upscaler(**one) for name, one in zip("AB", options, strict=True)}
-    with pytest.raises(InputError, match=message) as error:
+    with pytest.raises(MrisrError, match=message) as error:
         evaluate_models(models, study, tmp_path / "out", patient_pattern=pattern, report=tmp_path / "p.html")
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
@@ -285,18 +285,18 @@ def test_one_degradation_for_all(study, pattern, upscaler):
 )
 def test_bad_options(study, pattern, upscaler, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         evaluate_models({"A": upscaler()}, study, "out", patient_pattern=pattern, **options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_anything_to_say_what_is_undone(study, tmp_path):
-    with pytest.raises(InputError, match="give the scale and the degradation"):
+    with pytest.raises(MrisrError, match="give the scale and the degradation"):
         evaluate_models({}, study, predictions={"tool": tmp_path})
 
 
 def test_models_with_different_patterns(study, upscaler):
     models = {"A": upscaler(), "B": upscaler()}
     models["B"].info.data["patient_pattern"] = "(.)"
-    with pytest.raises(InputError, match="different patient patterns"):
+    with pytest.raises(MrisrError, match="different patient patterns"):
         evaluate_models(models, study)

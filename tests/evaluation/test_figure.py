@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import Case, comparison_figure, tissue_mask
 from keras_mrisr.evaluation.views import detail_box
 
@@ -12,7 +12,7 @@ def make_case(channels, height=48, width=40, label="case"):
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 200, (height, width, channels), dtype="uint8")
     lr = get_degradation("bicubic", 2).degrade_image(hr)
-    images = {"bicubic": upscale_image(lr, 2), "SR": upscale_image(lr, 2, "lanczos")}
+    images = {"bicubic": interpolate(lr, 2), "SR": interpolate(lr, 2, "lanczos")}
     return Case(label, hr, lr, images, tissue_mask(hr / 255), channels // 2, "FLAIR")
 
 
@@ -52,7 +52,7 @@ def test_without_cases(tmp_path):
 
 def test_target_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError):
+    with pytest.raises(MrisrError):
         comparison_figure([make_case(1)], tmp_path / "file" / "figure.png")
 
 

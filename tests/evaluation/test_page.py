@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_image, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import evaluate_models, page
 from keras_mrisr.evaluation.page import render_page, write_page
 
@@ -106,7 +106,7 @@ def test_large_pages_are_reduced(evaluation, tmp_path, monkeypatch):
 
 def test_existing_page(evaluation, tmp_path):
     (tmp_path / "page.html").write_text("mine")
-    with pytest.raises(InputError, match="exists"):
+    with pytest.raises(MrisrError, match="exists"):
         evaluation.save_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == "mine"
     evaluation.save_html(tmp_path / "page.html", overwrite=True)

@@ -4,7 +4,7 @@ import pytest
 
 from keras_mrisr.data import Split
 from keras_mrisr.data.slices import SliceDataset, SliceRecord
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import choose_common_patients, choose_patients
 from keras_mrisr.evaluation.patients import check_renamed
 
@@ -67,7 +67,7 @@ def test_training_patients_by_another_name(path, patient, seen):
     root = pathlib.Path("/data")
     dataset = SliceDataset(root, "images", (SliceRecord(root / path, patient, 0),))
     if seen:
-        with pytest.raises(InputError, match=r"but TCGA_CS_4941_19960909 trained the model"):
+        with pytest.raises(MrisrError, match=r"but TCGA_CS_4941_19960909 trained the model"):
             check_renamed(dataset, {"A": None, "B": split})
     else:
         check_renamed(dataset, {"A": None, "B": split})
@@ -80,12 +80,12 @@ def test_model_without_a_split():
 
 
 def test_nobody_left():
-    with pytest.raises(InputError, match=r"no patient of the part 'test' \(train: 2, val: 1, test: 0"):
+    with pytest.raises(MrisrError, match=r"no patient of the part 'test' \(train: 2, val: 1, test: 0"):
         choose_patients(("a", "b", "d"), SPLIT)
 
 
 def test_unknown_part():
-    with pytest.raises(InputError, match="all-unseen"):
+    with pytest.raises(MrisrError, match="all-unseen"):
         choose_patients(ALL, SPLIT, "train")
 
 
@@ -113,9 +113,9 @@ def test_a_model_of_other_data_agrees_with_any_part():
 
 def test_nobody_in_common():
     apart = Split(train=("e", "f"), val=("a",), test=("b",))
-    with pytest.raises(InputError, match=r"every model \(A: 2, B: 1\)"):
+    with pytest.raises(MrisrError, match=r"every model \(A: 2, B: 1\)"):
         choose_common_patients(ALL, {"A": SPLIT, "B": apart})
-    with pytest.raises(InputError, match="B: The data holds no patient of the part 'val'"):
+    with pytest.raises(MrisrError, match="B: The data holds no patient of the part 'val'"):
         choose_common_patients(("a", "d", "f"), {"A": SPLIT, "B": OTHER}, "val")
 
 

@@ -4,8 +4,8 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from keras_mrisr.data import read_image, write_image
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import compare_image
 
 
@@ -26,7 +26,7 @@ def test_figure_with_numbers(image, tmp_path, upscaler):
     numbers = compare_image(image, models, out, methods=("nearest", "bicubic"), dpi=100)
     assert list(numbers) == ["nearest", "bicubic", "A", "B"]
     hr = read_image(image)[:48]
-    sr = upscale_image(get_degradation("bicubic", 2).degrade_image(hr), 2, "nearest")
+    sr = interpolate(get_degradation("bicubic", 2).degrade_image(hr), 2, "nearest")
     assert numbers["nearest"][0] == pytest.approx(peak_signal_noise_ratio(hr, sr, data_range=255), abs=1e-3)
     assert numbers["A"] != numbers["B"]
     drawn = picture(out)
@@ -119,7 +119,7 @@ def test_bad_input(image, tmp_path, monkeypatch, upscaler, options, message):
     monkeypatch.chdir(tmp_path)
     models = {name: upscaler(**o) for name, o in options.pop("models", {"A": {}}).items()}
     out = options.pop("out", "figure.png")
-    with pytest.raises(InputError, match=message) as error:
+    with pytest.raises(MrisrError, match=message) as error:
         compare_image("slice.png", models, out, **options)
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["slice.png"]

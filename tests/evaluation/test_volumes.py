@@ -9,7 +9,7 @@ import pytest
 from keras_mrisr.cli import main
 from keras_mrisr.data import read_dataset
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import evaluate_model, evaluate_models
 from keras_mrisr.evaluation.slices import SliceReader
 from keras_mrisr.evaluation.volumes import (
@@ -94,7 +94,7 @@ def test_a_stack_is_degraded_as_a_whole(scans):
 def test_interpolations_keep_the_grids_aligned(name):
     # A ramp through the centres of the voxels goes on as the same ramp, but at its ends.
     lr = np.broadcast_to(20 + 8 * np.arange(12.0), (6, 6, 12))[..., np.newaxis].astype("uint8")
-    sr = StackInterpolator(name, (1, 1, 2)).enlarge(lr)
+    sr = StackInterpolator(name, (1, 1, 2)).upscale(lr)
     assert sr.shape == (6, 6, 24, 1) and sr.dtype == np.uint8
     position = (np.arange(24) + 0.5) / 2 - 0.5
     if name == "nearest":
@@ -116,7 +116,7 @@ def test_a_model_of_volumes_on_volumes(scans, model_3d, tmp_path):
     stack = [volumes(record) for record in volumes.dataset.slices[:6]]
     hr = np.stack(stack, axis=2)
     lr = get_degradation("slice-profile", (1, 1, 2)).degrade_volume(hr)
-    sr = make_model("SR", model_3d).enlarge(lr)
+    sr = make_model("SR", model_3d).upscale(lr)
     expected = float(psnr(hr[np.newaxis, :, :, 3] / 255, sr[np.newaxis, :, :, 3] / 255, 1.0)[0])
     [score] = [
         one
@@ -187,21 +187,21 @@ def test_on_the_command_line(scans, model_3d, tmp_path, capsys):
     ],
 )
 def test_what_models_of_volumes_cannot_do(scans, model_3d, options, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         evaluate_model(model_3d, scans, **options)
 
 
 def test_models_of_slices_and_of_volumes_are_not_compared(scans, model_2d, model_3d):
-    with pytest.raises(InputError, match=r"differ in scale \(x2 and x1x1x2\)"):
+    with pytest.raises(MrisrError, match=r"differ in scale \(x2 and x1x1x2\)"):
         evaluate_models({"A": model_2d, "B": model_3d}, scans)
 
 
 def test_stacks_that_are_too_short(tmp_path, model_3d, smooth_image):
     nibabel.save(nibabel.Nifti1Image(smooth_image(24, 24, 1), np.eye(4)), tmp_path / "one.nii.gz")
-    with pytest.raises(InputError, match="holds no stack of 2 slices"):
+    with pytest.raises(MrisrError, match="holds no stack of 2 slices"):
         evaluate_model(model_3d, tmp_path)
 
 
 def test_predictions_of_volumes_are_refused(scans, model_2d, tmp_path):
-    with pytest.raises(InputError, match="save them as images"):
+    with pytest.raises(MrisrError, match="save them as images"):
         evaluate_models({"A": model_2d}, scans, predictions={"B": tmp_path})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.export import ServingClient, ServingSuperResolver
 from keras_mrisr.inference import SuperResolver
 
@@ -67,7 +67,7 @@ def test_closing_does_not_wait_for_the_server(server, transport):
     def upscale():
         try:
             client.upscale(slices(3, (6, 8)), SHAPE)
-        except (InputError, concurrent.futures.CancelledError) as error:
+        except (MrisrError, concurrent.futures.CancelledError) as error:
             failed.append(error)
 
     thread = threading.Thread(target=upscale)
@@ -137,7 +137,7 @@ def test_bad_servers(server, silent_port, transport):
     def refused(message, address=server[transport], name="mrisr", **options):
         with (
             ServingClient(address, name, transport, **options) as client,
-            pytest.raises(InputError, match=message) as caught,
+            pytest.raises(MrisrError, match=message) as caught,
         ):
             client.describe()
         assert "\n" not in str(caught.value)
@@ -153,7 +153,7 @@ def test_slow_server(server, transport):
     with ServingClient(server[transport], transport=transport, deadline=0.6) as client:
         client.describe()
         server["tell"](delay=2)
-        with pytest.raises(InputError, match=r"gave no answer within 1 s.*allow more with --deadline"):
+        with pytest.raises(MrisrError, match=r"gave no answer within 1 s.*allow more with --deadline"):
             client.upscale(slices(3, (6, 8)), SHAPE)
 
 
@@ -171,7 +171,7 @@ def test_server_that_is_no_tensorflow_serving():
         threading.Thread(target=server.handle_request, daemon=True).start()
         with (
             ServingClient(f"127.0.0.1:{server.server_port}", transport="rest") as client,
-            pytest.raises(InputError, match="it answers, but not as TensorFlow Serving does"),
+            pytest.raises(MrisrError, match="it answers, but not as TensorFlow Serving does"),
         ):
             client.describe()
 
@@ -208,5 +208,5 @@ def test_bad_servers_on_the_command_line(mrisr, server, listing, tmp_path, smoot
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         ServingClient(**{"server": "localhost:8500", **arguments})

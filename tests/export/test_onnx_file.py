@@ -7,7 +7,7 @@ import onnx
 import pytest
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.export import onnx_file
 from keras_mrisr.export.deployable import deployable
 from keras_mrisr.export.onnx_file import METADATA, add_metadata, convert
@@ -112,7 +112,7 @@ def test_volumes():
     assert dims(model.graph.input[0]) == ["batch", "x", "y", "z", 1]
     x = np.random.default_rng(0).random((2, 5, 4, 6, 1), dtype="float32")
     np.testing.assert_allclose(run(model, x), generator(x), atol=1e-5)
-    with pytest.raises(InputError, match="INT8 is for networks of slices"):
+    with pytest.raises(MrisrError, match="INT8 is for networks of slices"):
         to_int8(model, [x[0]])
 
 
@@ -131,7 +131,7 @@ def test_conversions_of_another_rank_are_repeated(generators, monkeypatch):
     assert len(calls) >= 2  # More where tf2onnx itself was wrong.
     calls.clear()
     monkeypatch.setattr(onnx_file, "_keras_to_onnx", lambda *arguments: wrong(*arguments, times=99))
-    with pytest.raises(InputError, match="another rank in 5 attempts"):
+    with pytest.raises(MrisrError, match="another rank in 5 attempts"):
         convert(generators["edsr"])
 
 
@@ -202,8 +202,8 @@ class NoEquivalent(keras.layers.Layer):
 def test_bad_input(generators):
     inputs = keras.Input((None, None, 1), name="lr")
     strange = keras.Model(inputs, NoEquivalent(name="strange")(inputs), name="odd")
-    with pytest.raises(InputError, match="strange of odd needs Lgamma, which ONNX does not") as caught:
+    with pytest.raises(MrisrError, match="strange of odd needs Lgamma, which ONNX does not") as caught:
         convert(strange)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"layout must be one of nhwc, nchw\. Received: 'chw'"):
+    with pytest.raises(MrisrError, match=r"layout must be one of nhwc, nchw\. Received: 'chw'"):
         convert(generators["edsr"], layout="chw")

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.export import OnnxSuperResolver
 from keras_mrisr.export.export import export_model
 from keras_mrisr.export.onnx_resolver import METADATA
@@ -133,7 +133,7 @@ def test_a_gpu_that_does_not_start(exported, monkeypatch, caplog, smooth_image):
         return session(network, options, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", without_gpu)
-    with pytest.raises(InputError, match="could not start CUDA"):
+    with pytest.raises(MrisrError, match="could not start CUDA"):
         OnnxSuperResolver.load(exported["grey", "onnx"], providers=["cuda", "cpu"])
     resolver = OnnxSuperResolver.load(exported["grey", "onnx"])
     assert "could not start CUDA; the network runs on the CPU" in caplog.text
@@ -171,5 +171,5 @@ def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):
     refused("model.onnx is a model for x2. Received: --scale 4", network, "--scale", "4")
     refused("exported for slices of 16x12 only", tmp_path / "fixed/model.onnx")
     refused("takes 3 channel(s)", exported["rgb", "onnx"] / "model.onnx")
-    with pytest.raises(InputError, match="of memory are too little"):
+    with pytest.raises(MrisrError, match="of memory are too little"):
         OnnxSuperResolver.load(network, memory=1000)(smooth_image(8, 9))

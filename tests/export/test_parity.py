@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.export.parity import check_parity, phantom, probes
 
 
@@ -49,5 +49,5 @@ def test_difference_is_measured():
     ],
 )
 def test_what_differs_is_refused(exported, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         check_parity(lambda x: x, exported, {"a": np.zeros((1, 2, 2, 1))})

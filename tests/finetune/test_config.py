@@ -3,7 +3,7 @@ import re
 import pytest
 
 from keras_mrisr.config import RunConfig, read_config, write_config
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.finetune import FinetuneConfig
 
 
@@ -42,5 +42,5 @@ def test_words_for_no_weights(word):
     ],
 )
 def test_bad_values(overrides, message):
-    with pytest.raises(InputError, match=re.escape(message)):
+    with pytest.raises(MrisrError, match=re.escape(message)):
         FinetuneConfig().replace(overrides)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_dataset, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.finetune.labels import (
     UNKNOWN,
     check_labels,
@@ -63,7 +63,7 @@ def test_slices_without_a_mask_are_left_out(toy_dataset, caplog):
 
 def test_what_cannot_be_learned(toy_dataset, image_root):
     def refused(message, slices, labels, part="training"):
-        with pytest.raises(InputError, match=re.escape(message)) as error:
+        with pytest.raises(MrisrError, match=re.escape(message)) as error:
             check_labels(slices, labels, part)
         assert "\n" not in str(error.value)
 
@@ -76,9 +76,9 @@ def test_what_cannot_be_learned(toy_dataset, image_root):
     check_labels(same, ("tumour",), "training")
     grey = load_labelled(read_dataset(image_root), ("sequence",))
     refused("have one channel: there is no label 'sequence'", grey, ("sequence",))
-    with pytest.raises(InputError, match=r"has no masks to learn the label 'tumour' from.*'sequence' alone"):
+    with pytest.raises(MrisrError, match=r"has no masks to learn the label 'tumour' from.*'sequence' alone"):
         load_labelled(read_dataset(image_root), BOTH)
-    with pytest.raises(InputError, match="has 3 channels where 1 were expected"):
+    with pytest.raises(MrisrError, match="has 3 channels where 1 were expected"):
         load_labelled(toy_dataset, BOTH, channels=1)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import keras_mrisr
 from keras_mrisr.config import read_config, write_config
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.finetune import FinetuneConfig, finetune_features
 from keras_mrisr.finetune.classifier import build_classifier
 from keras_mrisr.finetune.labels import load_labelled
@@ -184,17 +184,17 @@ def test_ctrl_c_goes_on_at_the_next_step_and_a_crash_while_testing_tests_again(
     assert seen[0] == (1, 8) and seen[-1] == (3, None)
     assert "test" not in json.loads((run / "model.json").read_text())["metrics"]
 
-    with pytest.raises(InputError, match=r"another config \(training.learning_rate: 0.002 there, 0.1 now"):
+    with pytest.raises(MrisrError, match=r"another config \(training.learning_rate: 0.002 there, 0.1 now"):
         finetune_features(toy_config({"training.learning_rate": 0.1}), run)
     seen.clear()
     finetune_features(toy_config(), run, report=lambda *place: seen.append(place))
     assert seen == [], "only the test patients were left"
     same_as_uninterrupted(run, finished)
-    with pytest.raises(InputError, match="holds this run already, complete with 3 epochs"):
+    with pytest.raises(MrisrError, match="holds this run already, complete with 3 epochs"):
         finetune_features(toy_config(), run)
 
 
 def test_diverged_training_is_named(tmp_path, toy_config):
     config = toy_config({"training.learning_rate": 1e30, "training.schedule": "constant"})
-    with pytest.raises(InputError, match=r"became .* in epoch 1.*training diverged"):
+    with pytest.raises(MrisrError, match=r"became .* in epoch 1.*training diverged"):
         finetune_features(config, tmp_path / "run")

@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference.consistency import (
     NOISE_8BIT,
     consistency_residual,
@@ -191,6 +191,6 @@ def test_residual_of_the_file():
 
 @pytest.mark.parametrize("shape", [(7, 8, 1), (8, 8, 3), (4, 4, 1), (8, 8), (1, 8, 8, 1)])
 def test_bad_shapes(shape):
-    with pytest.raises(InputError, match="SR must be 2 times as high and wide as LR") as error:
+    with pytest.raises(MrisrError, match="SR must be 2 times as high and wide as LR") as error:
         enforce_consistency(np.zeros(shape), np.zeros((4, 4, 1)), get_degradation("kspace", 2))
     assert "\n" not in str(error.value)

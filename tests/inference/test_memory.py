@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference.memory import available_memory, memory_text, parse_memory, resident_memory
 
 
@@ -18,7 +18,7 @@ def test_sizes(text, size):
 
 @pytest.mark.parametrize("text", ["", "GB", "lots", "0", "0GB", "-2GB", "2XB", "2,5GB", "nan", "1e9", "2iB"])
 def test_what_is_no_size(text):
-    with pytest.raises(InputError, match="such as 2GB"):
+    with pytest.raises(MrisrError, match="such as 2GB"):
         parse_memory(text)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from keras_mrisr.data import read_image, write_image
 from keras_mrisr.data.neighbours import stack_around
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference import SuperResolver, upscale_path
 from keras_mrisr.models import build_generator
 from keras_mrisr.models.storage import ModelInfo
@@ -58,5 +58,5 @@ def test_a_folder_is_one_stack(resolver, stack, tmp_path):
 
 
 def test_wrong_channels(resolver, stack):
-    with pytest.raises(InputError, match=r"The model takes 1 channel"):
+    with pytest.raises(MrisrError, match=r"The model takes 1 channel"):
         resolver(np.repeat(stack, 2, axis=-1))

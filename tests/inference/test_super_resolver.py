@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.models.storage import ModelInfo
 
@@ -143,14 +143,14 @@ def test_constant_image_stays_constant(dtype, value):
     ],
 )
 def test_bad_arrays(image, message):
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(MrisrError, match=message) as caught:
         resolver()(image)
     assert "\n" not in str(caught.value)
 
 
 def test_uncertainty_is_the_deviation_over_the_square(smooth_image):
     image = smooth_image(6, 9, 1, "uint16")
-    one = resolver(lopsided).enlarge(image, uncertainty=True)
+    one = resolver(lopsided).upscale(image, uncertainty=True)
     np.testing.assert_array_equal(one.sr, resolver(lopsided)(image, ensemble=True))
     assert one.deviation.shape == one.sr.shape
     assert one.deviation.dtype == np.float32
@@ -162,8 +162,8 @@ def test_uncertainty_is_the_deviation_over_the_square(smooth_image):
     ] + [1 + 0.01 * (3 * a + b) for a in (y, 11 - y) for b in (x, 17 - x)]  # fmt: skip
     expected = np.std(factors, axis=0) * nearest(image[..., 0].astype(float))
     np.testing.assert_allclose(one.deviation[..., 0], expected, rtol=0.01, atol=1)
-    assert resolver(lopsided).enlarge(image[..., 0], uncertainty=True).deviation.shape == (12, 18)
-    black = resolver(lopsided).enlarge(np.zeros((2, 6, 9, 1), "uint8"), uncertainty=True)
+    assert resolver(lopsided).upscale(image[..., 0], uncertainty=True).deviation.shape == (12, 18)
+    black = resolver(lopsided).upscale(np.zeros((2, 6, 9, 1), "uint8"), uncertainty=True)
     assert black.deviation.shape == (2, 12, 18, 1) and not black.deviation.any()
 
 
@@ -172,16 +172,16 @@ def test_consistency_brings_the_input_back(smooth_image):
     info = ModelInfo(2, 1, generator={}, degradation=degradation.to_dict())
     model = SuperResolver(Function(lambda lr: nearest(lr) * 0.9 + 0.1), info)
     image = smooth_image(16, 20, 1, "float32") * 400
-    plain, one = model(image), model.enlarge(image, consistency=True)
+    plain, one = model(image), model.upscale(image, consistency=True)
     before, after = (np.abs(degradation.degrade_image(sr) - image).max() for sr in (plain, one.sr))
     assert before > 10
     assert after < 0.01
     assert one.residual[0] > 10 and one.residual[1] < 0.01
     np.testing.assert_array_equal(model(image, consistency=True), one.sr)
-    pair = model.enlarge(np.stack([image, np.full_like(image, 7)]), consistency=True)
+    pair = model.upscale(np.stack([image, np.full_like(image, 7)]), consistency=True)
     np.testing.assert_allclose(pair.residual[0], one.residual[0] / np.sqrt(2), rtol=1e-5)
-    with pytest.raises(InputError, match="does not say what it was trained to undo: leave out --consistency"):
-        resolver().enlarge(image, consistency=True)
+    with pytest.raises(MrisrError, match="does not say what it was trained to undo: leave out --consistency"):
+        resolver().upscale(image, consistency=True)
 
 
 def test_neighbours_come_in_their_order(smooth_image):
@@ -194,13 +194,13 @@ def test_neighbours_come_in_their_order(smooth_image):
     np.testing.assert_allclose(model(stack), weighted(stack), rtol=1e-5)
     # Alone, a slice is its own neighbour.
     np.testing.assert_allclose(model(stack[..., 0]), nearest(stack[..., 0]), rtol=1e-5)
-    with pytest.raises(InputError, match=r"takes 1 channel\(s\). Received an image of shape \(5, 7, 2\)"):
+    with pytest.raises(MrisrError, match=r"takes 1 channel\(s\). Received an image of shape \(5, 7, 2\)"):
         model(stack[..., :2])
 
 
 def test_models_for_volumes_take_no_slices():
     info = ModelInfo(2, 1, generator={}, degradation={}, factors=(1, 1, 2))
-    with pytest.raises(InputError, match="for volumes, not for slices"):
+    with pytest.raises(MrisrError, match="for volumes, not for slices"):
         SuperResolver(Function(nearest), info)(np.ones((4, 4), "uint8"))
 
 
@@ -243,7 +243,7 @@ def test_tiles_when_memory_is_short(wide, monkeypatch):
 def test_too_little_memory(wide):
     info = ModelInfo(1, 1, generator={}, degradation={})
     with pytest.raises(
-        InputError, match=r"1 MB of memory are too little.*take .*[MG]B.* Allow more with --memory"
+        MrisrError, match=r"1 MB of memory are too little.*take .*[MG]B.* Allow more with --memory"
     ):
         SuperResolver(wide, info, memory=1_000_000)(np.eye(8, dtype="float32"))
 
@@ -255,14 +255,14 @@ def test_networks_that_see_everything_go_untiled(wide):
     info = ModelInfo(1, 1, generator={}, degradation={})
     image = np.random.default_rng(0).uniform(0, 1, (8, 9)).astype("float32")
     np.testing.assert_allclose(SuperResolver(model, info)(image), image + image.mean(), rtol=1e-5)
-    with pytest.raises(InputError, match=r"cannot be cut into tiles: its layer 'squeeze'"):
+    with pytest.raises(MrisrError, match=r"cannot be cut into tiles: its layer 'squeeze'"):
         SuperResolver(model, info, memory=10**12)(image)
 
 
 def test_model_of_separate_channels_takes_them_one_by_one(models):
     resolver = SuperResolver.load(models["grey"])
     image = np.random.default_rng(0).integers(0, 255, (12, 10, 3), "uint8")
-    with pytest.raises(InputError, match="takes 1 channel"):
+    with pytest.raises(MrisrError, match="takes 1 channel"):
         resolver(image)
     resolver.info.data["separate_channels"] = True
     expected = [resolver(image[..., channel]) for channel in range(3)]
@@ -270,5 +270,5 @@ def test_model_of_separate_channels_takes_them_one_by_one(models):
     assert resolver(image[np.newaxis]).shape == (1, 24, 20, 3)
     stack = np.moveaxis(image, -1, 0)
     assert resolver(stack[..., np.newaxis]).shape == (3, 24, 20, 1)
-    with pytest.raises(InputError, match=r"at most 4 channels.*\(3, 12, 10\).*stack\[\.\.\., None\]"):
+    with pytest.raises(MrisrError, match=r"at most 4 channels.*\(3, 12, 10\).*stack\[\.\.\., None\]"):
         resolver(stack)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.inference.tiles import Tile, plan_tiles, run_tiles, smallest_tile
 from keras_mrisr.models import build_generator
@@ -56,7 +56,7 @@ def test_tiles_cover_once_with_margins(sizes, radius, period):
 def test_bad_plans():
     with pytest.raises(ValueError, match="at least 9 pixels"):
         plan_tiles((100,), 8, radius=4)
-    with pytest.raises(InputError, match="multiples of 4"):
+    with pytest.raises(MrisrError, match="multiples of 4"):
         plan_tiles((30, 32), 500, radius=2, period=4)
 
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from keras_mrisr.data import read_image, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference import SuperResolver, upscale_path
 from keras_mrisr.inference.upscale import channels_at
 from keras_mrisr.models.storage import ModelInfo
@@ -102,7 +102,7 @@ def test_overwrite(folder, tmp_path, listing):
         (folder / "a/1.png", out / "a/1.png"),
         (folder / "a/1.png", out / "a"),
     ):
-        with pytest.raises(InputError, match=r"exists.*--overwrite"):
+        with pytest.raises(MrisrError, match=r"exists.*--overwrite"):
             upscale_path(source, target, resolver())
     assert listing(tmp_path) == before
     (out / "a/1.png").write_text("old")
@@ -114,7 +114,7 @@ def test_other_files_are_not_replaced(folder, tmp_path, listing):
     (tmp_path / "home").mkdir()
     (tmp_path / "home/thesis.txt").write_text("years of work")
     before = listing(tmp_path)
-    with pytest.raises(InputError, match=r"home holds thesis.txt.*Choose another folder"):
+    with pytest.raises(MrisrError, match=r"home holds thesis.txt.*Choose another folder"):
         upscale_path(folder, tmp_path / "home", resolver(), overwrite=True)
     assert listing(tmp_path) == before
 
@@ -134,7 +134,7 @@ def test_other_files_are_not_replaced(folder, tmp_path, listing):
 def test_the_source_is_safe(folder, tmp_path, listing, source, target, message, overwrite):
     (tmp_path / "x").mkdir()
     before = listing(tmp_path)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         upscale_path(tmp_path / source, tmp_path / target, resolver(), overwrite=overwrite)
     assert listing(tmp_path) == before
 
@@ -154,7 +154,7 @@ def test_nothing_is_left_of_a_failure(folder, tmp_path, listing, overwrite):
 def test_all_inputs_are_checked_before_the_work(folder, tmp_path, listing, smooth_image):
     write_image(folder / "z.png", smooth_image(5, 7, 3))
     before = listing(tmp_path)
-    with pytest.raises(InputError, match=r"z\.png: The model takes 1 channel"):
+    with pytest.raises(MrisrError, match=r"z\.png: The model takes 1 channel"):
         upscale_path(folder, tmp_path / "out", resolver(fail_at=1))
     assert listing(tmp_path) == before
 
@@ -164,7 +164,7 @@ def test_pixels_that_the_target_cannot_hold_are_refused_before_the_work(tmp_path
     (tmp_path / "in/a.png").rename(tmp_path / "in/a.jpg")
     before = listing(tmp_path)
     for source, target in (("in", "out"), ("in/a.jpg", "b.jpg")):
-        with pytest.raises(InputError, match=rf"Cannot write uint16 pixels to {tmp_path}/(out/a|b)\.jpg"):
+        with pytest.raises(MrisrError, match=rf"Cannot write uint16 pixels to {tmp_path}/(out/a|b)\.jpg"):
             upscale_path(tmp_path / source, tmp_path / target, resolver(fail_at=1))
     assert listing(tmp_path) == before
 
@@ -183,7 +183,7 @@ def test_bad_targets(folder, tmp_path, listing, target, message):
     (tmp_path / "file").write_text("x")
     before = listing(tmp_path)
     source = folder if target in ("file/out", "file") else folder / "a/1.png"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         upscale_path(source, tmp_path / target, resolver())
     assert listing(tmp_path) == before
 

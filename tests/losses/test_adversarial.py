@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import (
     discriminator_loss,
     generator_loss,
@@ -108,5 +108,5 @@ def test_unknown_sizes_pair():
 )
 def test_bad_arguments(arguments, message):
     values = {"real": np.zeros((4, 1), "float32"), "fake": np.zeros((4, 1), "float32"), **arguments}
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         discriminator_loss(**values)

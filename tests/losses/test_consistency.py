@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import ConsistencyLoss, consistency_error, consistency_loss
 
 
@@ -53,5 +53,5 @@ def test_half_precision_sr(degradation):
 
 
 def test_other_scale_is_refused(degradation):
-    with pytest.raises(InputError, match=r"degraded=.2, 16, 16, 1., lr=.2, 8, 8, 1."):
+    with pytest.raises(MrisrError, match=r"degraded=.2, 16, 16, 1., lr=.2, 8, 8, 1."):
         consistency_loss(np.zeros((2, 8, 8, 1), "float32"), batch(), degradation)

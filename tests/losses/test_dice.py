@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import DiceCrossEntropy, cross_entropy, dice_loss
 
 
@@ -56,7 +56,7 @@ def test_serialisation():
 
 
 def test_shapes_must_agree(pair):
-    with pytest.raises(InputError, match=r"must be \(N, H, W, 1\) both"):
+    with pytest.raises(MrisrError, match=r"must be \(N, H, W, 1\) both"):
         dice_loss(pair[0], pair[1][:, :5])
-    with pytest.raises(InputError, match="both"):
+    with pytest.raises(MrisrError, match="both"):
         cross_entropy(pair[0], pair[1][..., 0])

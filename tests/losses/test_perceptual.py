@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import PerceptualLoss, feature_distance, feature_loss
 from keras_mrisr.models.features import build_features
 
@@ -92,5 +92,5 @@ def test_mixed_precision_images(network):
 
 def test_lists_of_different_lengths():
     x = [np.zeros((1, 2, 2, 1), "float32")]
-    with pytest.raises(InputError, match="Received: 1, 1 and 2"):
+    with pytest.raises(MrisrError, match="Received: 1, 1 and 2"):
         feature_loss(x, x, [1.0, 2.0])

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from skimage.metrics import peak_signal_noise_ratio
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import PSNRLoss, psnr_loss
 
 
@@ -58,12 +58,12 @@ def test_serialisation():
 
 @pytest.mark.parametrize("floor", [0, -1, float("nan"), float("inf")])
 def test_a_floor_of_nothing(pair, floor):
-    with pytest.raises(InputError, match="floor must be over 0"):
+    with pytest.raises(MrisrError, match="floor must be over 0"):
         psnr_loss(*pair, floor=floor)
 
 
 def test_shapes_must_agree(pair):
-    with pytest.raises(InputError, match="HR and SR differ in shape"):
+    with pytest.raises(MrisrError, match="HR and SR differ in shape"):
         psnr_loss(pair[0], pair[1][:, :5])
-    with pytest.raises(InputError, match="HR and SR differ in shape"):
+    with pytest.raises(MrisrError, match="HR and SR differ in shape"):
         psnr_loss(pair[0], pair[1][0])

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import SegmentationConsistencyLoss, segmentation_distance
 from keras_mrisr.models.unet import segmentation_unet
 from keras_mrisr.models.unet_storage import SegmenterInfo, save_unet
@@ -94,9 +94,9 @@ def test_serialisation_and_no_copy_in_checkpoints(model, tmp_path):
 
 
 def test_bad_models(model, models):
-    with pytest.raises(InputError, match=r"The U-Net has no layer 'up9'"):
+    with pytest.raises(MrisrError, match=r"The U-Net has no layer 'up9'"):
         SegmentationConsistencyLoss(model, layer="up9")
-    with pytest.raises(InputError, match="is a super-resolution model"):
+    with pytest.raises(MrisrError, match="is a super-resolution model"):
         SegmentationConsistencyLoss(models["grey"])
-    with pytest.raises(InputError, match="No model at nowhere"):
+    with pytest.raises(MrisrError, match="No model at nowhere"):
         SegmentationConsistencyLoss("nowhere")

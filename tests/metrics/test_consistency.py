@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import consistency
 
 
@@ -35,7 +35,7 @@ def test_equals_numpy_in_grey_levels(images, data_range):
 
 
 def test_another_scale_is_refused(images):
-    with pytest.raises(InputError, match="another scale"):
+    with pytest.raises(MrisrError, match="another scale"):
         consistency(images[0][:, :8, :8], images[1], get_degradation("bicubic", 2), 1.0)
-    with pytest.raises(InputError, match="data_range"):
+    with pytest.raises(MrisrError, match="data_range"):
         consistency(images[0], images[1], get_degradation("bicubic", 2), 0)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.spatial import distance
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import Dice, dice
 
 
@@ -36,7 +36,7 @@ def test_empty_masks():
 
 @pytest.mark.parametrize("shape", [(4, 9), (4, 9, 8), (3, 9, 7)])
 def test_shapes_must_agree(pair, shape):
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(MrisrError, match="one shape"):
         dice(pair[0], np.zeros(shape))
 
 

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses.perceptual import feature_distance as loss_distance
 from keras_mrisr.metrics import feature_distance
 from keras_mrisr.models.features import build_features
@@ -55,7 +55,7 @@ def test_channels_below_each_other(pair):
 
 
 def test_bad_input(network, pair):
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(MrisrError, match="one shape"):
         feature_distance(pair[0], pair[1][:1], 1.0, network)
-    with pytest.raises(InputError, match="data_range"):
+    with pytest.raises(MrisrError, match="data_range"):
         feature_distance(*pair, 0, network)

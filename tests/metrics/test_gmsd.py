@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import GMSD, gms, gmsd
 from keras_mrisr.metrics.gmsd import gms_map
 
@@ -69,9 +69,9 @@ def test_equal_images_and_odd_sizes(pair):
 
 
 def test_bad_input(pair):
-    with pytest.raises(InputError, match="2x2"):
+    with pytest.raises(MrisrError, match="2x2"):
         gmsd(np.zeros((1, 1, 9, 1)), np.zeros((1, 1, 9, 1)), 1.0)
-    with pytest.raises(InputError, match="data_range"):
+    with pytest.raises(MrisrError, match="data_range"):
         gmsd(*pair, -1)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import hfen
 
 
@@ -71,5 +71,5 @@ def test_without_detail(pair):
 
 
 def test_shapes_must_agree(pair):
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(MrisrError, match="one shape"):
         hfen(pair[0], pair[1][:1])

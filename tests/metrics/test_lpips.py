@@ -4,7 +4,7 @@ import types
 import numpy as np
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import lpips, lpips_network
 
 
@@ -70,19 +70,19 @@ def test_what_the_network_is_given(fake_torch, channels, data_range):
 
 
 def test_bad_input(fake_torch, monkeypatch, pair):
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(MrisrError, match="one shape"):
         lpips(pair[0], pair[1][:1], 1.0, None)
-    with pytest.raises(InputError, match="data_range"):
+    with pytest.raises(MrisrError, match="data_range"):
         lpips(*pair, 0, None)
-    with pytest.raises(InputError, match="Known: alex"):
+    with pytest.raises(MrisrError, match="Known: alex"):
         lpips_network("inception")
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(InputError, match=r"keras-mrisr\[lpips\]"):
+    with pytest.raises(MrisrError, match=r"keras-mrisr\[lpips\]"):
         lpips_network()
 
     def no_network(**_):
         raise OSError("no route")
 
     monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=no_network))
-    with pytest.raises(InputError, match="cannot be downloaded"):
+    with pytest.raises(MrisrError, match="cannot be downloaded"):
         lpips_network()

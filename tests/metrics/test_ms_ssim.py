@@ -5,7 +5,7 @@ import tensorflow as tf
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import MultiScaleSSIM, ms_ssim, ssim
 from keras_mrisr.metrics.ms_ssim import WEIGHTS, scale_weights
 
@@ -87,9 +87,9 @@ def test_equal_and_opposite_images():
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match="11x11"):
+    with pytest.raises(MrisrError, match="11x11"):
         ms_ssim(np.zeros((1, 10, 30, 1)), np.zeros((1, 10, 30, 1)), 1.0)
-    with pytest.raises(InputError, match="data_range"):
+    with pytest.raises(MrisrError, match="data_range"):
         ms_ssim(*make_pair(20, 20), 0)
 
 

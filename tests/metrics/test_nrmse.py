@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.metrics import normalized_root_mse
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import nrmse
 
 
@@ -45,5 +45,5 @@ def test_black_originals():
 
 
 def test_shapes_must_agree(pair):
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(MrisrError, match="one shape"):
         nrmse(pair[0], pair[1][:2])

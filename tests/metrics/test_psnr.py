@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import PSNR, psnr
 
 
@@ -51,18 +51,18 @@ def test_mask_selects_pixels(pair):
 
 @pytest.mark.parametrize("data_range", [0, -1, float("nan"), float("inf"), None, "255"])
 def test_data_range_is_explicit_and_positive(pair, data_range):
-    with pytest.raises(InputError, match="data_range"):
+    with pytest.raises(MrisrError, match="data_range"):
         psnr(*pair, data_range)
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 24), (3, 20, 24, 1), (3, 40, 48, 3)])
 def test_shapes_must_agree(pair, shape):
-    with pytest.raises(InputError, match="one shape"):
+    with pytest.raises(MrisrError, match="one shape"):
         psnr(pair[0], np.zeros(shape), 1.0)
 
 
 def test_mask_of_wrong_shape(pair):
-    with pytest.raises(InputError, match="mask"):
+    with pytest.raises(MrisrError, match="mask"):
         psnr(*pair, 1.0, mask=np.ones((3, 20, 20)))
 
 
@@ -94,5 +94,5 @@ def test_metric_survives_serialisation():
 
 
 def test_metric_checks_its_range_when_made():
-    with pytest.raises(InputError, match="data_range"):
+    with pytest.raises(MrisrError, match="data_range"):
         PSNR(data_range=0)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import PSNR, SSIM, ssim, ssim_map
 
 
@@ -68,7 +68,7 @@ def test_equal_images_are_one(pair):
 
 
 def test_smaller_than_the_window():
-    with pytest.raises(InputError, match="11x11"):
+    with pytest.raises(MrisrError, match="11x11"):
         ssim(np.zeros((1, 10, 30, 1)), np.zeros((1, 10, 30, 1)), 1.0)
 
 

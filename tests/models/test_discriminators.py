@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models.discriminators import DISCRIMINATORS, NORMALIZATIONS, build_discriminator
 from keras_mrisr.models.edsr import edsr
 from keras_mrisr.models.spectral import SpectralConv2D, SpectralDense
@@ -170,6 +170,6 @@ def test_spectral_kernel_of_zeros_stays_finite():
     ],
 )
 def test_bad_arguments(name, arguments, message):
-    with pytest.raises(InputError, match=re.escape(message)) as error:
+    with pytest.raises(MrisrError, match=re.escape(message)) as error:
         build_discriminator(name, **{"channels": 1, "patch_size": 32, **arguments})
     assert "\n" not in str(error.value)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models.features import build_features, network_input
 from keras_mrisr.models.vgg import conv_names, read_weights, vgg, write_weights
 
@@ -198,12 +198,12 @@ def test_half_precision_file(tmp_path, weight_file):
 
 def test_broken_files_are_named(tmp_path, weight_file):
     def refused(path, message, network="vgg16", deepest="block2_conv1"):
-        with pytest.raises(InputError, match=re.escape(message)) as error:
+        with pytest.raises(MrisrError, match=re.escape(message)) as error:
             read_weights(network, path, deepest)
         assert str(path) in str(error.value) and "\n" not in str(error.value)
 
     refused(tmp_path / "none.h5", "No feature weights at")
-    with pytest.raises(InputError, match=r"Feature weights must be 'imagenet', the path .* weights=5"):
+    with pytest.raises(MrisrError, match=r"Feature weights must be 'imagenet', the path .* weights=5"):
         read_weights("vgg16", 5)
     refused(weight_file, "not hold the weights of vgg16: it lacks block2_conv2", deepest=None)
     whole = weight_file.read_bytes()
@@ -242,7 +242,7 @@ def test_broken_files_are_named(tmp_path, weight_file):
 
 def test_vgg16_is_not_taken_for_vgg19_whatever_is_needed_of_it(tmp_path, weight_file):
     write_weights(vgg("vgg16", "block4_conv1"), tmp_path / "vgg16.h5")
-    with pytest.raises(InputError, match="does not hold the weights of vgg19: it lacks block3_conv4"):
+    with pytest.raises(MrisrError, match="does not hold the weights of vgg19: it lacks block3_conv4"):
         read_weights("vgg19", tmp_path / "vgg16.h5", "block2_conv1")
     assert len(read_weights("vgg16", tmp_path / "vgg16.h5", "block2_conv1")) == 3
     # So far the two are alike.
@@ -254,7 +254,7 @@ def test_failed_download_shows_the_way_out(monkeypatch):
         raise Exception("URL fetch failure on https://example.org: None")
 
     monkeypatch.setattr(keras.applications, "VGG19", offline)
-    with pytest.raises(InputError, match=r"vgg19 cannot be downloaded .URL fetch.*a local weight file"):
+    with pytest.raises(MrisrError, match=r"vgg19 cannot be downloaded .URL fetch.*a local weight file"):
         build_features()
 
 
@@ -274,15 +274,15 @@ def test_failed_download_shows_the_way_out(monkeypatch):
     ],
 )
 def test_bad_options(options, message):
-    with pytest.raises(InputError, match=re.escape(message)):
+    with pytest.raises(MrisrError, match=re.escape(message)):
         build_features(weights=None, **options)
 
 
 def test_bad_images():
     features = build_features("vgg16", "block3_conv1", weights=None)
-    with pytest.raises(InputError, match=r"Images of 3x8 are too small.*the smallest is 4x4"):
+    with pytest.raises(MrisrError, match=r"Images of 3x8 are too small.*the smallest is 4x4"):
         features(np.zeros((1, 3, 8, 3), "float32"))
-    with pytest.raises(InputError, match=r"images \(N, H, W, C\)"):
+    with pytest.raises(MrisrError, match=r"images \(N, H, W, C\)"):
         features(np.zeros((8, 8, 3), "float32"))
 
 
@@ -291,5 +291,5 @@ def test_real_weights_load():
     features = build_features("vgg16", weights=REAL_WEIGHTS)
     found = features(images(32))[0]
     assert np.isfinite(found).all() and np.mean(found) > 0
-    with pytest.raises(InputError, match="does not hold the weights of vgg19: it lacks block3_conv4"):
+    with pytest.raises(MrisrError, match="does not hold the weights of vgg19: it lacks block3_conv4"):
         build_features("vgg19", weights=REAL_WEIGHTS)

@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from keras_mrisr.data.neighbours import stack_around
-from keras_mrisr.degrade import upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import interpolate
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models import GENERATORS, ICNR, build_generator, edsr, srresnet
 from keras_mrisr.models.registry import GENERATORS_3D
 
@@ -118,7 +118,7 @@ def test_untrained_global_skip_is_bicubic(name, options, scale, smooth_image):
     image = smooth_image(12, 10, 2, "float32")
     model = build_generator(name, scale, 2, **TINY, **options)
     y = np.asarray(model(image[np.newaxis]))[0]
-    bicubic = upscale_image(image, scale, "bicubic")
+    bicubic = interpolate(image, scale, "bicubic")
     inside = slice(2 * scale, -2 * scale)
     np.testing.assert_allclose(y[inside, inside], bicubic[inside, inside], atol=2e-6)
     assert np.abs(y - bicubic).max() < 0.2
@@ -168,7 +168,7 @@ def test_smooth_upsampling_keeps_the_grid_of_the_shuffle_out(name, scale):
 
 
 def test_smooth_upsampling_needs_features_at_full_resolution():
-    with pytest.raises(InputError, match="choose one"):
+    with pytest.raises(MrisrError, match="choose one"):
         edsr(2, 1, **TINY, direct_upsampling=True, smooth_upsampling=True)
 
 
@@ -204,25 +204,25 @@ def test_defaults_are_full_size():
 )
 def test_bad_arguments(builder, arguments):
     key = next(iter(arguments))
-    with pytest.raises(InputError, match=f"{key} must be .* Received: {key}={arguments[key]!r}"):
+    with pytest.raises(MrisrError, match=f"{key} must be .* Received: {key}={arguments[key]!r}"):
         builder(**{**TINY, **arguments})
 
 
 def test_bad_residual_scaling():
-    with pytest.raises(InputError, match="residual_scaling must be a number"):
+    with pytest.raises(MrisrError, match="residual_scaling must be a number"):
         edsr(**TINY, residual_scaling="x")
 
 
 def test_registry_rejects():
-    with pytest.raises(InputError, match=r"Unknown generator \[1\]"):
+    with pytest.raises(MrisrError, match=r"Unknown generator \[1\]"):
         build_generator([1], 2, 1)
-    with pytest.raises(InputError, match=r"Unknown generator 'unet'\. Known: edsr, srresnet"):
+    with pytest.raises(MrisrError, match=r"Unknown generator 'unet'\. Known: edsr, srresnet"):
         build_generator("unet", 2, 1)
-    with pytest.raises(InputError, match=r"Unknown option 'depth' of 'edsr'\. Allowed: blocks, filters"):
+    with pytest.raises(MrisrError, match=r"Unknown option 'depth' of 'edsr'\. Allowed: blocks, filters"):
         build_generator("edsr", 2, 1, depth=3)
-    with pytest.raises(InputError, match=r"'edsr' takes a scale of one number, .* scale=\(1, 1, 2\)"):
+    with pytest.raises(MrisrError, match=r"'edsr' takes a scale of one number, .* scale=\(1, 1, 2\)"):
         build_generator("edsr", (1, 1, 2), 1)
-    with pytest.raises(InputError, match=r"'srresnet3d' takes a scale of three factors, .* scale=2"):
+    with pytest.raises(MrisrError, match=r"'srresnet3d' takes a scale of three factors, .* scale=2"):
         build_generator("srresnet3d", 2, 1)
-    with pytest.raises(InputError, match=r"'srresnet3d' takes no neighbouring slices\. Received: 1"):
+    with pytest.raises(MrisrError, match=r"'srresnet3d' takes no neighbouring slices\. Received: 1"):
         build_generator("srresnet3d", (1, 1, 2), 1, neighbours=1)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mrisr.degrade import upscale_image
+from keras_mrisr.degrade import interpolate
 from keras_mrisr.models import ICNR, BicubicUpsampling, PixelShuffle
 from keras_mrisr.models.blocks import prelu
 
@@ -48,7 +48,7 @@ def test_bicubic_upsampling_is_pillows_inside(scale, smooth_image):
     image = smooth_image(10, 13, 3, "float32")
     y = np.asarray(BicubicUpsampling(scale)(image[np.newaxis]))[0]
     inside = slice(2 * scale, -2 * scale)
-    expected = upscale_image(image, scale, "bicubic")
+    expected = interpolate(image, scale, "bicubic")
     np.testing.assert_allclose(y[inside, inside], expected[inside, inside], atol=2e-6)
 
 
@@ -61,7 +61,7 @@ def test_bicubic_upsampling_repeats_the_edge():
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_icnr_starts_as_nearest_enlargement(scale):
+def test_icnr_starts_as_nearest_upscalement(scale):
     conv = keras.layers.Conv2D(2 * scale**2, 3, padding="same", kernel_initializer=ICNR(scale))
     x = np.random.default_rng(0).random((1, 4, 5, 3), dtype="float32")
     y = np.asarray(PixelShuffle(scale)(conv(x)))

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models import build_generator
 from keras_mrisr.models.layers import PixelShuffle
 from keras_mrisr.models.receptive_field import ReceptiveField, receptive_field, receptive_field_radius
@@ -87,7 +87,7 @@ def test_a_pixel_sees_itself():
 )
 def test_layers_that_see_more_are_refused(layer, name):
     inputs = keras.Input((16, 16, 1))
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(MrisrError) as caught:
         receptive_field_radius(keras.Model(inputs, layer(inputs)))
     assert f"cannot be cut into tiles: its layer {name}" in str(caught.value)
     assert "\n" not in str(caught.value)

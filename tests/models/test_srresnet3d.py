@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models import build_generator, srresnet3d
 from keras_mrisr.models.volume_layers import CubicUpsampling
 
@@ -95,6 +95,6 @@ def test_number_of_parameters():
 )  # fmt: skip
 def test_bad_arguments(arguments):
     key, value = next(iter(arguments.items()))
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(MrisrError) as caught:
         srresnet3d(**{**TINY, **arguments})
     assert f"{key} must be" in str(caught.value) and f"Received: {key}={value!r}" in str(caught.value)

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models import build_generator
 from keras_mrisr.models.storage import ModelInfo, load_info, load_trained, save_trained
 
@@ -54,22 +54,22 @@ def test_keys_of_later_versions_are_ignored(saved):
 
 
 def test_missing(tmp_path, saved):
-    with pytest.raises(InputError, match=f"No model at {tmp_path / 'nothing'}"):
+    with pytest.raises(MrisrError, match=f"No model at {tmp_path / 'nothing'}"):
         load_trained(tmp_path / "nothing")
-    with pytest.raises(InputError, match=r"no model directory: model\.json is missing"):
+    with pytest.raises(MrisrError, match=r"no model directory: model\.json is missing"):
         load_trained(tmp_path)
     (tmp_path / "alone.keras").touch()
-    with pytest.raises(InputError, match=r"alone\.keras lies in no model directory: there is no model\.json"):
+    with pytest.raises(MrisrError, match=r"alone\.keras lies in no model directory: there is no model\.json"):
         load_trained(tmp_path / "alone.keras")
     (saved / "generator.keras").unlink()
-    with pytest.raises(InputError, match=r"holds no generator\.keras"):
+    with pytest.raises(MrisrError, match=r"holds no generator\.keras"):
         load_trained(saved)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"scale": 2}', "3", '{"scale": "two"}'])
 def test_broken_description(saved, content):
     (saved / "model.json").write_text(content)
-    with pytest.raises(InputError, match=r"model\.json is ") as caught:
+    with pytest.raises(MrisrError, match=r"model\.json is ") as caught:
         load_trained(saved)
     assert "\n" not in str(caught.value)
 
@@ -78,7 +78,7 @@ def test_broken_weights(saved):
     content = (saved / "generator.keras").read_bytes()
     for broken in (b"", b"no zip", content[: len(content) // 2]):
         (saved / "generator.keras").write_bytes(broken)
-        with pytest.raises(InputError, match=r"generator\.keras cannot be loaded") as caught:
+        with pytest.raises(MrisrError, match=r"generator\.keras cannot be loaded") as caught:
             load_trained(saved)
         assert "\n" not in str(caught.value)
 
@@ -94,7 +94,7 @@ def test_broken_weights(saved):
 )
 def test_weights_of_another_model(saved, changed, message):
     (saved / "model.json").write_text(json.dumps({**INFO.to_dict(), **changed}))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         load_trained(saved)
 
 
@@ -117,5 +117,5 @@ def test_stacks_and_volumes(tmp_path, name, scale, fields, sizes):
     assert info.scale_text == ("2" if name == "edsr" else "1x1x3")
     # The network of the one with the description of the other.
     (tmp_path / "model" / "model.json").write_text(json.dumps(INFO.to_dict()))
-    with pytest.raises(InputError, match="the files are of two models"):
+    with pytest.raises(MrisrError, match="the files are of two models"):
         load_trained(tmp_path / "model")

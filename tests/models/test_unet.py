@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models.unet import PadToMultiple, segmentation_unet
 
 
@@ -68,5 +68,5 @@ def test_half_precision_keeps_float32_logits():
 
 @pytest.mark.parametrize("options", [{"channels": 0}, {"filters": 1.5}, {"depth": True}, {"depth": -1}])
 def test_bad_arguments(options):
-    with pytest.raises(InputError, match=f"{next(iter(options))} must be an integer of 1 or more"):
+    with pytest.raises(MrisrError, match=f"{next(iter(options))} must be an integer of 1 or more"):
         segmentation_unet(**options)

@@ -35,11 +35,11 @@ def test_cubic_upsampling(factors):
     assert y.shape == (1, *(n * f for n, f in zip(x.shape[1:4], factors, strict=True)), 2)
     expected = x.astype("float64")
     for axis, factor in enumerate(factors, start=1):
-        expected = enlarged(expected, axis, factor)
+        expected = upscaled(expected, axis, factor)
     np.testing.assert_allclose(y, expected, atol=1e-6)
 
 
-def enlarged(x, axis, factor):
+def upscaled(x, axis, factor):
     """Keys 1981, eq. 4 (a = -0.5), at the centres of the fine grid, the edge repeated."""
     centres = (np.arange(x.shape[axis] * factor) + 0.5) / factor - 0.5
     out = 0
@@ -96,7 +96,7 @@ def test_middle_slice():
 
 
 def test_icnr_of_volumes():
-    # All phases that feed one output channel start equal: the first output is a nearest enlargement.
+    # All phases that feed one output channel start equal: the first output is a nearest upscaling.
     factors = (1, 2, 3)
     conv = keras.layers.Conv3D(2 * 6, 3, padding="same", kernel_initializer=ICNR(factors))
     y = np.asarray(VoxelShuffle(factors)(conv(volume(1, 3, 4, 3, 2))))

@@ -11,15 +11,16 @@ from PIL import Image
 
 from keras_mrisr import pretrained
 from keras_mrisr.config import read_config
-from keras_mrisr.data import Volume, read_image, write_image, write_volume
+from keras_mrisr.data import read_image, write_image
 from keras_mrisr.degrade import DEGRADATIONS, get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.models.storage import load_info
 from keras_mrisr.presets import PRESETS, preset_config
 from keras_mrisr.pretrained import choose_model, find_model, pretrained_models
 from keras_mrisr.pretrained.pack import halve_weights, pack_model, read_scores
 from keras_mrisr.pretrained.picture import draw_failure
+from keras_mrisr.volumes import Volume, write_volume
 
 LICENCE = "CC BY-NC-SA 4.0"
 
@@ -124,7 +125,7 @@ def test_scores_of_an_evaluation_beside_other_models(run, tmp_path):
     del result["protocol"]["methods"]["SR"]
     result["protocol"]["methods"]["other"] = "other"
     (tmp_path / "metrics.json").write_text(json.dumps(result))
-    with pytest.raises(InputError, match=r"compares lgg-x2, other: .* it is called SR"):
+    with pytest.raises(MrisrError, match=r"compares lgg-x2, other: .* it is called SR"):
         read_scores(tmp_path)
 
 
@@ -167,7 +168,7 @@ def test_its_config_trains(run, packed, lgg_root, tmp_path, mrisr):
 
 def test_bad_packs(run, tmp_path, models, listing):
     def refused(message, *arguments, **options):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(MrisrError, match=message):
             pack_model(*arguments, licence=LICENCE, **options)
         assert listing(tmp_path) == before
 
@@ -191,7 +192,7 @@ def test_evaluations_of_something_else(run, tmp_path):
         result = json.loads((run / "scores/metrics.json").read_text())
         result["protocol"].update(changes)
         (tmp_path / "metrics.json").write_text(json.dumps(result))
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(MrisrError, match=message):
             pack_model(run, tmp_path / "out", [tmp_path], licence=LICENCE)
 
     protocol = json.loads((run / "scores/metrics.json").read_text())["protocol"]
@@ -209,7 +210,7 @@ def test_evaluations_of_something_else(run, tmp_path):
 
 @pytest.mark.parametrize("bounds", [(40, 20), (0, 20), (-1, 20), (float("nan"), 20), (1, float("inf"))])
 def test_bounds_that_are_none(run, tmp_path, bounds):
-    with pytest.raises(InputError, match="--lr-size takes the least and the most, both over 0"):
+    with pytest.raises(MrisrError, match="--lr-size takes the least and the most, both over 0"):
         pack_model(run, tmp_path / "out", licence=LICENCE, lr_size=bounds)
 
 
@@ -237,13 +238,13 @@ def test_find_model(shipped, tmp_path, caplog):
         (tmp_path / "tiny" / mark).unlink()
     assert caplog.text.count("tiny: what lies at this path is taken, not the model of this name") == 1
     with pytest.raises(
-        InputError, match=r"No model at nothing.* name of one that comes along \(a-gan, grey, tiny\)"
+        MrisrError, match=r"No model at nothing.* name of one that comes along \(a-gan, grey, tiny\)"
     ):
         find_model("nothing")
     for name in ("..", "../tiny/model.json", "", "tiny/generator"):
-        with pytest.raises(InputError):
+        with pytest.raises(MrisrError):
             assert find_model(name).exists() and name in ("..", "")
-            raise InputError("A path that exists.")
+            raise MrisrError("A path that exists.")
 
 
 def test_choose_model(shipped):
@@ -251,16 +252,16 @@ def test_choose_model(shipped):
     assert model.name == "tiny"  # Not a-gan, which may invent detail.
     assert reason.startswith(f"tiny (x2, 3 channel(s), degraded by paper); weights under {LICENCE}; --model")
     assert choose_model(2, 1)[0].name == choose_model(2, 1, volume=True)[0].name == "grey"
-    with pytest.raises(InputError, match=r"for x4 and 3 channel\(s\): grey .*Train one"):
+    with pytest.raises(MrisrError, match=r"for x4 and 3 channel\(s\): grey .*Train one"):
         choose_model(4, 3)
 
 
 def test_only_colour_has_a_scale(packed, monkeypatch, tmp_path):
     shutil.copytree(packed / "tiny", tmp_path / "rgb")
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
-    with pytest.raises(InputError, match=r"for x2 and volumes: only RGB slices like .* have x2 \(rgb\)"):
+    with pytest.raises(MrisrError, match=r"for x2 and volumes: only RGB slices like .* have x2 \(rgb\)"):
         choose_model(2, 1, volume=True)
-    with pytest.raises(InputError, match=r"for x2 and grey images: only RGB"):
+    with pytest.raises(MrisrError, match=r"for x2 and grey images: only RGB"):
         choose_model(2, 1)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from keras_mrisr.config import RunConfig, read_config, write_config
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.segmentation import SEGMENTATION_PRESETS, SegmentationConfig, segmentation_preset
 
 
@@ -31,11 +31,11 @@ def test_presets_and_round_trip(name, tmp_path):
     ],
 )
 def test_bad_values_name_the_key(key, value, message):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(MrisrError) as caught:
         SegmentationConfig().replace({key: value})
     assert message in str(caught.value)
 
 
 def test_unknown_preset():
-    with pytest.raises(InputError, match=r"Unknown preset 'paper'\. Known: compact, full"):
+    with pytest.raises(MrisrError, match=r"Unknown preset 'paper'\. Known: compact, full"):
         segmentation_preset("paper")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import Split, read_dataset, read_image, write_image
-from keras_mrisr.degrade import get_degradation, upscale_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.segmentation import Segmenter, evaluate_segmentation
 from keras_mrisr.segmentation.scores import score_patient
@@ -30,7 +30,7 @@ def test_every_method_is_scored_on_its_own_images(evaluation, unet_run, sr_run, 
     lr = [degradation.degrade_image(image) for image in hr]
     images = {
         "HR": hr,
-        "bicubic": [upscale_image(one, 2, "bicubic") for one in lr],
+        "bicubic": [interpolate(one, 2, "bicubic") for one in lr],
         "ours": [resolver(one) for one in lr],
     }
     truth = np.stack([read_image(record.mask)[..., 0] > 0 for record in records])
@@ -79,11 +79,11 @@ def test_patients_that_a_model_saw_are_refused(unet_run, lesion_root, save_model
     [test], train = split["test"], split["train"]
     other = Split(train=(test, *train[2:]), val=(train[0],), test=(train[1],))
     save_model(tmp_path / "other", split=other)
-    with pytest.raises(InputError, match="No patient is in the part 'test' of every model"):
+    with pytest.raises(MrisrError, match="No patient is in the part 'test' of every model"):
         evaluate_segmentation(unet_run, lesion_root, {"other": tmp_path / "other"})
     seen = Split(train=tuple(train), val=(test,), test=("elsewhere",))
     save_model(tmp_path / "seen", split=seen)
-    with pytest.raises(InputError, match="No patient is in the part 'all-unseen' of every model"):
+    with pytest.raises(MrisrError, match="No patient is in the part 'all-unseen' of every model"):
         evaluate_segmentation(unet_run, lesion_root, {"seen": tmp_path / "seen"}, part="all-unseen")
 
 
@@ -130,10 +130,10 @@ def test_models_that_do_not_fit(unet_run, sr_run, lesion_root, models, save_mode
         ({"U-Net": sr_run}, "the name 'U-Net' is taken"),
         ({"a": unet_run}, "scale is missing"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(MrisrError, match=message):
             evaluate_segmentation(unet_run, lesion_root, others, tmp_path / "out")
         assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="Unknown part 'val'"):
+    with pytest.raises(MrisrError, match="Unknown part 'val'"):
         evaluate_segmentation(unet_run, lesion_root, part="val")
 
 
@@ -141,5 +141,5 @@ def test_slices_need_masks(unet_run, lesion_root, tmp_path):
     shutil.copytree(lesion_root, tmp_path / "data")
     [test] = json.loads((unet_run / "split.json").read_text())["test"]
     (tmp_path / "data" / test / "1_mask.png").unlink()
-    with pytest.raises(InputError, match=r"1\.png has no mask \(1 of 4 slices.*put 1_mask beside it"):
+    with pytest.raises(MrisrError, match=r"1\.png has no mask \(1 of 4 slices.*put 1_mask beside it"):
         evaluate_segmentation(unet_run, tmp_path / "data")

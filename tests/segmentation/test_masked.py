@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_dataset, read_image, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.segmentation.masked import at_peaks, check_lesions, load_stacks, peaks_of
 
 
@@ -50,7 +50,7 @@ def test_a_channel_with_little_or_nothing_in_it():
 def test_data_without_masks(data):
     for path in data.glob("*/*_mask.png"):
         path.unlink()
-    with pytest.raises(InputError, match=r"data has no masks: a slice NAME\.tif needs its mask"):
+    with pytest.raises(MrisrError, match=r"data has no masks: a slice NAME\.tif needs its mask"):
         load_stacks(read_dataset(data))
 
 
@@ -63,26 +63,26 @@ def test_slices_without_masks_are_left_out(data, caplog):
 
 def test_a_mask_of_another_size(data):
     write_image(data / "p0/1_mask.png", np.zeros((16, 32), "uint8"))
-    with pytest.raises(InputError, match=r"1_mask\.png is 16x32 pixels, its image 32x32"):
+    with pytest.raises(MrisrError, match=r"1_mask\.png is 16x32 pixels, its image 32x32"):
         load_stacks(read_dataset(data))
 
 
 def test_channels_must_agree(data):
     write_image(data / "p1/0.png", np.zeros((32, 32, 3), "uint8"))
-    with pytest.raises(InputError, match=r"p1.0\.png has 3 channels where 1 were expected"):
+    with pytest.raises(MrisrError, match=r"p1.0\.png has 3 channels where 1 were expected"):
         load_stacks(read_dataset(data))
-    with pytest.raises(InputError, match=r"p0.0\.png has 1 channels where 3 were expected"):
+    with pytest.raises(MrisrError, match=r"p0.0\.png has 1 channels where 3 were expected"):
         load_stacks(read_dataset(data), channels=3)
 
 
 def test_empty_masks(data):
     for path in data.glob("*/*_mask.png"):
         write_image(path, np.zeros((32, 32), "uint8"))
-    with pytest.raises(InputError, match="masks of all 2 training patients are empty"):
+    with pytest.raises(MrisrError, match="masks of all 2 training patients are empty"):
         check_lesions(load_stacks(read_dataset(data)), "training")
 
 
 def test_volumes(data):
     dataset = dataclasses.replace(read_dataset(data), kind="volumes")
-    with pytest.raises(InputError, match="slices are needed here"):
+    with pytest.raises(MrisrError, match="slices are needed here"):
         load_stacks(dataset)

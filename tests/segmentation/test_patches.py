@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from keras_mrisr.data import read_dataset
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.segmentation.masked import MaskedStack, load_stacks
 from keras_mrisr.segmentation.patches import MaskedPatches, patch
 
@@ -87,5 +87,5 @@ def test_patch_is_turned_and_scaled_about_its_middle(smooth_image, mirror):
 
 def test_nothing_to_learn():
     empty = MaskedStack("p", [np.ones((8, 8, 1))], [np.zeros((8, 8), bool)], np.ones(1), ())
-    with pytest.raises(InputError, match="No slice shows a lesion"):
+    with pytest.raises(MrisrError, match="No slice shows a lesion"):
         MaskedPatches([empty], patch_size=8)

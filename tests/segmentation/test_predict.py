@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_dataset, read_image, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.segmentation import Segmenter, segment_path
 
 
@@ -45,7 +45,7 @@ def test_names(segmenter, images, tmp_path):
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == ["a_mask.tif", "b_mask.TIFF", "c_mask.png", "d_mask.png"]
     write_image(tmp_path / "mixed/d.jpg", image)
-    with pytest.raises(InputError, match=r"two images whose mask would be d_mask\.png"):
+    with pytest.raises(MrisrError, match=r"two images whose mask would be d_mask\.png"):
         segment_path(tmp_path / "mixed", tmp_path / "again", segmenter)
 
 
@@ -71,21 +71,21 @@ def test_bad_places(segmenter, images, tmp_path, listing, target, message):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/own.txt").write_text("mine")
     before = listing(tmp_path)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         segment_path(images, tmp_path / target, segmenter)
-    with pytest.raises(InputError):
+    with pytest.raises(MrisrError):
         segment_path(images, tmp_path / target, segmenter, overwrite=True)
     assert listing(tmp_path) == before
 
 
 def test_a_bad_image_leaves_nothing(segmenter, images, tmp_path):
     (images / "p5/3.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"3\.png is not a PNG"):
+    with pytest.raises(MrisrError, match=r"3\.png is not a PNG"):
         segment_path(images, tmp_path / "out", segmenter)
     write_image(images / "p5/3.png", np.zeros((32, 32, 3), "uint8"))
-    with pytest.raises(InputError, match=r"p5.3\.png: The U-Net takes 1 channel"):
+    with pytest.raises(MrisrError, match=r"p5.3\.png: The U-Net takes 1 channel"):
         segment_path(images, tmp_path / "out", segmenter)
     write_image(images / "p5/3.png", np.zeros((16, 32), "uint8"))
-    with pytest.raises(InputError, match="Patient p5: The largest lesion is one of a volume"):
+    with pytest.raises(MrisrError, match="Patient p5: The largest lesion is one of a volume"):
         segment_path(images, tmp_path / "out", segmenter, largest=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.segmentation import Segmenter
 from keras_mrisr.segmentation.lesions import largest_lesion
 from keras_mrisr.segmentation.train import patient_dice
@@ -44,7 +44,7 @@ def test_largest_lesion(segmenter, slices):
 def test_slices_of_two_sizes(segmenter, slices):
     pair = [slices[1], slices[2][:25, :31]]
     assert [mask.shape for mask in segmenter(pair)] == [(32, 32), (25, 31)]
-    with pytest.raises(InputError, match="slices must be of one size"):
+    with pytest.raises(MrisrError, match="slices must be of one size"):
         segmenter(pair, largest=True)
 
 
@@ -62,5 +62,5 @@ def test_slices_of_two_sizes(segmenter, slices):
 )
 @pytest.mark.filterwarnings("ignore:divide by zero", "ignore:invalid value")
 def test_bad_slices(segmenter, slices, change, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         segmenter(change(slices))

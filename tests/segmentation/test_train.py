@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_dataset, split_patients, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.models.unet_storage import load_unet
 from keras_mrisr.segmentation import train_segmenter
@@ -53,7 +53,7 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, tiny_config, unet
     assert seen[0] == (2, 8)
     for row, expected in zip(history(run), history(unet_run), strict=True):
         assert float(row["val_dice"]) == pytest.approx(float(expected["val_dice"]), abs=0.02)
-    with pytest.raises(InputError, match="holds this run already, complete"):
+    with pytest.raises(MrisrError, match="holds this run already, complete"):
         train_segmenter(tiny_config(), run)
 
 
@@ -68,11 +68,11 @@ def test_runs_of_another_kind_are_left_alone(tmp_path, tiny_config, unet_run, mo
     from keras_mrisr.config import RunConfig
     from keras_mrisr.training.directory import open_run
 
-    with pytest.raises(InputError, match=r"cannot be gone on with \(.*Unknown config key 'unet'"):
+    with pytest.raises(MrisrError, match=r"cannot be gone on with \(.*Unknown config key 'unet'"):
         open_run(RunConfig(), unet_run)
-    with pytest.raises(InputError, match=r"is a super-resolution model\. Give a U-Net"):
+    with pytest.raises(MrisrError, match=r"is a super-resolution model\. Give a U-Net"):
         load_unet(models["grey"])
-    with pytest.raises(InputError, match="no model description: scale is missing"):
+    with pytest.raises(MrisrError, match="no model description: scale is missing"):
         load_trained(unet_run)
 
 
@@ -81,13 +81,13 @@ def test_broken_models(tmp_path, unet_run):
     run = tmp_path / "run"
     info = json.loads((run / "model.json").read_text())
     (run / "model.json").write_text(json.dumps({**info, "channels": 3}))
-    with pytest.raises(InputError, match=r"maps 1 channel\(s\) to 1, but its model.json says 3"):
+    with pytest.raises(MrisrError, match=r"maps 1 channel\(s\) to 1, but its model.json says 3"):
         load_unet(run)
     (run / "unet.keras").write_bytes(b"no model")
-    with pytest.raises(InputError, match=r"unet\.keras cannot be loaded"):
+    with pytest.raises(MrisrError, match=r"unet\.keras cannot be loaded"):
         load_unet(run)
     (run / "unet.keras").unlink()
-    with pytest.raises(InputError, match=r"run holds no unet\.keras: the run has not saved a model yet"):
+    with pytest.raises(MrisrError, match=r"run holds no unet\.keras: the run has not saved a model yet"):
         load_unet(run)
 
 
@@ -99,7 +99,7 @@ def test_validation_needs_finite_weights(tiny_config, unet_run):
     model = keras.models.clone_model(validation.segmenter.unet)
     model.get_layer("logits").set_weights([np.full((1, 1, 4, 1), np.nan), np.zeros(1)])
     validation.set_model(model)
-    with pytest.raises(InputError, match="The weights became not finite in epoch 3"):
+    with pytest.raises(MrisrError, match="The weights became not finite in epoch 3"):
         validation.on_epoch_end(2, {})
 
 
@@ -109,6 +109,6 @@ def test_empty_validation_masks_are_found_first(tmp_path, tiny_config, lesion_ro
     for patient in split_patients(dataset.sites).val:
         for path in (tmp_path / "data" / patient).glob("*_mask.png"):
             write_image(path, np.zeros((32, 32), "uint8"))
-    with pytest.raises(InputError, match=r"masks of all \d validation patients are empty"):
+    with pytest.raises(MrisrError, match=r"masks of all \d validation patients are empty"):
         train_segmenter(tiny_config({"data.root": str(tmp_path / "data")}), tmp_path / "run")
     assert not (tmp_path / "run").exists()

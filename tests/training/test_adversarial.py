@@ -17,7 +17,7 @@ import pytest
 import keras_mrisr
 from keras_mrisr.config import write_config
 from keras_mrisr.data.pipeline import PatchDataset
-from keras_mrisr.errors import Diverged, InputError
+from keras_mrisr.errors import MrisrError, TrainingDivergedError
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.training import train
@@ -209,7 +209,7 @@ def test_no_features_where_nothing_looks_at_them(tmp_path, tiny_gan, gan_run):
             "adversarial.features.weights": "none.h5",
         }
     )
-    with pytest.raises(InputError, match="No feature weights"):  # They choose the best epoch.
+    with pytest.raises(MrisrError, match="No feature weights"):  # They choose the best epoch.
         train(config, tmp_path / "run")
     run = train(config.replace({"adversarial.perception": 0.0}), tmp_path / "run")
     [row] = history(run)
@@ -223,7 +223,7 @@ def test_output_that_is_not_finite(tiny_gan, pairs):
     callback = validation(tiny_gan, pairs, RunState())
     average = callback.model.average_generator
     average.set_weights([value * np.nan for value in average.get_weights()])
-    with pytest.raises(InputError, match=r"starts from gives values that are not finite.*training\.init"):
+    with pytest.raises(MrisrError, match=r"starts from gives values that are not finite.*training\.init"):
         callback.on_train_begin()
     callback.state.start = {"val_psnr": 30.0, "val_features": 1.0}
     logs = {}
@@ -264,7 +264,9 @@ def test_a_run_without_a_healthy_epoch_is_no_success(tmp_path, tiny_gan, gan_run
     }
     config = tiny_gan({"training.init": str(gan_run / "pretrained"), "adversarial.rollbacks": 0, **others})
     for _ in range(2):  # Started again, it says the same.
-        with pytest.raises(Diverged, match=r"no epoch of .*run was healthy\. No model was kept\. Start from"):
+        with pytest.raises(
+            TrainingDivergedError, match=r"no epoch of .*run was healthy\. No model was kept\. Start from"
+        ):
             train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "model.json").exists()
 
@@ -280,9 +282,9 @@ def test_killed_in_the_middle_of_an_adversarial_epoch(tmp_path, tiny_gan, gan_ru
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     state = read_state(tmp_path / "killed" / "backup")
     assert (state.epoch, state.step, state.finished) == (1, 0, False)
-    with pytest.raises(InputError, match=r"adversarial\.ramp: 5 there, 6 now"):
+    with pytest.raises(MrisrError, match=r"adversarial\.ramp: 5 there, 6 now"):
         train(config.replace({"adversarial.ramp": 6}), tmp_path / "killed")
-    with pytest.raises(InputError, match=r"adversarial\.pretraining\.epochs: 1 there, 2 now"):
+    with pytest.raises(MrisrError, match=r"adversarial\.pretraining\.epochs: 1 there, 2 now"):
         train(config.replace({"adversarial.pretraining.epochs": 2}), tmp_path / "killed")
 
     done = run_python(*words)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keras_mrisr.data.splits import Split
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models.vgg import vgg, write_weights
 from keras_mrisr.training import train
 from keras_mrisr.training.adversarial import check_feature_weights
@@ -52,7 +52,7 @@ from keras_mrisr.training.adversarial import check_feature_weights
 )
 def test_what_cannot_work_is_refused(tmp_path, tiny_gan, monkeypatch, overrides, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(MrisrError, match=message) as caught:
         train(tiny_gan(overrides), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -70,16 +70,16 @@ def test_what_cannot_work_is_refused(tmp_path, tiny_gan, monkeypatch, overrides,
 )
 def test_init_of_another_model(tmp_path, tiny_gan, gan_run, overrides):
     config = tiny_gan({"training.init": str(gan_run / "pretrained"), **overrides})
-    with pytest.raises(InputError, match=r"training\.init: .* this run is .* Choose the same generator"):
+    with pytest.raises(MrisrError, match=r"training\.init: .* this run is .* Choose the same generator"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_init_of_the_first_stage_that_does_not_fit(tmp_path, tiny_gan, gan_run):
     config = tiny_gan({"adversarial.pretraining.init": str(gan_run / "pretrained"), "generator.filters": 8})
-    with pytest.raises(InputError, match=r"^adversarial\.pretraining\.init: .*filters 4 there and 8 here"):
+    with pytest.raises(MrisrError, match=r"^adversarial\.pretraining\.init: .*filters 4 there and 8 here"):
         train(config, tmp_path / "run")
-    with pytest.raises(InputError, match="No model at nowhere"):
+    with pytest.raises(MrisrError, match="No model at nowhere"):
         nothing = {"adversarial.pretraining.init": "nowhere", "data.root": str(tmp_path / "none")}
         train(config.replace(nothing), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -98,7 +98,7 @@ def test_feature_weights_that_do_not_fit(tmp_path, tiny_gan, gan_run):
         (generator, "block1_conv1", r"generator\.keras does not hold the weights of vgg16"),
     ):
         overrides = {"adversarial.features.weights": str(file), "adversarial.features.layers": layer}
-        with pytest.raises(InputError, match=message) as caught:
+        with pytest.raises(MrisrError, match=message) as caught:
             train(tiny_gan(overrides), tmp_path / "run")
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "run").exists()
@@ -125,7 +125,7 @@ def test_fine_tuned_features_that_know_who_is_held_out(tmp_path, tiny_gan, gan_r
     for part, others in (("train", split.val), ("train", split.test), ("val", split.test)):
         describe({**split.to_dict(), part: others})
         with pytest.raises(
-            InputError, match=r"features\.weights: .* trained with \d patient.s. that this run"
+            MrisrError, match=r"features\.weights: .* trained with \d patient.s. that this run"
         ):
             train(config, tmp_path / "run")
         assert not (tmp_path / "run").exists()

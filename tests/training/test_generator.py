@@ -5,7 +5,7 @@ import pytest
 
 from keras_mrisr.config import RunConfig
 from keras_mrisr.data.neighbours import stack_around
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.models.storage import ModelInfo, save_trained
 from keras_mrisr.training.generator import start_from
@@ -51,7 +51,7 @@ def test_a_shallower_generator_cannot_start_from_a_deeper_one(trained):
         "card",
     )
     config = config_with(trained, blocks=1)
-    with pytest.raises(InputError, match=r"training\.init: .* only blocks may be more"):
+    with pytest.raises(MrisrError, match=r"training\.init: .* only blocks may be more"):
         start_from(config, trained[0], build_generator(scale=2, channels=1, **config.generator))
 
 
@@ -69,7 +69,7 @@ def test_a_generator_with_neighbours_starts_as_the_same_function(trained, tmp_pa
         info = ModelInfo(2, 1, config.generator, {"name": "bicubic", "scale": 2}, neighbours=neighbours)
         directory = tmp_path / f"wider{neighbours}"
         save_trained(directory, wider, info, "card")
-    with pytest.raises(InputError, match=r"takes 2 neighbour.* this run 1\. Set data\.neighbours to 2"):
+    with pytest.raises(MrisrError, match=r"takes 2 neighbour.* this run 1\. Set data\.neighbours to 2"):
         start_from(config_with(trained, 1, 1), directory, build_generator(
             scale=2, channels=1, neighbours=1, **config.generator
         ))  # fmt: skip
@@ -98,7 +98,7 @@ def test_another_upsampling_is_learnt_anew(trained, option, caplog):
 @pytest.mark.parametrize("trained", ["edsr"], indirect=True)
 def test_channels_are_not_taken_for_neighbours(trained):
     config = config_with(trained, 1)
-    with pytest.raises(InputError, match=r"has 1 channels, the data 3"):
+    with pytest.raises(MrisrError, match=r"has 1 channels, the data 3"):
         start_from(config, trained[0], build_generator(scale=2, channels=3, **config.generator))
 
 
@@ -115,5 +115,5 @@ def test_a_volume_generator_starts_from_its_like(tmp_path):
         deeper.get_layer("input_conv").kernel, trained.get_layer("input_conv").kernel
     )
     other = RunConfig.from_dict({**data, "scale": [1, 1, 4], "training": {"patch_slices": 16}})
-    with pytest.raises(InputError, match=r"at scale \(1, 1, 2\), this run .* at scale \(1, 1, 4\)"):
+    with pytest.raises(MrisrError, match=r"at scale \(1, 1, 2\), this run .* at scale \(1, 1, 4\)"):
         start_from(other, tmp_path / "trained", build_generator(scale=(1, 1, 4), channels=1, **options))

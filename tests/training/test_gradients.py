@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.training import gradients as module
 from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
 
@@ -73,6 +73,6 @@ def test_assignments_without_gradients(variables):
 def test_other_backends_are_refused(monkeypatch):
     monkeypatch.setattr(module.keras.backend, "backend", lambda: "jax")
     with pytest.raises(
-        InputError, match=r"on the backends tensorflow and torch\. Received: KERAS_BACKEND=jax"
+        MrisrError, match=r"on the backends tensorflow and torch\. Received: KERAS_BACKEND=jax"
     ):
         gradients(lambda: None)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.training.callbacks import KeepBest
 from keras_mrisr.training.guard import (
     Guard,
@@ -171,7 +171,7 @@ def test_nan_in_the_first_step_goes_back_to_the_start(run):
 
 @pytest.mark.parametrize(("first", "kept"), [(1, "No model was kept"), (5, "The best model so far is kept")])
 def test_it_gives_up_with_an_explanation(run, first, kept):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(MrisrError) as caught:
         run([{}] * 4, NanAt(*range(first, 99)), most=2, steps=4)
     message = str(caught.value)
     assert "\n" not in message

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models import build_generator
 from keras_mrisr.training.muon import ConvMuon, make_optimizer
 
@@ -85,5 +85,5 @@ def test_a_saved_model_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 def test_unknown():
-    with pytest.raises(InputError, match=r"Unknown optimizer 'sgd'\. Known: adam, muon"):
+    with pytest.raises(MrisrError, match=r"Unknown optimizer 'sgd'\. Known: adam, muon"):
         make_optimizer("sgd", 1e-3, optimizer="sgd")

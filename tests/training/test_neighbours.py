@@ -7,7 +7,7 @@ from keras_mrisr.data import read_dataset
 from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.data.pipeline import load_pairs
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import psnr
 from keras_mrisr.models.discriminators import build_discriminator
 from keras_mrisr.models.registry import build_generator
@@ -85,6 +85,6 @@ def test_consistency_is_with_the_middle_slice(batch):
 
 def test_a_model_with_more_neighbours_is_no_start(tmp_path, tiny, run):
     config = tiny({"training.init": str(run)})
-    with pytest.raises(InputError, match=r"takes 1 neighbour.* Set data\.neighbours to 1 or more"):
+    with pytest.raises(MrisrError, match=r"takes 1 neighbour.* Set data\.neighbours to 1 or more"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

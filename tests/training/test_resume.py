@@ -11,7 +11,7 @@ import pytest
 
 import keras_mrisr
 from keras_mrisr.config import write_config
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.training import Interrupted, train
 from keras_mrisr.training.epochs import run_epochs
 
@@ -146,14 +146,14 @@ def test_changed_config_or_split_is_refused(tmp_path, tiny, image_root):
         ({"degradation.name": "paper"}, "degradation.name: 'bicubic' there, 'paper' now"),
         ({"generator.residual_scaling": 0.5}, "generator.residual_scaling: None there, 0.5 now"),
     ):
-        with pytest.raises(InputError, match=key):
+        with pytest.raises(MrisrError, match=key):
             train(tiny(overrides), run)
     patients = read_dataset(image_root).patients
     split = Split(patients[:4], patients[4:6], patients[6:])
-    with pytest.raises(InputError, match="another split of the patients"):
+    with pytest.raises(MrisrError, match="another split of the patients"):
         train(tiny(), run, split=split)
     (run / "split.json").write_text("{")
-    with pytest.raises(InputError, match=r"split\.json cannot be read"):
+    with pytest.raises(MrisrError, match=r"split\.json cannot be read"):
         train(tiny(), run)
 
 
@@ -164,10 +164,10 @@ def test_broken_backup_is_named(tmp_path, tiny):
     (backup,) = (run / "backup").iterdir()
     content = (backup / "model.weights.h5").read_bytes()
     (backup / "model.weights.h5").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"The backup .*backup-00001-000000 cannot be loaded.*--overwrite"):
+    with pytest.raises(MrisrError, match=r"The backup .*backup-00001-000000 cannot be loaded.*--overwrite"):
         train(tiny(), run)
     (backup / "state.json").write_text("{")
-    with pytest.raises(InputError, match=r"state\.json cannot be read"):
+    with pytest.raises(MrisrError, match=r"state\.json cannot be read"):
         train(tiny(), run)
 
 

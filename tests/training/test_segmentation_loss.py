@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import Split, read_dataset, split_patients
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import SegmentationConsistencyLoss
 from keras_mrisr.models.unet import segmentation_unet
 from keras_mrisr.models.unet_storage import SegmenterInfo, save_unet
@@ -75,7 +75,7 @@ def test_nothing_is_computed_without_a_weight(make_gan, batch):
 
 
 def test_a_weight_needs_a_loss(make_gan):
-    with pytest.raises(InputError, match="needs segmentation=SegmentationConsistencyLoss"):
+    with pytest.raises(MrisrError, match="needs segmentation=SegmentationConsistencyLoss"):
         make_gan(weights={"segmentation": 1.0})
 
 
@@ -114,8 +114,8 @@ def test_u_nets_that_must_not_judge(tiny_gan, save_untrained, image_root, tmp_pa
         config = tiny_gan(
             {"adversarial.segmentation_weight": 0.1, "adversarial.segmentation_model": str(model)}
         )
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(MrisrError, match=message):
             train(config, tmp_path / "run")
         assert not (tmp_path / "run").exists()
-    with pytest.raises(InputError, match=r"segmentation_weight needs adversarial\.segmentation_model"):
+    with pytest.raises(MrisrError, match=r"segmentation_weight needs adversarial\.segmentation_model"):
         tiny_gan({"adversarial.segmentation_weight": 0.1})

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import adversarial
 from keras_mrisr.metrics import psnr
 from keras_mrisr.training.srgan import SRGAN, discriminator_optimizer
@@ -339,7 +339,7 @@ def test_an_overflow_of_scaled_gradients_is_no_illness(make_gan, batch):
     ],
 )
 def test_what_cannot_work_is_refused(make_gan, options, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         make_gan(**options)
 
 
@@ -357,5 +357,5 @@ def test_one_optimizer_for_both_networks(make_gan, batch):
     step(model, batch)
     model = make_gan(discriminator_steps=2)
     model.compile("adam")
-    with pytest.raises(InputError, match="Adam is one optimizer for both networks"):
+    with pytest.raises(MrisrError, match="Adam is one optimizer for both networks"):
         step(model, batch)

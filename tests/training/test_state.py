@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.training.state import RunState, read_state, restore_backup, save_backup
 
 
@@ -70,6 +70,6 @@ def test_nothing_there(tmp_path):
 def test_broken_state(tmp_path, content):
     save_backup(tmp_path, small_model(), RunState(1, 0))
     (tmp_path / "backup-00001-000000" / "state.json").write_text(content)
-    with pytest.raises(InputError, match=r"state\.json cannot be read: .*--overwrite") as caught:
+    with pytest.raises(MrisrError, match=r"state\.json cannot be read: .*--overwrite") as caught:
         read_state(tmp_path)
     assert "\n" not in str(caught.value)

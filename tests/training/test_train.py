@@ -9,7 +9,7 @@ import yaml
 
 from keras_mrisr.config import RunConfig, read_config
 from keras_mrisr.data import Split, read_dataset, read_image, write_image
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.training import train
 from keras_mrisr.training.strategy import training_precision
@@ -151,18 +151,18 @@ def test_dataset_and_split_may_be_given(tmp_path, tiny, image_root):
 
 def test_bad_data_leaves_no_folder(tmp_path, tiny, image_root, smooth_image):
     out = tmp_path / "run"
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(MrisrError, match="does not exist"):
         train(tiny({"data.root": str(tmp_path / "missing")}), out)
     shutil.copytree(image_root, tmp_path / "mixed")
     for patient in (tmp_path / "mixed").iterdir():
         write_image(patient / "colour.png", smooth_image(32, 32, 3))
-    with pytest.raises(InputError, match="channels"):
+    with pytest.raises(MrisrError, match="channels"):
         train(tiny({"data.root": str(tmp_path / "mixed")}), out)
-    with pytest.raises(InputError, match="smaller than the patch of 64"):
+    with pytest.raises(MrisrError, match="smaller than the patch of 64"):
         train(tiny({"training.patch_size": 64}), out)
-    with pytest.raises(InputError, match="Unknown degradation"):
+    with pytest.raises(MrisrError, match="Unknown degradation"):
         train(tiny({"degradation.name": "blur"}), out)
-    with pytest.raises(InputError, match="Unknown option 'depth'"):
+    with pytest.raises(MrisrError, match="Unknown option 'depth'"):
         train(tiny({"generator.depth": 3}), out)
     assert not out.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed"]
@@ -172,22 +172,22 @@ def test_out_must_be_free(tmp_path, tiny):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis.txt").write_text("x")
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(MrisrError, match="is a file"):
         train(tiny(), tmp_path / "file")
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(MrisrError, match="not empty"):
         train(tiny(), tmp_path / "folder")
-    with pytest.raises(InputError, match="not a training run; it is not overwritten"):
+    with pytest.raises(MrisrError, match="not a training run; it is not overwritten"):
         train(tiny(), tmp_path / "folder", overwrite=True)
-    with pytest.raises(InputError, match="not a writable folder"):
+    with pytest.raises(MrisrError, match="not a writable folder"):
         train(tiny(), tmp_path / "file" / "run")
     assert files(tmp_path) == {"file", "folder/thesis.txt"}
 
 
 def test_a_finished_run_is_not_trained_again(finished_run, tiny):
     before = files(finished_run)
-    with pytest.raises(InputError, match=r"complete with 3 epochs\. .*--overwrite"):
+    with pytest.raises(MrisrError, match=r"complete with 3 epochs\. .*--overwrite"):
         train(tiny(), finished_run)
-    with pytest.raises(InputError, match=r"another config \(training\.epochs: 3 there, 5 now\)"):
+    with pytest.raises(MrisrError, match=r"another config \(training\.epochs: 3 there, 5 now\)"):
         train(tiny({"training.epochs": 5}), finished_run)
     assert files(finished_run) == before
 
@@ -197,7 +197,7 @@ def test_overwrite(tmp_path, tiny, finished_run):
     shutil.copytree(finished_run, out)
     before = files(out)
     # An error in the new run's data costs nothing of the old one.
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(MrisrError, match="does not exist"):
         train(tiny({"data.root": "nowhere"}), out, overwrite=True)
     assert files(out) == before
     config = tiny({"training.epochs": 1, "training.steps_per_epoch": 1, "data.split_seed": 5})
@@ -233,20 +233,20 @@ def test_init(tmp_path, tiny, finished_run, weights):
 )
 def test_init_from_another_kind_of_model(tmp_path, tiny, finished_run, overrides, message):
     config = tiny({"training.init": str(finished_run), **overrides})
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_init_is_checked_before_the_data(tmp_path, tiny):
     config = tiny({"training.init": "nowhere", "data.root": str(tmp_path / "none")})
-    with pytest.raises(InputError, match="No model at nowhere"):
+    with pytest.raises(MrisrError, match="No model at nowhere"):
         train(config, tmp_path / "run")
 
 
 def test_init_that_knows_who_is_held_out(tmp_path, tiny, finished_run):
     config = tiny({"training.init": str(finished_run), "data.split_seed": 1})
-    with pytest.raises(InputError, match=r"training\.init: .* trained with \d patient.* that this run holds"):
+    with pytest.raises(MrisrError, match=r"training\.init: .* trained with \d patient.* that this run holds"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -256,7 +256,7 @@ def test_init_from_other_channels(tmp_path, tiny, finished_run, smooth_image):
         (tmp_path / f"p{patient}").mkdir()
         write_image(tmp_path / f"p{patient}" / "0.png", smooth_image(32, 32, 3, seed=patient))
     config = tiny({"training.init": str(finished_run), "data.root": str(tmp_path)})
-    with pytest.raises(InputError, match="has 1 channels, the data 3"):
+    with pytest.raises(MrisrError, match="has 1 channels, the data 3"):
         train(config, tmp_path / "run")
 
 
@@ -274,7 +274,7 @@ def test_divergence_keeps_the_best_model(tmp_path, tiny, monkeypatch):
 
     monkeypatch.setattr(PatchDataset, "__getitem__", poisoned)
     with pytest.raises(
-        InputError, match=r"The loss became nan in epoch 2, step 3: training diverged"
+        MrisrError, match=r"The loss became nan in epoch 2, step 3: training diverged"
     ) as caught:
         train(tiny(), tmp_path / "run")
     assert "\n" not in str(caught.value)
@@ -288,6 +288,6 @@ def test_divergence_in_the_last_step_is_seen_too(tmp_path, tiny):
     config = tiny(
         {"training.learning_rate": 1e38, "training.steps_per_epoch": 1, "training.schedule": "constant"}
     )
-    with pytest.raises(InputError, match="The output became not finite in epoch 1"):
+    with pytest.raises(MrisrError, match="The output became not finite in epoch 1"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "generator.keras").exists()

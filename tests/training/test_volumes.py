@@ -10,7 +10,7 @@ from keras_mrisr.config import RunConfig
 from keras_mrisr.data import read_dataset
 from keras_mrisr.data.volume_pairs import load_volume_pairs
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import psnr, ssim
 from keras_mrisr.models import build_generator
 from keras_mrisr.models.storage import load_trained
@@ -117,6 +117,6 @@ def test_picture(config):
     ],
 )
 def test_what_must_not_start(tmp_path, config, overrides, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         train(config.replace(overrides), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -14,7 +14,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from keras_mrisr.config import read_config  # noqa: E402
-from keras_mrisr.errors import InputError  # noqa: E402
+from keras_mrisr.errors import MrisrError  # noqa: E402
 from keras_mrisr.training import Interrupted, train  # noqa: E402
 from keras_mrisr.training.generator import compiled_generator  # noqa: E402
 from keras_mrisr.training.state import restore_backup  # noqa: E402
@@ -96,7 +96,7 @@ results["norm"] = float(np.sqrt(sum((value**2).sum() for value in moments)) / (1
 
 try:
     train(config.replace({**mirrored, "training.batch_size": 3}), out / "odd")
-except InputError as error:
+except MrisrError as error:
     results["odd batch"] = str(error)
 results["odd folder"] = (out / "odd").exists()
 print(json.dumps(results))

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.models import build_generator
 from keras_mrisr.tuning.budget import Budget, InferenceCost, inference_cost
 
@@ -41,6 +41,6 @@ def test_limits():
     "text", ["size=3", "parameters", "parameters=", "parameters=many", "gflops=0", "hours=-1"]
 )
 def test_bad_budgets(text):
-    with pytest.raises(InputError, match=r"Unknown budget|must be a number over 0") as caught:
+    with pytest.raises(MrisrError, match=r"Unknown budget|must be a number over 0") as caught:
         Budget.parse([text])
     assert repr(text) in str(caught.value)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 import keras_mrisr
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.tuning import cluster, find_place, read_results, search, write_study
 from keras_mrisr.tuning.cluster import Claim, LostTrial, Place, await_chief, check_port, environment
 
@@ -38,7 +38,7 @@ def test_places(monkeypatch):
     monkeypatch.setenv(cluster.TUNER_ID, "chief")
     assert find_place() is None, "a name alone is no address"
     monkeypatch.setenv(cluster.IP, "10.0.0.1")
-    with pytest.raises(InputError, match="variables, but no KERASTUNER_ORACLE_PORT: set it"):
+    with pytest.raises(MrisrError, match="variables, but no KERASTUNER_ORACLE_PORT: set it"):
         find_place()
     monkeypatch.setenv(cluster.PORT, "8000")
     assert find_place() == Place("chief", "10.0.0.1", 8000, "chief")
@@ -61,7 +61,7 @@ def test_places(monkeypatch):
     ],
 )
 def test_bad_places(arguments, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         find_place(**arguments)
 
 
@@ -85,22 +85,22 @@ def test_port_in_use(port, tmp_path, rates):
         listener.bind(("127.0.0.1", port))
         listener.listen()
         with pytest.raises(
-            InputError, match=rf"No chief can listen at 127\.0\.0\.1:{port}: .*in use"
+            MrisrError, match=rf"No chief can listen at 127\.0\.0\.1:{port}: .*in use"
         ) as caught:
             search(rates, tmp_path / "out", place=place)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match=r"No chief can listen at nowhere\.invalid"):
+    with pytest.raises(MrisrError, match=r"No chief can listen at nowhere\.invalid"):
         check_port(Place("chief", "nowhere.invalid", port, "chief"))
 
 
 def test_no_chief(port, tmp_path, rates):
     place = Place("worker", "127.0.0.1", port, "w")
-    with pytest.raises(InputError, match=rf"No chief answers at 127\.0\.0\.1:{port} after 0\.2 s") as caught:
+    with pytest.raises(MrisrError, match=rf"No chief answers at 127\.0\.0\.1:{port} after 0\.2 s") as caught:
         search(rates, tmp_path / "out", place=place, wait=0.2)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(InputError, match="No chief answers"):
+    with pytest.raises(MrisrError, match="No chief answers"):
         await_chief(place, 0.1)
 
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.tuning.oracles import Rules, make_oracle
 from keras_mrisr.tuning.space import SearchSpace
 
@@ -145,7 +145,7 @@ def test_killed_between_two_files(oracle, tmp_path):
 def test_a_broken_search(oracle, tmp_path):
     finish((found := oracle()), found.create_trial("tuner0"), 1)
     (tmp_path / "search/oracle.json").write_text("{")
-    with pytest.raises(InputError, match=r"cannot be gone on with .* pass --overwrite") as caught:
+    with pytest.raises(MrisrError, match=r"cannot be gone on with .* pass --overwrite") as caught:
         oracle().reload()
     assert "\n" not in str(caught.value)
 
@@ -159,7 +159,7 @@ def test_files_are_whole_at_any_moment(oracle, tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr("os.replace", broken)
-    with pytest.raises(InputError, match="Cannot write"):
+    with pytest.raises(MrisrError, match="Cannot write"):
         found.save()
     assert (tmp_path / "search/oracle.json").read_bytes() == before
     assert json.loads(before)["end_order"] == ["0"]
@@ -283,5 +283,5 @@ def test_dead_without_a_trial(oracle, clock):
 
 
 def test_unknown_tuner(oracle):
-    with pytest.raises(InputError, match=r"Unknown tuner 'grid'\. Known: random, bayesian, hyperband"):
+    with pytest.raises(MrisrError, match=r"Unknown tuner 'grid'\. Known: random, bayesian, hyperband"):
         oracle("grid")

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from keras_mrisr.config import read_config
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.tuning import read_results
 from keras_mrisr.tuning.importance import importance
 from keras_mrisr.tuning.plots import write_plots
@@ -30,7 +30,7 @@ def test_ranking(made_search):
     assert results.find("03").reason == "out of memory"
     # 05 has the cost of 00 and a higher score; 01 costs more and has the highest.
     assert [trial.name for trial in results.front()] == ["05", "01"]
-    with pytest.raises(InputError, match="has no trial '99'"):
+    with pytest.raises(MrisrError, match="has no trial '99'"):
         results.find("99")
 
 
@@ -79,16 +79,16 @@ def test_best_config(made_search, tmp_path):
     ],
 )
 def test_nothing_found(made_search, rows, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         read_results(made_search(rows)).best()
 
 
 def test_no_search(tmp_path, made_search):
-    with pytest.raises(InputError, match=r"is no search: study\.yaml is missing\. Give the folder"):
+    with pytest.raises(MrisrError, match=r"is no search: study\.yaml is missing\. Give the folder"):
         read_results(tmp_path)
     folder = made_search(MIXED)
     (folder / "trial_01/result.json").write_text("{")
-    with pytest.raises(InputError, match=r"trial_01/result\.json cannot be read"):
+    with pytest.raises(MrisrError, match=r"trial_01/result\.json cannot be read"):
         read_results(folder)
 
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import keras_mrisr
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.training import Interrupted
 from keras_mrisr.tuning import Budget, read_results, read_study, search, write_study
 from keras_mrisr.tuning.trial import TrialResult
@@ -76,7 +76,7 @@ def test_sick_trials_do_not_end_the_search(tmp_path, rates, trained):
     assert [trial.status for trial in results.trials] == ["finished"] + 5 * ["ill"]
     trained.act = lambda number: TrialResult({}, 0.0, ill="the discriminator has won.")
     with pytest.raises(
-        InputError, match=r"All 4 trials of .* fell ill, the last one: the discriminator has won"
+        MrisrError, match=r"All 4 trials of .* fell ill, the last one: the discriminator has won"
     ):
         search(rates, tmp_path / "sick", "random", 4)
 
@@ -84,7 +84,7 @@ def test_sick_trials_do_not_end_the_search(tmp_path, rates, trained):
 def test_trials_that_fail(tmp_path, rates, trained, capsys, caplog):
     def fail(number):
         if number == 1:
-            raise InputError("No feature weights at vgg.h5.")
+            raise MrisrError("No feature weights at vgg.h5.")
 
     trained.act = fail
     results = read_results(search(rates, tmp_path / "out", "random", 3))
@@ -97,11 +97,11 @@ def test_trials_that_fail(tmp_path, rates, trained, capsys, caplog):
     )
 
     def broken(number):
-        raise InputError("No feature weights at vgg.h5.")
+        raise MrisrError("No feature weights at vgg.h5.")
 
     trained.act = broken
     with pytest.raises(
-        InputError, match="Three trials in a row failed, the last with: No feature weights"
+        MrisrError, match="Three trials in a row failed, the last with: No feature weights"
     ) as caught:
         search(rates, tmp_path / "bad", "random", 9)
     assert "\n" not in str(caught.value)
@@ -150,7 +150,7 @@ def test_two_searches_at_once(tmp_path, rates, trained):
     def begin_another(number):
         before = (out / "oracle.json").read_bytes()
         for overwrite in (False, True):
-            with pytest.raises(InputError, match=r"Another mrisr tune searches in .*out just now") as caught:
+            with pytest.raises(MrisrError, match=r"Another mrisr tune searches in .*out just now") as caught:
                 search(rates, out, "random", 2, overwrite=overwrite)
             assert "\n" not in str(caught.value)
         assert (out / "oracle.json").read_bytes() == before
@@ -173,7 +173,7 @@ def test_budget(tmp_path, study_file, trained, monkeypatch):
     # One block of 8 filters has 4241 parameters in EDSR and 5417 or more in SRResNet.
     assert {(ran["generator.name"], ran["generator.blocks"]) for ran in trained} == {("edsr", 1)}
     monkeypatch.setattr("keras_mrisr.tuning.oracles._DRAWS", 5)
-    with pytest.raises(InputError, match=r"No trial of .*: nothing in the space is within the budget"):
+    with pytest.raises(MrisrError, match=r"No trial of .*: nothing in the space is within the budget"):
         search(study, tmp_path / "none", "random", 6, budget=Budget(gflops=0.001))
     assert len(trained) == 3
 
@@ -195,7 +195,7 @@ def test_a_folder_of_another_search(tmp_path, rates, study_file, trained, change
     else:
         options["budget"], message = Budget(gflops=1), r"budget: gflops: None there, 1 now"
     before = (out / "oracle.json").read_bytes()
-    with pytest.raises(InputError, match=f"holds another search .{message}") as caught:
+    with pytest.raises(MrisrError, match=f"holds another search .{message}") as caught:
         search(study, out, max_trials=1, **options)
     assert "--overwrite" in str(caught.value) and "\n" not in str(caught.value)
     assert (out / "oracle.json").read_bytes() == before
@@ -209,11 +209,11 @@ def test_a_folder_of_something_else(tmp_path, rates, trained):
         (False, "exists and is not empty"),
         (True, "is not a search; it is not overwritten"),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(MrisrError, match=message):
             search(rates, tmp_path / "thesis", "random", 1, overwrite=overwrite)
     out = search(rates, tmp_path / "out", "random", 1)
     (out / "search.json").write_text("{")
-    with pytest.raises(InputError, match=r"cannot be gone on with .*search\.json cannot be read"):
+    with pytest.raises(MrisrError, match=r"cannot be gone on with .*search\.json cannot be read"):
         search(rates, out, "random", 1)
 
 
@@ -227,7 +227,7 @@ def test_a_folder_of_something_else(tmp_path, rates, trained):
     ],
 )
 def test_bad_options(tmp_path, rates, options, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(MrisrError, match=message):
         search(rates, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
@@ -235,16 +235,16 @@ def test_bad_options(tmp_path, rates, options, message):
 def test_bad_data(tmp_path, rates, study_file, save_model, image_root):
     from keras_mrisr.data import read_dataset, split_patients
 
-    with pytest.raises(InputError, match="nowhere does not exist"):
+    with pytest.raises(MrisrError, match="nowhere does not exist"):
         search(rates.fixed("data.root", "nowhere"), tmp_path / "out")
     split = split_patients(read_dataset(image_root).sites, seed=3)
     init = save_model(tmp_path / "init", split=split)
     with pytest.raises(
-        InputError, match=r"was trained with \d patient.s. that this study scores on or holds out"
+        MrisrError, match=r"was trained with \d patient.s. that this study scores on or holds out"
     ):
         search(rates.starting_from(str(init)), tmp_path / "out")
     space = {"training.epochs": {"type": "int", "min": 1, "max": 4}}
-    with pytest.raises(InputError, match="Hyperband decides on the epochs itself"):
+    with pytest.raises(MrisrError, match="Hyperband decides on the epochs itself"):
         search(read_study(study_file(space, "epochs")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -252,7 +252,7 @@ def test_bad_data(tmp_path, rates, study_file, save_model, image_root):
 def test_no_weights_of_the_judge(tmp_path, rates, trained):
     features = {"network": "vgg16", "weights": str(tmp_path / "missing.h5")}
     study = dataclasses.replace(rates.fixed("adversarial.features", features), objective="perceptual")
-    with pytest.raises(InputError, match=r"missing\.h5") as caught:
+    with pytest.raises(MrisrError, match=r"missing\.h5") as caught:
         search(study, tmp_path / "out", "random", 3)
     assert "\n" not in str(caught.value) and not trained and not (tmp_path / "out").exists()
 

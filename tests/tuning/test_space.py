@@ -1,7 +1,7 @@
 import keras_tuner
 import pytest
 
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.tuning.space import Parameter, SearchSpace
 
 ENTRIES = {
@@ -148,7 +148,7 @@ def test_bad_entries(entry, message):
         "b.low": {"type": "int", "min": 1, "max": 4},
         "key": entry,
     }
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(MrisrError, match=message) as caught:
         SearchSpace.from_dict(entries)
     assert str(caught.value).startswith("key: ") and "\n" not in str(caught.value)
 

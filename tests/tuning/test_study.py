@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from keras_mrisr.config import RunConfig
-from keras_mrisr.errors import InputError
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.tuning import read_study, write_study
 from keras_mrisr.tuning.study import check_study, present_values
 
@@ -43,7 +43,7 @@ def test_run_config(study_file):
     # The options of the old builder don't go with the new one.
     assert config.generator == {"name": "srresnet", "blocks": 3, "batch_norm": False}
     assert dataclasses.replace(config, generator=study.config.generator) == study.config
-    with pytest.raises(InputError, match=r"training\.epochs must be 1 or more"):
+    with pytest.raises(MrisrError, match=r"training\.epochs must be 1 or more"):
         study.run_config({"training.epochs": 0})
 
 
@@ -58,9 +58,9 @@ def test_fixes(study_file):
         "name": "srresnet",
         "filters": 9,
     }
-    with pytest.raises(InputError, match=r"Unknown config key 'training\.epoch'"):
+    with pytest.raises(MrisrError, match=r"Unknown config key 'training\.epoch'"):
         read_study(study_file(), {"training.epoch": 7})
-    with pytest.raises(InputError, match="space is empty: nothing is left to search"):
+    with pytest.raises(MrisrError, match="space is empty: nothing is left to search"):
         read_study(
             study_file({"training.epochs": {"type": "int", "min": 1, "max": 2}}, "one"),
             {"training.epochs": 1},
@@ -99,7 +99,7 @@ def write(path, **keys):
 )
 def test_bad_studies(tmp_path, keys, message):
     path = write(tmp_path / "my.yaml", **keys)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(MrisrError, match=message) as caught:
         read_study(path)
     assert str(caught.value).startswith(f"Study {path}: ") and "\n" not in str(caught.value)
 
@@ -121,7 +121,7 @@ def test_what_would_make_scores_incomparable(study_file, key):
         "data.neighbours": {"type": "choice", "values": [0, 1]},
     }
     path = study_file(space, "incomparable")
-    with pytest.raises(InputError, match=rf": space: {key} decides what the trials are scored on") as caught:
+    with pytest.raises(MrisrError, match=rf": space: {key} decides what the trials are scored on") as caught:
         read_study(path)
     assert "\n" not in str(caught.value)
     fixed = {"degradation": {"name": "paper"}, "data.separate_channels": True}.get(key, 2)
@@ -130,7 +130,7 @@ def test_what_would_make_scores_incomparable(study_file, key):
 
 def test_unreadable(tmp_path):
     with pytest.raises(
-        InputError, match=r"Unknown study 'srrresnet'\. Known: srgan, srresnet, or a YAML file"
+        MrisrError, match=r"Unknown study 'srrresnet'\. Known: srgan, srresnet, or a YAML file"
     ):
         read_study("srrresnet")
     for content, message in (
@@ -139,12 +139,12 @@ def test_unreadable(tmp_path):
         (b"1", "not int"),
     ):
         (tmp_path / "broken.yaml").write_bytes(content)
-        with pytest.raises(InputError, match=message) as caught:
+        with pytest.raises(MrisrError, match=message) as caught:
             read_study(tmp_path / "broken.yaml")
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=r"Cannot read the study .*: No such file"):
+    with pytest.raises(MrisrError, match=r"Cannot read the study .*: No such file"):
         read_study(pathlib.Path("nothing.yaml"))
-    with pytest.raises(InputError, match=r"Cannot read the study .*: Is a directory"):
+    with pytest.raises(MrisrError, match=r"Cannot read the study .*: Is a directory"):
         read_study(tmp_path)
 
 
@@ -166,7 +166,7 @@ def test_unreadable(tmp_path):
     ],
 )
 def test_values_that_no_config_takes(study_file, key, entry, message):
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(MrisrError, match=message) as caught:
         check_study(read_study(study_file({key: entry}, "bad")))
     assert str(caught.value).startswith(f"space: {key} of ")
 
@@ -174,15 +174,15 @@ def test_values_that_no_config_takes(study_file, key, entry, message):
 def test_what_goes_together(study_file, models):
     space = {"adversarial.discriminator.depth": {"type": "int", "min": 1, "max": 4}}
     adversarial = read_study(study_file(space, "gan", stage="adversarial"))
-    with pytest.raises(InputError, match="starts from a trained generator: give one with --init"):
+    with pytest.raises(MrisrError, match="starts from a trained generator: give one with --init"):
         check_study(adversarial)
-    with pytest.raises(InputError, match="'patchgan' has no option 'depth'"):
+    with pytest.raises(MrisrError, match="'patchgan' has no option 'depth'"):
         check_study(adversarial.starting_from(str(models["grey"])))
     with pytest.raises(
-        InputError, match=r"The study varies generator\.name, but runs that start from a trained"
+        MrisrError, match=r"The study varies generator\.name, but runs that start from a trained"
     ):
         check_study(read_study(study_file()).starting_from(str(models["grey"])))
-    with pytest.raises(InputError, match="No model at nowhere"):
+    with pytest.raises(MrisrError, match="No model at nowhere"):
         adversarial.starting_from("nowhere")
     volumes = {
         "scale": [1, 1, 2],
@@ -190,7 +190,7 @@ def test_what_goes_together(study_file, models):
         "degradation": {"name": "slice-profile"},
     }
     space = {"training.learning_rate": {"type": "float", "min": 1e-4, "max": 1e-3}}
-    with pytest.raises(InputError, match="objective of a 3-D generator is psnr"):
+    with pytest.raises(MrisrError, match="objective of a 3-D generator is psnr"):
         check_study(read_study(study_file(space, "volumes", config=volumes, objective="weighted")))
 
 

@@ -1,0 +1,1 @@
+"""MR series in DICOM files, through pydicom."""

@@ -1,0 +1,117 @@
+"""How values fit into the integer types of files: no wrap-around, no clipping of the bright end."""
+
+import dataclasses
+from typing import Self
+
+import numpy as np
+
+_WIDER = {"i": ("int8", "int16", "int32", "int64"), "u": ("uint8", "uint16", "uint32", "uint64")}
+
+
+def like_type(array: np.ndarray, dtype) -> np.ndarray:
+    """Values as another array had them.
+
+    Args:
+        array: Float or integer values of any shape.
+        dtype: The type of the other array.
+
+    Returns:
+        `array` in `dtype`. Integers are rounded; where their bright end (or the dark end of a signed
+        type) is beyond the type, it is the next wider one that holds them. Below zero becomes zero in an
+        unsigned type: scanners that write one have nothing there.
+    """
+    dtype = np.dtype(dtype).newbyteorder("=")
+    if dtype.kind == "f" or array.dtype == dtype:
+        return array.astype(dtype, copy=False)
+    low, high = (int(np.rint(end)) for end in (array.min(), array.max()))
+    if dtype.kind == "u":
+        low, high = max(low, 0), max(high, 0)
+    for name in (dtype.name, *_WIDER[dtype.kind]):
+        limits = np.iinfo(name)
+        if np.dtype(name).itemsize >= dtype.itemsize and limits.min <= low and high <= limits.max:
+            result = np.empty_like(array, dtype=name)
+            for place in range(len(array)):  # A volume at once would need its memory twice more.
+                part = np.rint(array[place]) if array.dtype.kind == "f" else array[place]
+                result[place] = np.maximum(part, 0) if dtype.kind == "u" else part
+            return result
+    raise OverflowError(f"values from {low} to {high} fit no integer type")
+
+
+@dataclasses.dataclass(frozen=True)
+class IntegerStorage:
+    """An integer field of a file, whose values are `stored * slope + intercept`.
+
+    Attributes:
+        bits: Bits that are used, of 8, 16 or 32 that are there.
+        signed: Whether they are two's complement.
+        slope: Units a step.
+        intercept: The value that is stored as 0.
+    """
+
+    bits: int
+    signed: bool
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The lowest and highest number that can be stored."""
+        half = 2 ** (self.bits - 1)
+        return (-half, half - 1) if self.signed else (0, 2 * half - 1)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The NumPy type that holds them."""
+        container = next(size for size in (8, 16, 32) if size >= self.bits)
+        return np.dtype(f"{'int' if self.signed else 'uint'}{container}")
+
+    def encode(self, array: np.ndarray) -> np.ndarray:
+        """Values -> numbers to store, of the same shape; the bright end has to fit (see `fitted`)."""
+        result = np.empty_like(array, dtype=self.dtype)
+        for place in range(len(array)):  # A volume at once would need three times 64 bits a voxel.
+            stored = np.rint((array[place].astype("float64") - self.intercept) / self.slope)
+            result[place] = np.maximum(stored, self.limits[0])
+        return result
+
+    def holds(self, low: float, high: float) -> bool:
+        """Whether all values from `low` to `high` can be stored."""
+        ends = np.rint((np.array([low, high]) - self.intercept) / self.slope)
+        return bool(self.limits[0] <= ends.min() and ends.max() <= self.limits[1])
+
+    def fitted(self, low: float, high: float, most_bits: int, keep_low: bool = False) -> Self:
+        """A storage of the same kind that holds values from `low` to `high`.
+
+        Args:
+            low: The smallest value.
+            high: The largest value.
+            most_bits: To how many bits it may be widened.
+            keep_low: Whether what is lower than an unsigned type can say has to fit, too; otherwise it
+                becomes the lowest, as in `like_type`.
+
+        Returns:
+            This one if it does; or the same with `most_bits`; or else with a new slope, and an intercept
+            that is a whole number of steps, so that an exact zero stays one.
+        """
+        if not (keep_low or self.signed) and self.slope > 0:
+            low, high = max(low, self.intercept), max(high, self.intercept)
+        for storage in (self, dataclasses.replace(self, bits=max(self.bits, most_bits))):
+            if storage.holds(low, high):
+                return storage
+        return storage.rescaled(low, high)
+
+    def rescaled(self, low: float, high: float) -> Self:
+        """The same bits with the finest slope that holds zero and all values from `low` to `high`."""
+        smallest, largest = self.limits
+        if self.signed:
+            slope = max(high / largest, low / smallest)
+            return dataclasses.replace(self, slope=_rounded_up(slope or 1.0), intercept=0.0)
+        low, high = min(low, 0.0), max(high, 0.0)
+        # One step is kept free, because the intercept is rounded to whole steps.
+        slope = _rounded_up((high - low) / (largest - 1) or 1.0)
+        return dataclasses.replace(self, slope=slope, intercept=-float(np.ceil(-low / slope)) * slope)
+
+
+def _rounded_up(value: float) -> float:
+    """The next number of 5 digits: times any 16-bit number, DICOM's 16 characters still hold it exactly."""
+    digits = 4 - int(np.floor(np.log10(value)))
+    return float(f"{np.ceil(value * 10.0**digits) / 10.0**digits:.5g}")

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from keras_mrisr.data import write_image
+from keras_mrisr.degrade import get_degradation
+from keras_mrisr.inference import SuperResolver
+from keras_mrisr.inference.degradation_check import LEAST, misfit
+from keras_mrisr.models.storage import ModelInfo
+
+PAPER, BICUBIC = (get_degradation(name, 2) for name in ("paper", "bicubic"))
+
+
+@pytest.fixture
+def hr(smooth_image):
+    return smooth_image(64, 80, 2, "float32")
+
+
+def test_the_share(hr):
+    assert misfit(hr, PAPER.degrade_image(hr), PAPER) is None
+    sharp = BICUBIC.degrade_image(hr)
+    rows, columns = (PAPER.axis_matrix(size) for size in hr.shape[:2])
+    again = np.einsum("ih,hwc,jw->ijc", rows, hr, columns)
+    steps = np.concatenate([np.diff(sharp, axis=axis).ravel() for axis in (0, 1)])
+    expected = np.sqrt(np.mean((again - sharp) ** 2) / np.mean(steps**2))
+    assert expected > 0.12
+    np.testing.assert_allclose(misfit(hr, sharp, PAPER), expected, rtol=1e-5)
+    assert misfit(hr / 100, sharp / 100, PAPER) is None  # Less than a grey level.
+
+
+def test_what_cannot_be_told(hr):
+    lr = np.zeros_like(BICUBIC.degrade_image(hr))
+    assert misfit(hr, lr, get_degradation("random-blur", 2)) is None
+    large = np.zeros((1040, 16, 1), "float32")
+    assert misfit(large, large[::2, ::2] + 1, get_degradation("kspace", 2)) is None
+    assert misfit(np.full((2, 2, 1), np.nan), np.ones((1, 1, 1)), PAPER) is None
+
+
+def test_of_large_slices_the_middle(smooth_image):
+    hr = smooth_image(1200, 64, 1, "float32")
+    lr = BICUBIC.degrade_image(hr)
+    assert misfit(hr, lr, BICUBIC) is None
+    hr[:80] = hr[1120:] = 0
+    assert misfit(hr, lr, BICUBIC) is None
+    hr[500:600] = 0
+    assert misfit(hr, lr, BICUBIC) > 0.12
+
+
+@pytest.mark.parametrize("shape", [(64, 80, 2), (2, 64, 80, 2)])
+def test_one_warning(hr, shape, caplog):
+    """As with a model that undoes a blur, given a sharp image."""
+
+    hr = np.rint(hr * 255).astype("uint8")
+
+    class Sharpener:
+        def predict_on_batch(self, lr):
+            return np.stack([hr / np.float32(255)] * len(lr))
+
+    def resolver(degradation, **options):
+        info = ModelInfo(2, 2, generator={}, degradation=degradation.to_dict(), **options)
+        return SuperResolver(Sharpener(), info, name="sharpener")
+
+    sharp, blurred = (
+        np.broadcast_to(one.degrade_image(hr), (*shape[:-3], 32, 40, 2)) for one in (BICUBIC, PAPER)
+    )
+    resolver(PAPER)(blurred)
+    assert not caplog.text
+    model = resolver(PAPER)
+    for _ in range(2):
+        model(sharp)
+    assert caplog.text.count("sharpener: the result does not degrade to the image again (off by ") == 1
+    assert "the image was not degraded by `paper`, which this model undoes" in caplog.text
+
+
+def test_a_shipped_model(smooth_image, caplog):
+    hr = smooth_image(96, 96, 3)
+    SuperResolver.load("lgg-x2")(PAPER.degrade_image(hr))
+    assert not caplog.text
+    SuperResolver.load("lgg-x2")(BICUBIC.degrade_image(hr))
+    assert "lgg-x2: the result does not degrade" in caplog.text
+
+
+def test_on_the_command_line(smooth_image, mrisr, monkeypatch, tmp_path):
+    monkeypatch.setattr("keras_mrisr.inference.degradation_check.LEAST", LEAST)
+    write_image(tmp_path / "sharp.png", smooth_image(96, 96, 3))
+    code, _, err = mrisr("upscale", tmp_path / "sharp.png", tmp_path / "sr.png", "--model", "lgg-x2")
+    assert code == 0 and "lgg-x2: the result does not degrade to the image again" in err
