@@ -5,9 +5,14 @@ where Keras is not needed.
 """
 
 import importlib
+import os
 
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.version import __version__
+
+# onnxruntime 1.29 and later send usage data and write a device id when they are imported; names of files and
+# texts of errors are among it. Only this variable, set before the import, prevents that. A user's own counts.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _NAMES = {
     "FinetuneConfig": "finetune",
