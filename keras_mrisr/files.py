@@ -4,14 +4,134 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
+import socket
 import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
 
 from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.types import PathLike
 
 
 @contextlib.contextmanager
-def whole_file(target):
+def held(*targets: PathLike) -> Iterator[None]:
+    """Keeps other processes from writing to the same outputs while the block runs.
+
+    Enter it before the outputs are checked, so that of two that begin at the same time the second does
+    not replace what the first made. What a process that was killed left beside the outputs is removed. The
+    system lets go of a lock however a process ends.
+
+    Args:
+        *targets: Files or folders that the block writes; they need not exist.
+
+    Raises:
+        DataError: Another process holds one of them, or it lies where nothing can be written.
+    """
+    with contextlib.ExitStack() as stack:
+        # The folder may be reached by several names; the last part may be a link that is to be replaced.
+        places = {path.parent.resolve() / path.name: path for path in map(_absolute, targets)}
+        for place in sorted(places):
+            stack.enter_context(_held(place, places[place]))
+        yield
+
+
+@contextlib.contextmanager
+def _held(target: pathlib.Path, name: pathlib.Path) -> Iterator[None]:
+    # A folder may be the root of a file system of its own, beside which nothing can be written.
+    inside = target.is_dir() and not os.access(target.parent, os.W_OK | os.X_OK)
+    folder = target if inside else target.parent
+    _check_place(name, folder)
+    new_folders = _missing_folders(folder)
+    lock = folder / f".lock-{target.name}"
+    try:
+        file = _open_lock(lock, name)
+    except OSError as error:
+        _remove_empty(new_folders)
+        raise DataError(f"Cannot write {name}: {error.strerror}. Choose a writable place.") from error
+    with file:
+        try:
+            _remove_leftovers(target)
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            _remove_empty(new_folders)
+
+
+def _open_lock(lock: pathlib.Path, name: pathlib.Path) -> IO[str]:
+    """The file that stands for a lock, once this process has it."""
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file = lock.open("a+", encoding="utf-8")
+        except FileNotFoundError:  # Another process removed the folder that it had made.
+            continue
+        if not _lock(file.fileno()):
+            file.seek(0)
+            who = file.read(100).strip() or "another process"
+            file.close()
+            raise DataError(f"{name} is being written by {who}. Wait for its end, or choose another name.")
+        if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            return file
+        file.close()  # Its owner removed it between the two lines above: what has no name holds nobody off.
+
+
+def _lock(handle: int) -> bool:
+    """Takes the lock of an open file for this process; False where another has it."""
+    try:
+        import fcntl
+    except ImportError:  # Not on Windows.
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # Not every file system of a network has locks.
+        return True
+    return True
+
+
+def _remove_leftovers(target: pathlib.Path) -> None:
+    """Removes what processes that were killed left beside an output.
+
+    The old output comes back where a process was killed after it had put that away.
+    """
+    name = re.escape(target.name)
+    leftover = re.compile(rf"\.writing-(?:[a-z0-9_]{{8}}-?{name}|{name}-[a-z0-9_]{{8}}(-old)?)")
+    for path in list(target.parent.iterdir()):
+        found = leftover.fullmatch(path.name)
+        if not found or _is_written(path):
+            continue
+        if found[1] and not target.exists():
+            os.replace(path, target)
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_written(path: pathlib.Path) -> bool:
+    """Whether a process that lives writes to a temporary file or folder."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        return not _lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _absolute(path: PathLike) -> pathlib.Path:
+    return pathlib.Path(os.path.abspath(path))
+
+
+@contextlib.contextmanager
+def whole_file(target: PathLike) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `target` that becomes `target` when the block ends well.
 
     Args:
@@ -28,7 +148,7 @@ def whole_file(target):
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Suffix kept, because writers choose their format by it.
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=target.name, dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=f"-{target.name}", dir=target.parent)
         os.close(handle)
         os.chmod(name, 0o666 & ~_umask())
     except OSError as error:
@@ -36,7 +156,8 @@ def whole_file(target):
         raise DataError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
     temporary = pathlib.Path(name)
     try:
-        yield temporary
+        with _known_as_written(temporary):
+            yield temporary
         os.replace(temporary, target)
     except OSError as error:
         if error.filename is not None and str(error.filename) not in (name, str(target)):
@@ -48,7 +169,7 @@ def whole_file(target):
 
 
 @contextlib.contextmanager
-def whole_directory(target, overwrite=False):
+def whole_directory(target: PathLike, overwrite: bool = False) -> Iterator[pathlib.Path]:
     """Yields a temporary folder beside `target` that becomes `target` when the block ends well.
 
     Args:
@@ -72,7 +193,8 @@ def whole_directory(target, overwrite=False):
         _remove_empty(new_folders)
         raise DataError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
     try:
-        yield temporary
+        with _known_as_written(temporary):
+            yield temporary
         _replace_directory(temporary, target)
     except MrisrError as error:
         if str(temporary) not in str(error):
@@ -84,7 +206,18 @@ def whole_directory(target, overwrite=False):
         _remove_empty(new_folders)
 
 
-def _missing_folders(folder):
+@contextlib.contextmanager
+def _known_as_written(temporary: pathlib.Path) -> Iterator[None]:
+    """Locks a temporary file or folder, so that no other process takes it for a leftover."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # On Windows a folder cannot be opened.
+            handle = os.open(temporary, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            _lock(handle)
+        yield
+
+
+def _missing_folders(folder: pathlib.Path) -> list[pathlib.Path]:
     """The folders that have to be made for `folder`, innermost first."""
     missing = []
     while not folder.exists():
@@ -93,14 +226,14 @@ def _missing_folders(folder):
     return missing
 
 
-def _remove_empty(folders):
+def _remove_empty(folders: Iterable[pathlib.Path]) -> None:
     """Removes folders, innermost first, as long as nothing is in them."""
     with contextlib.suppress(OSError):
         for folder in folders:
             folder.rmdir()
 
 
-def _replace_directory(temporary, target):
+def _replace_directory(temporary: pathlib.Path, target: pathlib.Path) -> None:
     """Renames `temporary` to `target`; the folder that was there goes last, or comes back."""
     old = temporary.with_name(temporary.name + "-old") if target.exists() else None
     try:
@@ -115,7 +248,7 @@ def _replace_directory(temporary, target):
         shutil.rmtree(old)
 
 
-def check_new_directory(target, overwrite=False):
+def check_new_directory(target: PathLike, overwrite: bool = False) -> None:
     """Checks before the work that an output folder can be written after it.
 
     Raises:
@@ -130,7 +263,7 @@ def check_new_directory(target, overwrite=False):
     _check_place(target, target)
 
 
-def check_new_file(target, overwrite=False):
+def check_new_file(target: PathLike, overwrite: bool = False) -> None:
     """Checks before the work that an output file can be written after it.
 
     Raises:
@@ -145,7 +278,7 @@ def check_new_file(target, overwrite=False):
     _check_place(target, target.parent)
 
 
-def _check_place(target, folder):
+def _check_place(target: PathLike, folder: pathlib.Path) -> None:
     """Raises DataError unless `folder`, or else the first above it that exists, can be written to."""
     place = folder.absolute()
     while not place.exists():
@@ -154,7 +287,7 @@ def _check_place(target, folder):
         raise DataError(f"Cannot write {target}: {place} is not a writable folder. Choose another place.")
 
 
-def check_only_holds(target, names):
+def check_only_holds(target: PathLike, names: Iterable[str]) -> None:
     """Checks that to replace a folder loses nothing but results of the same kind.
 
     Args:
@@ -174,14 +307,14 @@ def check_only_holds(target, names):
         )
 
 
-def visible_files(folder):
+def visible_files(folder: PathLike) -> Iterator[pathlib.Path]:
     """Yields the `pathlib.Path` of every file in a folder and below; hidden files and folders are left out.
 
     Raises:
         DataError: A folder cannot be read.
     """
 
-    def refuse(error):
+    def refuse(error: OSError) -> None:
         raise DataError(
             f"Cannot read the folder {error.filename}: {error.strerror}. Check its permissions."
         ) from error
@@ -191,18 +324,18 @@ def visible_files(folder):
         yield from (pathlib.Path(place, name) for name in files if not name.startswith("."))
 
 
-def write_text(path, text):
+def write_text(path: PathLike, text: str) -> None:
     """Writes `text` to `path` as UTF-8, whole or not at all."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path, value):
+def write_json(path: PathLike, value: Any) -> None:
     """Writes `value` to `path` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def _umask():
+def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask

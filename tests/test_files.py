@@ -1,5 +1,8 @@
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -7,6 +10,7 @@ from keras_mrisr.errors import MrisrError
 from keras_mrisr.files import (
     check_new_directory,
     check_new_file,
+    held,
     visible_files,
     whole_directory,
     whole_file,
@@ -176,4 +180,106 @@ def test_check_new_file(tmp_path):
         check_new_file(tmp_path, overwrite=True)
     check_new_file(tmp_path / "file", overwrite=True)
     check_new_file(tmp_path / "new" / "a.png")
+    assert names(tmp_path) == ["file"]
+
+
+_KILLED = """
+import os, pathlib, signal, sys
+from keras_mrisr import files
+
+target = pathlib.Path(sys.argv[1])
+if sys.argv[2] == "between":
+    files.shutil.rmtree = lambda *_, **__: None
+    replace = os.replace
+    def replace_then_die(source, goal):
+        replace(source, goal)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.replace = replace_then_die
+with files.held(target):
+    writer = files.whole_file if sys.argv[2] == "file" else files.whole_directory
+    with writer(target, *([True] if sys.argv[2] == "between" else [])) as temporary:
+        (temporary if temporary.is_file() else temporary / "new.txt").write_text("half")
+        if sys.argv[2] != "between":
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(target, how):
+    """Runs a process that is killed while it writes to `target`."""
+    done = subprocess.run([sys.executable, "-c", _KILLED, target, how], timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+_HOLDER = """
+import sys
+from keras_mrisr.files import held
+
+with held(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_of_two_processes_one_holds_an_output(tmp_path):
+    out = tmp_path / "new" / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout.readline() == "held\n"
+        (tmp_path / "link").symlink_to(tmp_path / "new")
+        for name in (out, tmp_path / "link" / "out"):
+            expected = rf"{name} is being written by process {process.pid} on .*Wait for its end"
+            with pytest.raises(MrisrError, match=expected), held(tmp_path / "other", name):
+                pytest.fail("both hold it")
+        with held(tmp_path / "new" / "another"):
+            pass
+    finally:
+        process.communicate("")
+    assert process.returncode == 0
+    with held(out):
+        pass
+    assert names(tmp_path) == ["link"]
+
+
+def test_an_output_is_held_in_one_process_too(tmp_path):
+    with held(tmp_path / "out.png"):
+        with pytest.raises(MrisrError, match="is being written"), held(tmp_path / "out.png"):
+            pytest.fail("both hold it")
+        write_text(tmp_path / "out.png", "x")
+    assert names(tmp_path) == ["out.png"]
+
+
+def test_a_dead_holder_is_no_holder_and_what_it_left_is_removed(tmp_path):
+    for target, how in (("out", "folder"), ("out.nii.gz", "file")):
+        killed(tmp_path / target, how)
+        assert [name for name in names(tmp_path) if name.startswith(".writing-")]
+        with whole_file(tmp_path / f"2{target}") as writing:  # Not of the same output.
+            with held(tmp_path / target):
+                assert writing.exists()
+            write_text(writing, "x")
+    assert names(tmp_path) == ["2out", "2out.nii.gz"]
+
+
+def test_what_another_writes_just_now_is_no_leftover(tmp_path):
+    with whole_directory(tmp_path / "out") as temporary:
+        with held(tmp_path / "out"):
+            assert temporary.is_dir()
+        (temporary / "a.txt").write_text("a")
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_output_comes_back_after_a_kill_between_two_renames(tmp_path):
+    write_text(tmp_path / "out" / "old.txt", "old")
+    killed(tmp_path / "out", "between")
+    assert "out" not in names(tmp_path)
+    with held(tmp_path / "out"):
+        assert names(tmp_path / "out") == ["old.txt"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_held_in_a_bad_place(tmp_path):
+    write_text(tmp_path / "file", "x")
+    with pytest.raises(MrisrError, match="is not a writable folder"), held(tmp_path / "file" / "out"):
+        pytest.fail("a file holds no files")
     assert names(tmp_path) == ["file"]
