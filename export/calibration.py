@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_mrisr.data import read_dataset
+from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.errors import ModelError
 from keras_mrisr.export.parity import fit_size
 
@@ -49,7 +50,7 @@ def real_slices(root, info, count=COUNT, size=None):
     degradation = get_degradation(**info.degradation)
     halves = []
     for part in _halves(dataset, info):
-        places = np.unique(np.linspace(0, len(part.slices) - 1, count).astype(int))
+        places = evenly_spaced(len(part.slices), count, ends=True)
         chosen = dataclasses.replace(part, slices=tuple(part.slices[place] for place in places))
         options = {"neighbours": info.neighbours, "stacks": dataset}
         pairs = load_pairs(chosen, degradation, info.image_channels, **options)

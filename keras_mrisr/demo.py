@@ -19,6 +19,7 @@ from keras_mrisr.files import check_new_directory, check_only_holds, write_text
 from keras_mrisr.inference import SuperResolver, upscale_path
 from keras_mrisr.pretrained import choose_model
 from keras_mrisr.training import train
+from keras_mrisr.volumes.stored_values import rounded
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ def _write_slices(volume, folder):
             continue
         # Anterior up, the patient's right on the viewer's left, as radiologists look at it.
         image = np.rot90(volume[::-1, :, z])
-        pixels = np.clip(np.rint(normalizer.normalize(image) * 255), 0, 255).astype(np.uint8)
+        pixels = rounded(normalizer.normalize(image) * 255, np.uint8)
         write_image(writing / f"slab-{slab:02d}" / f"axial-{z:03d}.png", pixels[..., np.newaxis])
     writing.rename(folder)
 

@@ -8,8 +8,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from keras_mrisr.data.images import read_image, write_image
 from keras_mrisr.data.normalize import normalizer_for
-from keras_mrisr.data.slices import SliceDataset, SliceRecord
+from keras_mrisr.data.slices import SliceDataset, SliceRecord, evenly_spaced
 from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.volumes.stored_values import rounded
 
 _LABEL = 30  # Height of the two lines of text under a picture, in pixels.
 _GAP = 6
@@ -44,7 +45,7 @@ def contact_sheet(
             f"Nothing to show of {dataset.root}: give at least one slice, patient and slice per patient."
         )
     stacks = list(dataset.by_patient().values())
-    shown = [stacks[place] for place in _evenly(len(stacks), patients)]
+    shown = [stacks[place] for place in evenly_spaced(len(stacks), patients)]
     picks = [record for stack in shown for record in _pick(stack, per_patient)]
     # Patients side by side in a block of about 4:3; each patient's slices stay in one row.
     blocks = max(1, round((len(picks) * 4 / 3) ** 0.5 / per_patient))
@@ -58,15 +59,9 @@ def contact_sheet(
     write_image(path, np.asarray(sheet))
 
 
-def _evenly(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of `count` places, spread evenly: the middles of equal pieces."""
-    wanted = min(count, wanted)
-    return [int((2 * piece + 1) * count / (2 * wanted)) for piece in range(wanted)]
-
-
 def _pick(stack: Sequence[SliceRecord], wanted: int) -> list[SliceRecord]:
     if wanted > 1:
-        places = _evenly(len(stack), wanted)
+        places = evenly_spaced(len(stack), wanted)
         return [stack[place] for place in places] + [stack[places[-1]]] * (wanted - len(places))
     sizes = [_tumour_size(record) for record in stack]
     largest = int(np.argmax(sizes))
@@ -106,8 +101,7 @@ def _draw_cell(sheet: Image.Image, corner: tuple[int, int], record: SliceRecord,
 
 def _picture(record: SliceRecord, cell: int) -> Image.Image:
     array = read_image(record.path)
-    array = normalizer_for(array).normalize(array)
-    array = np.rint(255 * np.clip(array, 0, 1)).astype("uint8")
+    array = rounded(255 * normalizer_for(array).normalize(array), "uint8")
     picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).convert("RGB")
     factor = cell / max(picture.size)
     size = tuple(max(1, round(side * factor)) for side in picture.size)

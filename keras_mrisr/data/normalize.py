@@ -4,8 +4,10 @@ import dataclasses
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from keras_mrisr.errors import DataError
+from keras_mrisr.volumes.stored_values import rounded
 
 _SAMPLE = 4_000_000
 
@@ -34,18 +36,13 @@ class RangeNormalizer:
         array = np.asarray(array, dtype="float32")
         return (array - np.float32(self.low)) / np.float32(self.high - self.low)
 
-    def restore(self, array: np.ndarray, dtype) -> np.ndarray:
+    def restore(self, array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
         """Undoes `normalize`: float in [0, 1] -> the file's units in `dtype`, of the same shape.
 
         Integers are rounded, and clipped to what the type can hold.
         """
-        dtype = np.dtype(dtype)
         # float64, because float32 cannot count every 16-bit step once low and high are far apart.
-        array = np.asarray(array, dtype="float64") * (self.high - self.low) + self.low
-        if np.issubdtype(dtype, np.integer):
-            limits = np.iinfo(dtype)
-            array = np.clip(np.rint(array), limits.min, limits.max)
-        return array.astype(dtype)
+        return rounded(np.asarray(array, dtype="float64") * (self.high - self.low) + self.low, dtype)
 
 
 def normalizer_for(array: np.ndarray) -> RangeNormalizer:

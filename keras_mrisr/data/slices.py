@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Self
 
+import numpy as np
+
 from keras_mrisr.errors import DataError
 
 
@@ -137,8 +139,26 @@ class SliceDataset:
         )
 
 
-def natural_key(text: str) -> tuple:
+def natural_key(text: str) -> tuple[tuple[int | str, ...], str]:
     """A sort key in which `slice_2` comes before `slice_10`, whatever the case of the letters."""
     # Splitting on a group puts text at even and numbers at odd places, so keys always compare.
+    # The text itself, for names that differ in case only, must not stand where a number may stand.
     pieces = re.split(r"([0-9]+)", text.casefold())
-    return (*(int(piece) if place % 2 else piece for place, piece in enumerate(pieces)), text)
+    return tuple(int(piece) if place % 2 else piece for place, piece in enumerate(pieces)), text
+
+
+def evenly_spaced(count: int, wanted: int, ends: bool = False) -> list[int]:
+    """At most `wanted` of `count` places, in order and none twice.
+
+    Args:
+        count: How many places there are, from 0.
+        wanted: How many to take.
+        ends: Take the first and the last place, too; otherwise the middles of equal stretches, because the
+            first and last slices of a volume are nearly empty.
+    """
+    wanted = min(count, wanted)
+    if wanted < 1:
+        return []
+    if ends and wanted > 1:
+        return [int(place) for place in np.linspace(0, count - 1, wanted).round()]
+    return [0] if ends else [(2 * piece + 1) * count // (2 * wanted) for piece in range(wanted)]

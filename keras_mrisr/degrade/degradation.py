@@ -5,6 +5,7 @@ import abc
 import numpy as np
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.volumes.stored_values import rounded
 
 
 class Degradation(abc.ABC):
@@ -78,12 +79,10 @@ class Degradation(abc.ABC):
 
         self.check_size(hr.shape)
         # `__call__` is promised [0, 1]: rounding or noise would mean something else on 0..65535.
-        top = np.iinfo(hr.dtype).max if np.issubdtype(hr.dtype, np.integer) else None
-        x = hr[np.newaxis].astype("float32") / np.float32(top or 1)
+        top = np.float32(np.iinfo(hr.dtype).max if np.issubdtype(hr.dtype, np.integer) else 1)
+        x = hr[np.newaxis].astype("float32") / top
         lr = ops.convert_to_numpy(self(ops.convert_to_tensor(x)))[0]
-        if top is not None:
-            lr = np.clip(np.rint(lr * np.float32(top)), 0, top)
-        return lr.astype(hr.dtype)
+        return rounded(lr * top, hr.dtype)
 
     def check_size(self, shape, original=None):
         """Raises ConfigError unless `shape` (H, W, ...) can be degraded.

@@ -5,6 +5,7 @@ from PIL import Image
 
 from keras_mrisr.degrade.kspace import zero_fill_matrix
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.volumes.stored_values import rounded
 
 _PILLOW = {
     "nearest": Image.Resampling.NEAREST,
@@ -33,9 +34,7 @@ def interpolate(lr, scale, method="bicubic"):
     if method not in METHODS:
         raise ConfigError(f"Unknown interpolation {method!r}. Known: {', '.join(METHODS)}.")
     image = _zero_fill(lr, scale) if method == "zero-filled" else _resize(lr, scale, _PILLOW[method])
-    if np.issubdtype(lr.dtype, np.integer):
-        image = np.clip(np.rint(image), 0, np.iinfo(lr.dtype).max)
-    return image.astype(lr.dtype)
+    return rounded(image, lr.dtype)
 
 
 def _resize(lr, scale, resampling):

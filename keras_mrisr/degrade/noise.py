@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.volumes.stored_values import rounded
 
 # As `evaluation.regions.tissue_mask`: brighter than this share of the 95th percentile is tissue.
 _TISSUE = 0.2
@@ -37,9 +38,7 @@ def rician_noise(image, snr, rng, signal=None):
     sigma = np.asarray(tissue_signal(image) if signal is None else signal, "float32") / np.float32(snr)
     real, imaginary = sigma * rng.standard_normal((2, *image.shape), dtype="float32")
     noisy = np.hypot(image + real, imaginary)
-    if np.issubdtype(image.dtype, np.integer):
-        noisy = np.clip(np.rint(noisy), 0, np.iinfo(image.dtype).max)
-    return noisy.astype(image.dtype)
+    return rounded(noisy, image.dtype)
 
 
 class RicianNoise:

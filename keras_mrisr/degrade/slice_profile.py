@@ -7,6 +7,7 @@ import numpy as np
 from keras_mrisr.config_base import is_number
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.volumes.stored_values import rounded
 
 # Full width at half maximum of a Gaussian, in standard deviations.
 _FWHM = 2 * math.sqrt(2 * math.log(2))
@@ -127,10 +128,7 @@ class SliceProfile(Degradation):
         total = np.zeros((*x.shape[:2], size // factor, x.shape[3]), "float32")
         for i, tap in enumerate(self._taps):
             total += np.float32(tap) * x[:, :, np.clip(first + i, 0, size - 1)]
-        if np.issubdtype(hr.dtype, np.integer):
-            limits = np.iinfo(hr.dtype)
-            total = np.clip(np.rint(total), limits.min, limits.max)
-        return total.astype(hr.dtype)
+        return rounded(total, hr.dtype)
 
     def degrade_image(self, hr):
         """Raises ConfigError: this degradation is of volumes, see `degrade_volume`."""

@@ -6,6 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from keras_mrisr.volumes.stored_values import rounded
+
 _LARGEST = 512  # Of a side, in pixels, where pictures are reduced.
 
 
@@ -21,11 +23,11 @@ class Encoder:
 
     def plane(self, values, exact=False):
         """A grey picture (H, W) or colours (H, W, 3), float in [0, 1]."""
-        return self._encode(Image.fromarray(np.rint(values * 255).astype(np.uint8)), exact)
+        return self._encode(Image.fromarray(rounded(values * 255, np.uint8)), exact)
 
     def error(self, values, peak):
         """Absolute errors (H, W) in the colours of `palette`, `peak` being the brightest."""
-        indices = np.rint(np.clip(values / peak, 0, 1) * 255).astype(np.uint8)
+        indices = rounded(values / peak * 255, np.uint8)
         image = Image.fromarray(indices)
         image.putpalette(_colours().ravel().tolist())
         return self._encode(image.convert("RGB") if self.small else image)
@@ -62,4 +64,4 @@ def outline(mask):
 def _colours():
     from matplotlib import colormaps
 
-    return np.rint(colormaps["inferno"](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    return rounded(colormaps["inferno"](np.arange(256))[:, :3] * 255, np.uint8)

@@ -6,6 +6,8 @@ import pathlib
 
 import numpy as np
 
+from keras_mrisr.data.slices import evenly_spaced
+
 WHOLE, TISSUE, TUMOUR = REGIONS = ("whole", "tissue", "tumour")
 
 
@@ -88,9 +90,8 @@ def choose_cases(
         patients = sorted(means, key=means.__getitem__, reverse=not higher)
     else:
         patients = sorted(stacks)
-    places = np.unique(np.linspace(0, len(patients) - 1, min(count, len(patients))).round().astype(int))
     cases = []
-    for place in places:
+    for place in evenly_spaced(len(patients), count, ends=True):
         stack = stacks[patients[place]]
         if how == "quality":
             middle = np.median([score.values[metric] for score in stack])

@@ -10,9 +10,11 @@ import numpy as np
 from keras_mrisr.data import normalizer_for, read_image
 from keras_mrisr.data.masks import read_mask
 from keras_mrisr.data.neighbours import window
+from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.evaluation.regions import tissue_mask
 from keras_mrisr.evaluation.scores import TISSUE, TUMOUR, WHOLE
+from keras_mrisr.volumes.stored_values import rounded
 
 SMALLEST = 11
 """The window of SSIM."""
@@ -166,16 +168,12 @@ def to_8bit(image, like):
     """Brings an image to 8 bits by the range of the original `like`, both in the file's units."""
     if image.dtype == np.uint8:
         return image
-    return np.rint(np.clip(normalizer_for(like).normalize(image), 0, 1) * 255).astype(np.uint8)
+    return rounded(normalizer_for(like).normalize(image) * 255, np.uint8)
 
 
 def spread(records, limit):
     """At most `limit` of the records, evenly spread, in order."""
-    if limit is None or limit >= len(records):
-        return list(records)
-    # Middles of equal stretches: the first and last slices of a volume are nearly empty.
-    places = ((np.arange(limit) + 0.5) * len(records) / limit).astype(int)
-    return [records[place] for place in places]
+    return [records[place] for place in evenly_spaced(len(records), len(records) if limit is None else limit)]
 
 
 def _size(image):

@@ -11,6 +11,7 @@ from keras_mrisr.data.volume_pairs import read_stack
 from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.methods import Interpolator, Model
 from keras_mrisr.evaluation.slices import SliceReader
+from keras_mrisr.volumes.stored_values import rounded
 
 # Order of scipy.ndimage's splines.
 INTERPOLATIONS = {"nearest": 0, "linear": 1, "cubic": 3}
@@ -54,8 +55,7 @@ class VolumeSlices:
 
     def _read_all(self, path):
         array = read_stack(path)
-        unit = volume_normalizer(array).normalize(array)
-        return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
+        return rounded(volume_normalizer(array).normalize(array) * 255, np.uint8)
 
 
 class StackReader(SliceReader):
@@ -144,7 +144,7 @@ class StackInterpolator(_OfStacks, Interpolator):
             )
             for channel in range(lr.shape[-1])
         ]  # fmt: skip
-        return np.clip(np.rint(np.stack(channels, axis=-1)), 0, 255).astype(np.uint8)
+        return rounded(np.stack(channels, axis=-1), np.uint8)
 
 
 class StackModel(_OfStacks, Model):

@@ -5,9 +5,9 @@ import logging
 import pathlib
 
 import keras
-import numpy as np
 
 from keras_mrisr.data.read import read_dataset
+from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.finetune.batches import LabelledBatches
 from keras_mrisr.finetune.classifier import build_classifier, compile_classifier, fit_heads
 from keras_mrisr.finetune.labels import check_labels, load_labelled, sequence_names
@@ -96,8 +96,7 @@ def _slices(config, dataset, split, progress):
     log.info("Reading %s for training", training.extent)
     slices = load_labelled(training, config.labels, progress=progress("Reading slices"))
     val_slices = load_labelled(dataset.select(split.val), config.labels, slices[0].image.shape[-1])
-    count = min(config.training.validation_slices, len(val_slices))
-    chosen = np.linspace(0, len(val_slices) - 1, count).round().astype(int)
+    chosen = evenly_spaced(len(val_slices), config.training.validation_slices, ends=True)
     val_slices = [val_slices[i] for i in chosen]
     check_labels(slices, config.labels, "training")
     check_labels(val_slices, config.labels, "validation")

@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from keras_mrisr.data import read_dataset
+from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.compatibility import choose_degradation, split_of
 from keras_mrisr.evaluation.methods import Interpolator, Model
@@ -239,7 +240,4 @@ def _score(segmenter, reader, records, sources, largest):
 def _choose(cases, scores, count):
     """Cases from the patient with the lowest Dice at HR to the one with the highest."""
     ordered = sorted((score for score in scores if score.method == HR), key=lambda score: score.dice)
-    if count < 1:
-        return ()
-    places = np.unique(np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int))
-    return tuple(cases[ordered[place].patient] for place in places)
+    return tuple(cases[ordered[place].patient] for place in evenly_spaced(len(ordered), count, ends=True))

@@ -2,9 +2,8 @@
 
 import dataclasses
 
-import numpy as np
-
 from keras_mrisr.data.pipeline import PatchDataset, load_pairs, separate_channels
+from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.data.volume_pairs import VolumePatches, load_volume_pairs
 from keras_mrisr.degrade.noise import RicianNoise
 from keras_mrisr.errors import ConfigError
@@ -88,9 +87,7 @@ def training_patches(config, pairs):
 
 def _evenly(items, count):
     """At most `count` of the items, evenly spaced over patients and positions."""
-    if len(items) <= count:
-        return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int)]
+    return [items[i] for i in evenly_spaced(len(items), count, ends=True)]
 
 
 def _check_magnitudes(pairs):

@@ -1,40 +1,74 @@
 """How values fit into the integer types of files: no wrap-around, no clipping of the bright end."""
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 _WIDER = {"i": ("int8", "int16", "int32", "int64"), "u": ("uint8", "uint16", "uint32", "uint64")}
 
 
-def like_type(array: np.ndarray, dtype) -> np.ndarray:
+def like_type(array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     """Values as another array had them.
 
     Args:
-        array: Float or integer values of any shape.
+        array: Float or integer values of any shape, all finite.
         dtype: The type of the other array.
 
     Returns:
         `array` in `dtype`. Integers are rounded; where their bright end (or the dark end of a signed
-        type) is beyond the type, it is the next wider one that holds them. Below zero becomes zero in an
-        unsigned type: scanners that write one have nothing there.
+        type) is beyond the type, it is the next wider one that holds them, and float64 beyond 64 bits.
+        Below zero becomes zero in an unsigned type: scanners that write one have nothing there.
     """
     dtype = np.dtype(dtype).newbyteorder("=")
     if dtype.kind == "f" or array.dtype == dtype:
         return array.astype(dtype, copy=False)
     low, high = (int(np.rint(end)) for end in (array.min(), array.max()))
-    if dtype.kind == "u":
+    unsigned = dtype.kind == "u"
+    if unsigned:
         low, high = max(low, 0), max(high, 0)
-    for name in (dtype.name, *_WIDER[dtype.kind]):
-        limits = np.iinfo(name)
-        if np.dtype(name).itemsize >= dtype.itemsize and limits.min <= low and high <= limits.max:
-            result = np.empty_like(array, dtype=name)
-            for place in range(len(array)):  # A volume at once would need its memory twice more.
-                part = np.rint(array[place]) if array.dtype.kind == "f" else array[place]
-                result[place] = np.maximum(part, 0) if dtype.kind == "u" else part
-            return result
-    raise OverflowError(f"values from {low} to {high} fit no integer type")
+    name = next((name for name in _as_wide(dtype) if _holds(name, low, high)), "float64")
+    result = np.empty_like(array, dtype=name)
+    for place in range(len(array)):  # A volume at once would need its memory twice more.
+        part = np.rint(array[place]) if array.dtype.kind == "f" else array[place]
+        result[place] = np.maximum(part, 0) if unsigned else part
+    return result
+
+
+def _as_wide(dtype: np.dtype) -> list[str]:
+    """The integer types of the same kind that are at least as wide, narrowest first."""
+    return [name for name in _WIDER[dtype.kind] if np.dtype(name).itemsize >= dtype.itemsize]
+
+
+def _holds(name: str, low: int, high: int) -> bool:
+    limits = np.iinfo(name)
+    return limits.min <= low and high <= limits.max
+
+
+def rounded(array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
+    """Values in a given type: integers are rounded and clipped to what the type can hold.
+
+    Args:
+        array: Of any shape: floating-point numbers, or integers of `dtype`, which stay as they are.
+        dtype: The type to give them; a floating one changes nothing else.
+
+    Returns:
+        An array of the same shape.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu" and array.dtype != dtype:
+        array = np.clip(np.rint(array), *_float_limits(dtype, array.dtype))
+    return array.astype(dtype, copy=False)
+
+
+def _float_limits(dtype: np.dtype, floats: np.dtype) -> tuple[Any, Any]:
+    """The lowest and highest floating-point number that an integer type can hold."""
+    limits = np.iinfo(dtype)
+    high = floats.type(limits.max)
+    if int(high) > limits.max:  # 2**31 - 1 in float32 and 2**63 - 1 in float64 become one more.
+        high = np.nextafter(high, floats.type(0))
+    return floats.type(limits.min), high
 
 
 @dataclasses.dataclass(frozen=True)

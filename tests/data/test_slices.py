@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
+from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, evenly_spaced, natural_key
 from keras_mrisr.errors import MrisrError
 
 
@@ -47,3 +47,25 @@ def test_readable_leaves_out_broken_slices_and_findings_are_not_doubled():
 def test_natural_key_counts():
     names = ["s10", "s2", "S1", "2", "a", "s2b", "10"]
     assert sorted(names, key=natural_key) == ["2", "10", "a", "S1", "s2", "s2b", "s10"]
+
+
+def test_natural_key_compares_a_name_with_the_same_name_and_a_number():
+    names = ["brain2", "Brain", "brain", "brain10", "2", "brain2a", ""]
+    expected = ["", "2", "Brain", "brain", "brain2", "brain2a", "brain10"]
+    assert sorted(names, key=natural_key) == expected
+    assert sorted(reversed(names), key=natural_key) == expected
+
+
+@pytest.mark.parametrize(
+    "count, wanted, middles, with_ends",
+    [
+        (10, 3, [1, 5, 8], [0, 4, 9]),
+        (5, 1, [2], [0]),
+        (3, 7, [0, 1, 2], [0, 1, 2]),
+        (4, 0, [], []),
+        (0, 3, [], []),
+    ],
+)
+def test_evenly_spaced_takes_middles_or_ends(count, wanted, middles, with_ends):
+    assert evenly_spaced(count, wanted) == middles
+    assert evenly_spaced(count, wanted, ends=True) == with_ends

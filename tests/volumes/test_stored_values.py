@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_mrisr.volumes.stored_values import IntegerStorage, like_type
+from keras_mrisr.volumes.stored_values import IntegerStorage, like_type, rounded
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,30 @@ def test_below_an_unsigned_type_is_its_darkest():
 def test_nothing_but_zeros_can_be_stored():
     storage = IntegerStorage(16, False).rescaled(0.0, 0.0)
     assert storage.encode(np.zeros(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_beyond_64_bits_values_become_float64(dtype):
+    values = np.array([5.0, 2.0**64 + 2.0**13])
+    result = like_type(values, dtype)
+    assert result.dtype == np.float64
+    assert result.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        (np.float64([-1.2, 2.6, 300]), "uint8", [0, 3, 255]),
+        (
+            np.float32([-4e9, 1.5, 4e9]),
+            "int32",
+            [-(2**31), 2, 2**31 - 128],
+        ),  # 2**31 - 1 is none of float32's.
+        (np.float64([-1e19, 0, 1e19]), "int64", [-(2**63), 0, 2**63 - 1024]),
+        (np.float64([0.25, -7.5]), "float32", [0.25, -7.5]),
+    ],
+)
+def test_rounded_clips_to_the_type(values, dtype, expected):
+    result = rounded(values, dtype)
+    assert result.dtype == dtype
+    assert result.tolist() == expected
