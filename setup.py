@@ -15,7 +15,9 @@ export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "tensorflow-servin
 # To run an exported network; docs/deployment.md does so without TensorFlow.
 onnx = ["onnxruntime>=1.20", "onnx>=1.17"]
 lgg = ["kagglehub>=0.3"]
-tests = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.6", "scikit-image>=0.24", "selenium>=4.20"]
+tests = ["pytest>=8", "pytest-xdist>=3.6", "scikit-image>=0.24", "selenium>=4.20", "sybil>=9"]
+checks = ["ruff>=0.6", "mypy>=1.15", "types-PyYAML", "import-linter>=2.1"]
+docs = ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16", "mkdocs-jupyter>=0.25"]
 lpips = ["lpips>=0.1.4"]  # Brings PyTorch.
 
 setup(
@@ -63,13 +65,22 @@ setup(
         "onnx": onnx,
         "lgg": lgg,
         "lpips": lpips,
-        "dev": [*demo, *dicom, *tuning, *export, *tests],
+        "dev": [*demo, *dicom, *tuning, *export, *tests, *checks, *docs],
         "all": [*demo, *dicom, *tuning, *export, *lgg, *lpips],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
+    keywords=["MRI", "super-resolution", "Keras", "NIfTI", "DICOM", "SRResNet", "SRGAN"],
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
         "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Topic :: Scientific/Engineering :: Image Processing",
         "Topic :: Scientific/Engineering :: Medical Science Apps.",
     ],

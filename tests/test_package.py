@@ -4,6 +4,7 @@ import runpy
 
 import pytest
 import setuptools
+import yaml
 
 import keras_mrisr
 
@@ -74,3 +75,19 @@ def test_the_weights_have_terms_of_their_own(arguments):
         assert (ROOT / name).is_file()
     assert "LICENSE" in arguments["package_data"]["keras_mrisr.pretrained"]
     assert "CC BY-NC-SA 4.0" in (ROOT / "keras_mrisr/pretrained/LICENSE").read_text()
+
+
+def test_the_extras_named_in_hints_exist(arguments):
+    files = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
+    for folder in ("keras_mrisr", "tuning", "export"):
+        files += (ROOT / folder).rglob("*.py")
+    named = {name for path in files for name in re.findall(r"(?:keras-mrisr|'\.)\[(\w+)\]", path.read_text())}
+    assert named
+    assert named <= set(arguments["extras_require"])
+
+
+def test_the_citation_names_this_version_and_licence(arguments):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == arguments["version"]
+    assert " AND ".join(citation["license"]) == arguments["license_expression"]
+    assert citation["title"] == arguments["name"]

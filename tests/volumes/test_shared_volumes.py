@@ -12,7 +12,7 @@ VOLUMES = pathlib.Path(__file__).parents[3] / "shared/data/volumes"
 HEAD = VOLUMES / "studyforrest_t1"
 THICK = VOLUMES / "mri_volunteer"
 
-pytestmark = pytest.mark.skipif(not VOLUMES.is_dir(), reason="needs ../shared/data/volumes")
+pytestmark = pytest.mark.skipif(not VOLUMES.is_dir(), reason="the real scans are not at hand")
 
 
 def test_dicom_and_nifti_of_one_head_agree_in_the_world():
