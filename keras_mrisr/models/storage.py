@@ -5,10 +5,12 @@ import pathlib
 
 import keras
 
+from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file, write_json, write_text
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.pretrained import find_model
+from keras_mrisr.types import Model, PathLike
 
 WEIGHTS = "generator.keras"
 INFO = "model.json"
@@ -65,12 +67,13 @@ def load_info(path, kind=ModelInfo):
         ) from error
 
 
-def load_trained(path):
+def load_trained(source: PathLike | Model) -> tuple[Model, ModelInfo]:
     """Loads a trained generator.
 
     Args:
-        path: A model directory, a `.keras` file that lies in one (such as `last.keras`), or the name of a
-            model that comes with the package.
+        source: A model directory, a `.keras` file (such as `last.keras` in one), the name of a bundled model,
+            or a `keras.Model` itself, such as one that `model.fit` trained. Without a `model.json` beside it
+            the network is described by its shapes: see `describe_network`.
 
     Returns:
         (generator, info): the uncompiled `keras.Model` and its `ModelInfo`.
@@ -78,12 +81,58 @@ def load_trained(path):
     Raises:
         ModelError: Nothing there, or something in it is missing, broken or of another shape.
     """
-    path = find_model(path)
+    if isinstance(source, keras.Model):
+        return source, describe_network(source)
+    path = find_model(source)
+    if path.suffix == ".keras" and not (path.parent / INFO).is_file():
+        generator = load_network(path)
+        return generator, describe_network(generator)
     info = load_info(path)
     weights = path if path.suffix == ".keras" else path / WEIGHTS
     generator = load_network(weights)
     _check_shapes(generator, info, weights)
     return generator, info
+
+
+def describe_network(network: Model, degradation: Degradation | None = None) -> ModelInfo:
+    """What the shapes of a network say about it.
+
+    Args:
+        network: A `keras.Model` (N, H, W, C) -> (N, fH, fW, C), or (N, X, Y, Z, C) -> (N, fX, gY, hZ, C), of
+            images in [0, 1]. Where it takes 2k + 1 times the channels that it makes, these are the slices of
+            k neighbours on each side.
+        degradation: What it was trained to undo, if that is known.
+
+    Raises:
+        ModelError: The shapes are not those of a network for super-resolution.
+    """
+    shape = network.input_shape
+    sizes = tuple(size or 16 for size in shape[1:-1]) if isinstance(shape, tuple) else ()
+    output = network.compute_output_shape((1, *sizes, shape[-1])) if len(sizes) in (2, 3) else ()
+    if len(output) != len(sizes) + 2 or any(
+        big % small for big, small in zip(output[1:-1], sizes, strict=True)
+    ):
+        raise ModelError(
+            f"{network.name} is no network for super-resolution, (N, H, W, C) to whole multiples of H and W: "
+            f"it makes {output or 'something else'} of {shape}."
+        )
+    factors = tuple(big // small for big, small in zip(output[1:-1], sizes, strict=True))
+    slices, rest = divmod(shape[-1], output[-1])
+    if rest or slices % 2 == 0:
+        raise ModelError(
+            f"{network.name} makes {output[-1]} channel(s) of {shape[-1]}: the input must have as many, or "
+            "an odd multiple of them (neighbouring slices)."
+        )
+    if len(factors) == 2 and factors[0] != factors[1]:
+        raise ModelError(f"{network.name} upscales by {factors}: a slice has one factor for both axes.")
+    return ModelInfo(
+        scale=max(factors),
+        channels=output[-1],
+        generator={"name": network.name},
+        degradation={} if degradation is None else degradation.to_dict(),
+        neighbours=slices // 2,
+        factors=factors if len(factors) == 3 else (),
+    )
 
 
 def load_network(weights):

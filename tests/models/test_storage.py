@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -60,6 +61,8 @@ def test_missing(tmp_path, saved):
         load_trained(tmp_path)
     (tmp_path / "alone.keras").touch()
     with pytest.raises(MrisrError, match=r"alone\.keras lies in no model directory: there is no model\.json"):
+        load_info(tmp_path / "alone.keras")
+    with pytest.raises(MrisrError, match=r"alone\.keras cannot be loaded"):
         load_trained(tmp_path / "alone.keras")
     (saved / "generator.keras").unlink()
     with pytest.raises(MrisrError, match=r"holds no generator\.keras"):
@@ -119,3 +122,56 @@ def test_stacks_and_volumes(tmp_path, name, scale, fields, sizes):
     (tmp_path / "model" / "model.json").write_text(json.dumps(INFO.to_dict()))
     with pytest.raises(MrisrError, match="the files are of two models"):
         load_trained(tmp_path / "model")
+
+
+def plain_network(channels, made, factors=(2, 2)):
+    """A Keras model as a user builds one: convolution, then nearest neighbours."""
+    rank = len(factors)
+    inputs = keras.Input((*[None] * rank, channels))
+    conv, up = [
+        (keras.layers.Conv2D, keras.layers.UpSampling2D),
+        (keras.layers.Conv3D, keras.layers.UpSampling3D),
+    ][rank - 2]
+    x = conv(made, 3, padding="same", data_format="channels_last")(inputs)
+    return keras.Model(inputs, up(factors, data_format="channels_last")(x), name="own")
+
+
+@pytest.mark.parametrize(
+    ("network", "scale", "channels", "neighbours", "factors"),
+    [
+        ((1, 1, (2, 2)), 2, 1, 0, ()),
+        ((3, 3, (4, 4)), 4, 3, 0, ()),
+        ((3, 1, (2, 2)), 2, 1, 1, ()),
+        ((1, 1, (1, 1, 3)), 3, 1, 0, (1, 1, 3)),
+    ],
+)
+def test_a_network_of_ones_own_is_described_by_its_shapes(
+    tmp_path, network, scale, channels, neighbours, factors
+):
+    network = plain_network(*network)
+    network.save(tmp_path / "own.keras")
+    for source in (network, tmp_path / "own.keras"):
+        loaded, info = load_trained(source)
+        assert loaded.name == "own"
+        assert (info.scale, info.channels, info.neighbours) == (scale, channels, neighbours)
+        assert info.factors == factors
+        assert info.degradation == {}
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ((2, 1, (2, 2)), r"own makes 1 channel\(s\) of 2: the input must have as many, or an odd multiple"),
+        ((1, 1, (2, 3)), r"own upscales by \(2, 3\): a slice has one factor for both axes"),
+    ],
+)
+def test_shapes_that_no_super_resolution_has(network, message):
+    with pytest.raises(MrisrError, match=message):
+        load_trained(plain_network(*network))
+
+
+def test_a_classifier_is_no_super_resolution():
+    inputs = keras.Input((16, 16, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)), name="labels")
+    with pytest.raises(MrisrError, match="labels is no network for super-resolution"):
+        load_trained(model)
