@@ -1,6 +1,8 @@
 """Outputs are written beside their target and renamed: whole or not at all."""
 
 import contextlib
+import csv
+import io
 import json
 import os
 import pathlib
@@ -8,11 +10,13 @@ import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.types import PathLike
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # What makes a spreadsheet take a cell for a formula.
 
 
 @contextlib.contextmanager
@@ -333,6 +337,34 @@ def write_text(path: PathLike, text: str) -> None:
 def write_json(path: PathLike, value: Any) -> None:
     """Writes `value` to `path` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_csv(
+    path: PathLike, columns: Sequence[str], rows: Iterable[Mapping[str, Any]], float_form: str = ""
+) -> None:
+    """Writes a table as CSV, whole or not at all.
+
+    Text that a spreadsheet takes for a formula (it begins with `=`, `+`, `-`, `@`, a tab or a line break)
+    gets an apostrophe before it, as OWASP advises ("CSV Injection"): names of files and patients come from
+    outside.
+
+    Args:
+        path: The file.
+        columns: The keys of the rows, in the order of the columns.
+        rows: One mapping a row; what is missing or None is an empty cell.
+        float_form: How floats are written, such as ".6f"; by default with all digits.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_cell, columns))
+    for row in rows:
+        values = (row.get(column) for column in columns)
+        writer.writerow(format(v, float_form) if isinstance(v, float) else _cell(v) for v in values)
+    write_text(path, text.getvalue())
+
+
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _umask() -> int:

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from keras_mrisr.files import (
     visible_files,
     whole_directory,
     whole_file,
+    write_csv,
     write_json,
     write_text,
 )
@@ -79,6 +81,17 @@ def test_read_only_folder(tmp_path):
 def test_write_json(tmp_path):
     write_json(tmp_path / "a.json", {"a": [1, 2.5, None], "b": "µ"})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"a": [1, 2.5, None], "b": "µ"}
+
+
+def test_cells_that_a_spreadsheet_would_run(tmp_path):
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "plain", "a=b", ""]
+    rows = [{"name": text, "value": -0.25, "count": -3, "none": None} for text in texts]
+    write_csv(tmp_path / "a.csv", ["name", "value", "count", "none", "missing"], rows, ".3f")
+    with (tmp_path / "a.csv").open(newline="") as stream:
+        table = list(csv.reader(stream))
+    assert table[0] == ["name", "value", "count", "none", "missing"]
+    assert [row[0] for row in table[1:]] == [f"'{text}" for text in texts[:5]] + texts[5:]
+    assert {tuple(row[1:]) for row in table[1:]} == {("-0.250", "-3", "", "")}
 
 
 def test_whole_directory_appears_at_the_end(tmp_path):

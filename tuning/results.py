@@ -1,15 +1,13 @@
 """What a search found: its trials ranked, and which of them nothing beats."""
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import pathlib
 
 from keras_mrisr.config import write_config
 from keras_mrisr.errors import ConfigError
-from keras_mrisr.files import write_text
+from keras_mrisr.files import write_csv
 from keras_mrisr.tuning.study import Study, read_study
 
 FINISHED, ILL, FAILED, RUNNING = "finished", "ill", "failed", "running"
@@ -124,14 +122,19 @@ class SearchResults:
         """Writes all trials as CSV, in their order."""
         keys = self.study.space.keys
         facts = list(dict.fromkeys(key for trial in self.trials for key in trial.facts))
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["trial", "status", "score", "epochs", *facts, *keys, "reason"])
-        for trial in self.trials:
-            row = [trial.name, trial.status, trial.score, trial.epochs]
-            row += [trial.facts.get(key) for key in facts] + [trial.values.get(key) for key in keys]
-            writer.writerow([*row, trial.reason])
-        write_text(path, text.getvalue())
+        rows = (
+            {
+                "trial": trial.name,
+                "status": trial.status,
+                "score": trial.score,
+                "epochs": trial.epochs,
+                **trial.facts,
+                **trial.values,
+                "reason": trial.reason,
+            }
+            for trial in self.trials
+        )
+        write_csv(path, ["trial", "status", "score", "epochs", *facts, *keys, "reason"], rows)
 
 
 def read_results(folder):

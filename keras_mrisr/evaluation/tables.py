@@ -1,13 +1,11 @@
 """An evaluation as tables on the screen, and as JSON and CSV on disk."""
 
-import csv
-import io
 import math
 import pathlib
 
 from keras_mrisr.evaluation.protocol import finite_or_none
 from keras_mrisr.evaluation.summary import per_patient
-from keras_mrisr.files import write_json, write_text
+from keras_mrisr.files import write_csv, write_json
 
 
 def summary_table(rows, title=None):
@@ -172,9 +170,9 @@ def write_tables(evaluation, folder):
         }
         for score in evaluation.scores
     )
-    write_text(folder / "per_image.csv", _csv([*names, *metrics], rows))
+    write_csv(folder / "per_image.csv", [*names, *metrics], rows, ".6f")
     columns = list(dict.fromkeys(name for row in values["patients"] for name in row))
-    write_text(folder / "per_patient.csv", _csv(columns, values["patients"]))
+    write_csv(folder / "per_patient.csv", columns, values["patients"], ".6f")
 
 
 def _table(title):
@@ -202,15 +200,6 @@ def _best(cells, section, methods, measure):
 def _below(path, root):
     path = pathlib.Path(path)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def _csv(names, rows):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: f"{v:.6f}" if isinstance(v, float) else v for k, v in row.items()})
-    return text.getvalue()
 
 
 def _known(value):

@@ -1,12 +1,10 @@
 """The evaluation of a U-Net as a table on the screen, and as JSON and CSV on disk."""
 
-import csv
 import dataclasses
-import io
 import math
 
 from keras_mrisr.evaluation.protocol import finite_or_none
-from keras_mrisr.files import write_json, write_text
+from keras_mrisr.files import write_csv, write_json
 from keras_mrisr.segmentation.scores import PatientScore
 
 
@@ -83,11 +81,7 @@ def write_tables(evaluation, folder):
     """Writes `segmentation.json` and `per_patient.csv` into `folder`, each whole."""
     write_json(folder / "segmentation.json", to_json(evaluation))
     names = [field.name for field in dataclasses.fields(PatientScore)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_plain(score) for score in evaluation.scores)
-    write_text(folder / "per_patient.csv", text.getvalue())
+    write_csv(folder / "per_patient.csv", names, map(_plain, evaluation.scores))
 
 
 def _plain(row):

@@ -1,7 +1,5 @@
 """What happens around the steps of a run: scoring, saving, logging, stopping."""
 
-import csv
-import io
 import logging
 import math
 import pathlib
@@ -13,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_mrisr.errors import TrainingDivergedError
-from keras_mrisr.files import write_text
+from keras_mrisr.files import write_csv
 from keras_mrisr.metrics import psnr, ssim
 from keras_mrisr.training.state import save_backup
 
@@ -211,11 +209,7 @@ class Record(keras.callbacks.Callback):
 
     def _write_csv(self):
         columns = list(dict.fromkeys(key for row in self.state.history for key in row))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.state.history)
-        write_text(self.directory / "history.csv", text.getvalue())
+        write_csv(self.directory / "history.csv", columns, self.state.history)
 
     def _write_tensorboard(self, epoch, row):
         try:
