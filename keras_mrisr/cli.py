@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 
 from keras_mrisr.commands import (
     compare,
@@ -30,41 +31,58 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Args:
         arguments: List of words; by default those of the command line.
 
     Returns:
-        Exit code: 0 done, 2 bad input (one line on stderr), 130 stopped by the user, 143 by SIGTERM. A
-        training that saved all on either of them exits with 130.
+        Exit code: 0 done, 2 bad input (one line on stderr), 130 stopped by the user, 141 the reader of stdout
+        has gone, 143 stopped by SIGTERM. A training that saved all on SIGTERM exits with 130.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    parser = _build_parser()
-    options = parser.parse_args(arguments)
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # Nobody reads stdout any more, as after `| head -1`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # For Python's last flush.
+        return 141
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = _build_parser().parse_args(arguments)
+    parser: Parser = options.parser
     if not hasattr(options, "run"):
-        getattr(options, "parser", parser).print_help()
+        parser.print_help()
         return 0
     from keras_mrisr.terminal import start_logging
 
-    start_logging(options.quiet)
+    start_logging(options.quiet, options.debug, parser.translate)
     try:
         with _clean_termination():
             return options.run(options) or 0
-    except MrisrError as error:
-        if options.debug:
-            raise
-        return _fail(str(error), 2)
-    except OSError as error:
-        if options.debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}", 2)
     except _Terminated:
         return _fail("stopped", 143)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
+    except BrokenPipeError:
+        raise
+    except (MrisrError, MemoryError, OSError) as error:
+        if options.debug:
+            raise
+        return _fail(_reason(error), 2)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return f"Out of memory. {error}"
+    return str(error)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -72,12 +90,12 @@ class _Terminated(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def _clean_termination():
+def _clean_termination() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Only the main thread may set handlers.
         return
 
-    def terminate(number, frame):
+    def terminate(number: int, frame: object) -> None:
         raise _Terminated
 
     before = signal.signal(signal.SIGTERM, terminate)
@@ -88,15 +106,17 @@ def _clean_termination():
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
-def _fail(message, code):
-    print(f"mrisr: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str, code: int) -> int:
+    from keras_mrisr.terminal import complain
+
+    complain(f"mrisr: error: {message}")
     return code
 
 
-def _build_parser():
+def _build_parser() -> Parser:
     parser = Parser(prog="mrisr", description="Super-resolution of MRI. For research; not a medical device.")
     parser.add_argument("--version", action="version", version=f"keras-mrisr {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--quiet", action="store_true", help="only results and errors")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -6,24 +6,57 @@ What goes on and what came out stands on stdout, warnings and errors on stderr.
 import contextlib
 import logging
 import os
+import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from keras_mrisr.errors import ConfigError
 
-console = Console()
+# What a terminal would act on or lay out another way: control characters, line separators, characters that
+# turn the direction of writing, and the bytes of file names that are no text.
+_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Libraries that say what is wrong with a file, and then raise it as an error.
+_REPEATED = ("nibabel", "tifffile")
+
+
+class _Console(Console):
+    """Shows control characters in data as text; the escape codes of colours are its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+console: Console = _Console()
 log = logging.getLogger(__name__)
 
 
-def start_logging(quiet=False):
-    """Shows what the package logs, and the warnings of everybody; with `quiet` only the warnings."""
+def start_logging(
+    quiet: bool = False, debug: bool = False, translate: Callable[[str], str] | None = None
+) -> None:
+    """Shows what the package logs, and the warnings of everybody.
+
+    Args:
+        quiet: Only warnings.
+        debug: Also what libraries log that then raise the same as an error.
+        translate: Puts messages of the library in the words of a command.
+    """
+    global _translate
+    _translate = translate or _as_it_is
+    for name in _REPEATED:
+        logging.getLogger(name).setLevel(logging.NOTSET if debug else logging.CRITICAL + 1)
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _LogHandler):
@@ -32,9 +65,19 @@ def start_logging(quiet=False):
     logging.getLogger("keras_mrisr").setLevel(logging.WARNING if quiet else logging.INFO)
 
 
-def say(text):
+def printable(text: str) -> str:
+    """The text with everything but letters, spaces and line breaks as escapes such as \\x1b."""
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def complain(text: str) -> None:
+    """Prints one line on stderr."""
+    print(_one_line(text), file=sys.stderr, flush=True)
+
+
+def say(text: str) -> None:
     """Prints lines as they are: a path is never broken over two lines, nor read as markup."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(_translate(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def show(renderable):
@@ -110,11 +153,22 @@ def load_tensorflow():
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
+def _as_it_is(text: str) -> str:
+    return text
+
+
+_translate: Callable[[str], str] = _as_it_is
+
+
+def _one_line(text: str) -> str:
+    return printable(re.sub(r"\s*\n\s*", " ", _translate(text).strip()))
+
+
 class _LogHandler(logging.Handler):
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         # Looked up for each line: a progress bar puts streams of its own there, which print above it.
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        print(self.format(record), file=stream, flush=True)
+        print(_one_line(record.getMessage()), file=stream, flush=True)
 
 
 class _TrainingBar:

@@ -2,18 +2,56 @@
 
 import argparse
 import os
+import re
 import sys
+import typing
 
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.pretrained import find_model
 
+QUOTES = "\"'"
+_NAME = re.compile(r"`([A-Za-z_][\w.]*)(?:=([^`]*))?`")
+
 
 class Parser(argparse.ArgumentParser):
-    """One line for a usage error, as for any other bad input."""
+    """One line for a usage error, as for any other bad input; `options.parser` is the command's own."""
 
-    def error(self, message):
-        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
+    def parse_known_args(self, args=None, namespace=None):
+        options, unknown = super().parse_known_args(args, namespace)
+        if not hasattr(options, "parser"):
+            options.parser = self
+        if unknown:  # Said by the command itself, whose help lists what it takes.
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return options, unknown
+
+    def error(self, message: str) -> typing.NoReturn:
+        from keras_mrisr.terminal import complain
+
+        complain(f"{self.prog}: error: {message} (see {self.prog} --help)")
         sys.exit(2)
+
+    def _print_message(self, message: str, file: typing.TextIO | None = None) -> None:
+        (file or sys.stderr).write(message)  # argparse's own swallows a broken pipe.
+
+    def translate(self, text: str) -> str:
+        """A message of the library in the words of this command.
+
+        The library names its parameters in backticks. `volume_index` becomes --volume-index, `overwrite=True`
+        --overwrite, `output` OUT, and a config key `training.gain` becomes --set training.gain.
+        """
+        return _NAME.sub(self._word, text)
+
+    def _word(self, found: re.Match[str]) -> str:
+        name, value = found[1], found[2]
+        actions = [action for action in self._actions if name in (action.dest, action.dest.split(".")[-1])]
+        for action in actions:
+            if action.nargs == 0 and value is not None and repr(action.const) != value != f"{action.const}":
+                continue  # Another one of several flags, such as --grpc and --rest for `transport`.
+            word = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
+            return word if value is None or action.nargs == 0 else f"{word} {value.strip(QUOTES)}"
+        if "." in name and any(action.dest == "set" for action in self._actions):
+            return f"--set {name}" if value is None else f"--set {name}={value.strip(QUOTES)}"
+        return found[0]
 
 
 def add_data_kind(parser):

@@ -2,14 +2,13 @@
 
 import sys
 
-from keras_mrisr.commands.arguments import Parser, add_data_kind
+from keras_mrisr.commands.arguments import add_data_kind
 from keras_mrisr.errors import ConfigError
 
 
 def add(commands, common):
     data = commands.add_parser("data", help="look at data, download a public set")
-    data.set_defaults(parser=data)
-    actions = data.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    actions = data.add_subparsers(title="commands", metavar="COMMAND")
     inspect = actions.add_parser("inspect", parents=[common], help="what is in a folder, and what is odd")
     inspect.add_argument("root", help="folder of the data")
     add_data_kind(inspect)

@@ -3,13 +3,12 @@
 import pathlib
 import shlex
 
-from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, read_training_data, stopped
+from keras_mrisr.commands.arguments import add_data_kind, check_exists, read_training_data, stopped
 
 
 def add(commands, common):
     features = commands.add_parser("features", help="train the network of the perceptual loss on, on MRI")
-    features.set_defaults(parser=features)
-    actions = features.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    actions = features.add_subparsers(title="commands", metavar="COMMAND")
     finetune = actions.add_parser(
         "finetune",
         parents=[common],

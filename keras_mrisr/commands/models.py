@@ -2,14 +2,14 @@
 
 import pathlib
 
-from keras_mrisr.commands.arguments import Parser, check_exists, check_models
+from keras_mrisr.commands.arguments import check_exists, check_models
 from keras_mrisr.errors import ConfigError
 
 
 def add(commands, common):
     models = commands.add_parser("models", parents=[common], help="the trained models that come along")
     models.set_defaults(run=_list)
-    actions = models.add_subparsers(title="actions", metavar="ACTION", parser_class=Parser)
+    actions = models.add_subparsers(title="actions", metavar="ACTION")
     listing = actions.add_parser("list", parents=[common], help="size, scale, degradation and scores of each")
     listing.set_defaults(run=_list)
     show = actions.add_parser("show", parents=[common], help="the card of one")

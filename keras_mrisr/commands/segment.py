@@ -2,13 +2,12 @@
 
 import shlex
 
-from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, read_training_data, stopped
+from keras_mrisr.commands.arguments import add_data_kind, check_exists, read_training_data, stopped
 
 
 def add(commands, common):
     segment = commands.add_parser("segment", help="find lesions with a U-Net; does super-resolution help it?")
-    segment.set_defaults(parser=segment)
-    actions = segment.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    actions = segment.add_subparsers(title="commands", metavar="COMMAND")
     _add_train(actions, common)
     _add_predict(actions, common)
     _add_evaluate(actions, common)

@@ -1,13 +1,12 @@
 """`mrisr serve-client`."""
 
 from keras_mrisr.commands import upscale as upscaling
-from keras_mrisr.commands.arguments import Parser, check_exists
+from keras_mrisr.commands.arguments import check_exists
 
 
 def add(commands, common):
     client = commands.add_parser("serve-client", help="use a model that TensorFlow Serving runs")
-    client.set_defaults(parser=client)
-    actions = client.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    actions = client.add_subparsers(title="commands", metavar="COMMAND")
     upscale = actions.add_parser("upscale", parents=[common], help="as mrisr upscale, on a server")
     upscaling.add_options(upscale)
     upscale.add_argument("--server", metavar="HOST:PORT", required=True, help="TensorFlow Serving")

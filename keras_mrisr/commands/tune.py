@@ -2,7 +2,7 @@
 
 import shlex
 
-from keras_mrisr.commands.arguments import Parser, add_data_kind, check_exists, stopped
+from keras_mrisr.commands.arguments import add_data_kind, check_exists, stopped
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import check_new_directory, check_only_holds
 
@@ -56,7 +56,7 @@ def add(commands, common):
     )
     tune.add_argument("--overwrite", action="store_true", help="delete an earlier search in --out")
     tune.set_defaults(run=_tune)
-    actions = tune.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    actions = tune.add_subparsers(title="commands", metavar="COMMAND")
     results = actions.add_parser("results", parents=[common], help="rank the trials of a search, with plots")
     results.add_argument("folder", metavar="DIR", help="folder of the search")
     results.add_argument("--best", metavar="YAML", help="write the config of the best trial for mrisr train")
