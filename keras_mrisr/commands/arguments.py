@@ -10,6 +10,12 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.pretrained import find_model
 
 QUOTES = "\"'"
+# Parameters of the library whose option has another name, in one command or other.
+_OPTIONS = {
+    "source": ("input",), "target": ("output", "out"), "destination": ("dest",), "path": ("image",),
+    "run": ("model",), "models": ("model",), "sr_models": ("sr_model",), "data_root": ("data",),
+    "true_lr": ("lr",), "figure_cases": ("cases",), "evaluations": ("evaluation",),
+}  # fmt: skip
 _NAME = re.compile(r"`([A-Za-z_][\w.]*)(?:=([^`]*))?`")
 
 
@@ -43,7 +49,8 @@ class Parser(argparse.ArgumentParser):
 
     def _word(self, found: re.Match[str]) -> str:
         name, value = found[1], found[2]
-        actions = [action for action in self._actions if name in (action.dest, action.dest.split(".")[-1])]
+        names = {name, *_OPTIONS.get(name, ())}
+        actions = [action for action in self._actions if names & {action.dest, action.dest.split(".")[-1]}]
         for action in actions:
             if action.nargs == 0 and value is not None and repr(action.const) != value != f"{action.const}":
                 continue  # Another one of several flags, such as --grpc and --rest for `transport`.

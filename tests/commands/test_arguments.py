@@ -28,7 +28,7 @@ TRAIN = ("train", "--out", "run")
         (UPSCALE, "Or pass `overwrite=True`.", "Or pass --overwrite."),
         (UPSCALE, "`plane='axial'` or `plane=\"axial\"`", "--plane axial or --plane axial"),
         (UPSCALE, "Received: `volume_index`=9", "Received: --volume-index=9"),
-        (UPSCALE, "`output` exists", "OUT exists"),
+        (UPSCALE, "`source`, `target`", "IN, OUT"),
         (UPSCALE, "`training.batch_size`, `tiles` and `pip install x`", None),
         (TRAIN, "`training.gain`, `adversarial.on=True`", "--set training.gain, --set adversarial.on=True"),
         (("serve-client", *UPSCALE, "--server", "h:1"), "or `transport='rest'`", "or --rest"),
