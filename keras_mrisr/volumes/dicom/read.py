@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_mrisr.errors import DataError
+from keras_mrisr.errors import DataError, MissingDependencyError
 from keras_mrisr.volumes.dicom.frames import Frame, frames_of, number_of, one_line, open_dicom, read_headers
 from keras_mrisr.volumes.dicom.series import DicomSeries, choose_series, sort_into_series
 from keras_mrisr.volumes.dicom.stack import stack_affine, stack_frames
 from keras_mrisr.volumes.volume import Volume
 
 log = logging.getLogger(__name__)
+
+# Not an extra of this package, which would bring TensorFlow to a machine that runs ONNX alone.
+INSTALL = "pip install pydicom 'pylibjpeg[all]'"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,7 +98,7 @@ def pydicom_at_work() -> Iterator[None]:
     try:
         import pydicom  # noqa: F401
     except ImportError as error:
-        raise DataError("DICOM needs pydicom. Install it with: pip install 'keras-mrisr[dicom]'") from error
+        raise MissingDependencyError(f"DICOM needs pydicom. Install it with: {INSTALL}") from error
     loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "openjpeg", "libjpeg")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -172,7 +175,7 @@ def _decode(frame):
     """The stored pixels of a file: (rows, columns), or (frames, rows, columns)."""
     way_out = "Copy it again."
     if frame.header.file_meta.TransferSyntaxUID.is_compressed:
-        way_out = "Copy it again, or install decoders with: pip install 'keras-mrisr[dicom]'"
+        way_out = f"Copy it again, or install decoders with: {INSTALL}"
     with one_line(f"The pixels of {frame.path} cannot be read ({{}}). {way_out}"):
         pixels = open_dicom(frame.path).pixel_array
     if frame.number is not None and pixels.ndim == 2:

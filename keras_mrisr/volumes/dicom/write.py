@@ -5,7 +5,6 @@ import io
 import pathlib
 import re
 
-from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_directory, check_new_file, whole_directory, whole_file
 from keras_mrisr.volumes.dicom.derived import NewSeries, slice_dataset
@@ -17,7 +16,7 @@ from keras_mrisr.volumes.volume import Volume
 _OUR_FILE = re.compile(r"sr-\d{4,}\.dcm")
 # Endings that ask for another form than a folder of DICOM.
 _FOREIGN = (
-    *IMAGE_SUFFIXES, ".bmp", ".gif", ".webp", ".jp2", ".pdf",
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2", ".pdf",
     ".nifti", ".img", ".hdr", ".mgz", ".mgh", ".mha", ".mhd", ".nrrd", ".nhdr", ".mnc", ".par", ".rec",
     ".npy", ".npz", ".mat", ".h5", ".hdf5", ".raw", ".json", ".csv", ".txt",
     ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz",

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom import uid
 
-from keras_mrisr.errors import MrisrError
+from keras_mrisr.errors import MissingDependencyError, MrisrError
 from keras_mrisr.volumes import Volume, check_volume, read_volume
 from keras_mrisr.volumes.dicom.read import read_dicom_series, read_series
 
@@ -439,13 +439,13 @@ def test_decoders_that_are_missing(tmp_path, dicom_series, axial, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 1000, (32, 32, 3)).astype("int16")
     dicom_series(tmp_path, noise, axial, uid.JPEG2000Lossless)
     monkeypatch.setattr(pydicom.pixels.decoders.JPEG2000LosslessDecoder, "_available", {})
-    with pytest.raises(MrisrError, match=r"install decoders with: pip install 'keras-mrisr\[dicom\]'"):
+    with pytest.raises(MrisrError, match=r"install decoders with: pip install pydicom 'pylibjpeg\[all\]'"):
         read_volume(tmp_path)
 
 
 def test_pydicom_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
-    with pytest.raises(MrisrError, match=r"pip install 'keras-mrisr\[dicom\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install pydicom 'pylibjpeg\[all\]'$"):
         read_volume(tmp_path)
 
 
