@@ -15,7 +15,7 @@ export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "tensorflow-servin
 # To run an exported network; docs/deployment.md does so without TensorFlow.
 onnx = ["onnxruntime>=1.20", "onnx>=1.17"]
 lgg = ["kagglehub>=0.3"]
-tests = ["pytest>=8", "pytest-xdist>=3.6", "scikit-image>=0.24", "selenium>=4.20", "sybil>=9"]
+tests = ["pytest>=8", "pytest-xdist>=3.6", "scikit-image>=0.24", "selenium>=4.20", "trustme>=1.2", "sybil>=9"]
 checks = ["ruff>=0.6", "mypy>=1.15", "types-PyYAML", "import-linter>=2.1"]
 docs = ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16", "mkdocs-jupyter>=0.25"]
 lpips = ["lpips>=0.1.4"]  # Brings PyTorch.

@@ -1,7 +1,12 @@
 """`mrisr serve-client`."""
 
+import os
+import pathlib
+
 from keras_mrisr.commands import upscale as upscaling
 from keras_mrisr.commands.arguments import check_exists
+
+TOKEN = "MRISR_SERVER_TOKEN"
 
 
 def add(commands, common):
@@ -9,7 +14,7 @@ def add(commands, common):
     actions = client.add_subparsers(title="commands", metavar="COMMAND")
     upscale = actions.add_parser("upscale", parents=[common], help="as mrisr upscale, on a server")
     upscaling.add_options(upscale)
-    upscale.add_argument("--server", metavar="HOST:PORT", required=True, help="TensorFlow Serving")
+    upscale.add_argument("--server", metavar="[https://]HOST:PORT", required=True, help="TensorFlow Serving")
     transport = upscale.add_mutually_exclusive_group()
     transport.add_argument("--grpc", action="store_const", const="grpc", dest="transport", help="the default")
     transport.add_argument("--rest", action="store_const", const="rest", dest="transport")
@@ -22,6 +27,13 @@ def add(commands, common):
     )
     upscale.add_argument("--at-once", type=int, default=4, help="requests under way at a time (default: 4)")
     upscale.add_argument("--batch", type=int, default=4, help="slices of a volume in one (default: 4)")
+    secure = upscale.add_argument_group("encrypted connections (https://)")
+    secure.add_argument("--ca", metavar="FILE", help="trust these authorities (PEM) in place of the system's")
+    secure.add_argument("--certificate", metavar="FILE", help="the client's own certificate (PEM)")
+    secure.add_argument("--key", metavar="FILE", help="private key of --certificate (PEM)")
+    secure.add_argument(
+        "--token-file", metavar="FILE", help=f"file of a bearer token (default: the variable {TOKEN}, if set)"
+    )
     upscale.set_defaults(run=_upscale, transport="grpc")
 
 
@@ -34,7 +46,24 @@ def _upscale(options):
     from keras_mrisr.export import ServingClient, ServingSuperResolver
 
     client = ServingClient(
-        options.server, options.name, options.transport, options.deadline, options.at_once, options.batch
+        options.server,
+        options.name,
+        options.transport,
+        options.deadline,
+        options.at_once,
+        options.batch,
+        ca=options.ca,
+        certificate=options.certificate,
+        key=options.key,
+        token=_token(options.token_file),
     )
     with client:
         upscaling.run(ServingSuperResolver(client), options)
+
+
+def _token(file):
+    """The bearer token from a file or the environment, or None. An option could be seen by others."""
+    if file is None:
+        return os.environ.get(TOKEN, "").strip() or None
+    check_exists(file)
+    return pathlib.Path(file).read_text(encoding="utf-8").strip() or None
