@@ -153,7 +153,7 @@ def test_slow_server(server, transport):
     with ServingClient(server[transport], transport=transport, deadline=0.6) as client:
         client.describe()
         server["tell"](delay=2)
-        with pytest.raises(MrisrError, match=r"gave no answer within 1 s.*allow more with --deadline"):
+        with pytest.raises(MrisrError, match=r"gave no answer within 1 s.*allow a longer `deadline`"):
             client.upscale(slices(3, (6, 8)), SHAPE)
 
 
@@ -189,10 +189,10 @@ def test_bad_servers_on_the_command_line(mrisr, server, listing, tmp_path, smoot
     refused("Is TensorFlow Serving up there?", "--server", free_port(), "--deadline", "0.3")
     refused("must serve a model 'brain'", "--server", server["rest"], "--rest", "--name", "brain")
     refused("takes 3 channel(s)", "--server", server["grpc"], "--name", "rgb")
-    refused("The server must be HOST:PORT", "--server", "localhost", "--rest")
+    refused("--server must be HOST:PORT", "--server", "localhost", "--rest")
     refused("not allowed with argument", "--server", server["rest"], "--rest", "--grpc")
     server["tell"](delay=2)
-    refused("allow more with --deadline", "--server", server["grpc"], "--deadline", "0.5")
+    refused("allow a longer `deadline`", "--server", server["grpc"], "--deadline", "0.5")
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_bad_servers_on_the_command_line(mrisr, server, listing, tmp_path, smoot
         ({"server": "localhost:http"}, "must be HOST:PORT"),
         ({"server": "localhost:99999"}, "must be HOST:PORT"),
         ({"server": "http://localhost:8501"}, "must be HOST:PORT"),
-        ({"transport": "carrier pigeon"}, "transport must be one of grpc, rest"),
-        ({"deadline": 0}, "deadline must be positive"),
-        ({"at_once": 0}, "at_once must be positive"),
+        ({"transport": "carrier pigeon"}, "`transport` must be one of grpc, rest"),
+        ({"deadline": 0}, "`deadline` must be positive"),
+        ({"at_once": 0}, "`at_once` must be positive"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -1,4 +1,4 @@
-"""Encrypted connections to a server, and who may use it. Servers on loopback, with an authority of their own."""
+"""Encrypted connections to a server, and who may use it; on loopback, with an authority of their own."""
 
 import concurrent.futures
 import http.server
