@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import nibabel
 import numpy as np
 
-from keras_mrisr.inference.memory import memory_text, parse_memory
+from keras_mrisr.memory import memory_text, parse_memory
 
 
 def main():

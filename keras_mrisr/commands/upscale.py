@@ -87,7 +87,7 @@ def _upscale(options):
     check_models(options.model)
     memory = None
     if options.memory is not None:
-        from keras_mrisr.inference.memory import parse_memory
+        from keras_mrisr.memory import parse_memory
 
         memory = parse_memory(options.memory)
     resolver = _load(options, memory)

@@ -14,8 +14,8 @@ from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.inference.consistency import enforce_consistency
 from keras_mrisr.inference.degradation_check import misfit
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
-from keras_mrisr.inference.memory import available_memory, memory_text, parse_memory, resident_memory
 from keras_mrisr.inference.tiles import plan_tiles, run_tiles, smallest_tile
+from keras_mrisr.memory import available_memory, memory_text, parse_memory, resident_memory
 
 # What TensorFlow 2.21 took on a CPU over the tensors that are alive between the layers, at most, and the
 # first time besides (its kernels, the traced graph).

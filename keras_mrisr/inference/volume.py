@@ -11,9 +11,9 @@ from keras_mrisr.data.neighbours import stack_around
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.ensemble import COUNT
 from keras_mrisr.inference.input_range import warn_outside
-from keras_mrisr.inference.memory import parse_memory
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.volume_result import GrowingResult, joined_channels, stacked
+from keras_mrisr.memory import parse_memory
 from keras_mrisr.volumes import Volume, check_volume
 from keras_mrisr.volumes.geometry import plane_axis, plane_of, slice_axis
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras_mrisr.data.normalize import volume_normalizer
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.consistency import consistency_residual
-from keras_mrisr.inference.memory import available_memory, memory_text, resident_memory
+from keras_mrisr.memory import available_memory, memory_text, resident_memory
 from keras_mrisr.version import __version__
 from keras_mrisr.volumes import Volume
 from keras_mrisr.volumes.stored_values import like_type

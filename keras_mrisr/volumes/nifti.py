@@ -1,32 +1,27 @@
 """NIfTI-1 and NIfTI-2 files, plain or gzipped, through nibabel."""
 
 import dataclasses
-import gzip
 import logging
-import math
 import pathlib
-import zlib
 
 import nibabel
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 
-from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_file, whole_file
-from keras_mrisr.volumes.geometry import is_invertible
-from keras_mrisr.volumes.stored_values import IntegerStorage
+from keras_mrisr.volumes.geometry import is_invertible, is_sheared
+from keras_mrisr.volumes.stored_values import IntegerStorage, rounded
 from keras_mrisr.volumes.volume import Volume
+from keras_mrisr.volumes.voxel_file import Stream, as_rgb, misnamed, opened, read_voxels, reading, scaled
 
 NAME = "NIfTI"
 ENDINGS = (".nii", ".nii.gz")
 
 log = logging.getLogger(__name__)
-_BROKEN = (HeaderDataError, EOFError, zlib.error, OSError, ValueError, OverflowError)
-_CHUNK = 2**20
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # By code of xyzt_units: metres, microns. Others are millimetres.
 _ROUNDING = 1e-3  # Of the length of a quaternion.
-_MOST_ZIPPED = 1032  # Deflate makes no file smaller than by this.
+_COLOURS = (128, 2304)  # RGB, and RGB with alpha, which is dropped.
 _DESCRIPTION_BYTES = 79  # The field has 80, and readers in C want the last to be zero.
 
 
@@ -40,6 +35,7 @@ class NiftiSource:
         affine: From its voxel indices to millimetres.
         unit: Millimetres in a unit of its spacings.
         storage: Slope, intercept and type where the file scales integers to floats; or None.
+        more: Other files that belong to it.
     """
 
     path: pathlib.Path
@@ -47,11 +43,12 @@ class NiftiSource:
     affine: np.ndarray
     unit: float
     storage: IntegerStorage | None
+    more: tuple[pathlib.Path, ...] = ()
 
     @property
     def paths(self) -> tuple[pathlib.Path, ...]:
         """The files that the volume comes from."""
-        return (self.path,)
+        return (self.path, *self.more)
 
 
 def recognises(path: pathlib.Path) -> bool:
@@ -62,37 +59,39 @@ def recognises(path: pathlib.Path) -> bool:
 def read(path: pathlib.Path, index: int | None = None, series: str | int | None = None) -> Volume:
     """Reads one volume of a NIfTI file; see `read_volume`."""
     if series is not None:
-        raise DataError(f"{path} is NIfTI and has no series: leave out --series.")
-    zipped = path.name.lower().endswith(".gz")
-    try:
-        with gzip.open(path) if zipped else path.open("rb") as stream:
-            header = _read_header(stream)
+        raise DataError(f"{path} is NIfTI and has no series: leave out `series`.")
+    with reading(path):
+        with opened(path) as (stream, zipped):
+            header = _read_header(stream, path)
             shape, dtype = header.get_data_shape(), header.get_data_dtype()
-            if dtype.kind not in "iuf" or dtype.itemsize > 8:
-                raise DataError(f"{path} holds {dtype} voxels. Only integers and real numbers can be read.")
-            _check_size(path, shape, dtype, zipped)
-            proxy = ArrayProxy(stream, (shape, dtype, header.get_data_offset()), mmap=False)
-            stored = proxy[_place_in_file(path, shape, index)]
-            while zipped and stream.read(_CHUNK):  # The checksum stands at the end, behind the voxels.
-                pass
-        slope, intercept = header.get_slope_inter()
-    except MrisrError:
-        raise
-    except MemoryError as error:
-        raise DataError(f"{path} does not fit into memory. Cut it, or take a larger machine.") from error
-    except _BROKEN as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path} is broken or cut off ({reason}). Copy or download it again.") from error
-    slope, intercept = 1.0 if slope is None else float(slope), float(intercept or 0)
-    storage = None
-    if (slope, intercept) != (1.0, 0.0) and dtype.kind in "iu" and dtype.itemsize <= 4:
+            stored = read_voxels(stream, path, zipped, shape, dtype, header.get_data_offset(), index)
+        return volume_of(stored, header, path)
+
+
+def volume_of(
+    stored: np.ndarray, header: nibabel.Nifti1Header, path: pathlib.Path, *more: pathlib.Path
+) -> Volume:
+    """The volume of stored numbers and their header.
+
+    Args:
+        stored: Array (X, Y, Z), or (X, Y, Z, 3) of uint8 for RGB.
+        header: Of NIfTI-1 or NIfTI-2.
+        path: The file.
+        more: Other files that it comes from.
+    """
+    slope, intercept = (value if value is None else float(value) for value in header.get_slope_inter())
+    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
+    dtype, storage = stored.dtype, None
+    if stored.ndim == 4:  # Colours are not scaled.
+        slope, intercept = 1.0, 0.0
+    elif (slope, intercept) != (1.0, 0.0) and dtype.kind in "iu" and dtype.itemsize <= 4:
         storage = IntegerStorage(8 * dtype.itemsize, dtype.kind == "i", slope, intercept)
-    array = _scaled(stored.reshape((*stored.shape, 1, 1)[:3]), slope, intercept)
-    _mend_qform(header, path)
     unit = _MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
-    affine = np.diag([unit, unit, unit, 1.0]) @ header.get_best_affine()
-    source = NiftiSource(path.absolute(), header, affine, unit, storage)
-    return Volume(array, affine, name=str(path), source=source)
+    affine = np.diag([unit, unit, unit, 1.0]) @ _affine(header, path)
+    source = NiftiSource(
+        path.absolute(), header, affine, unit, storage, tuple(each.absolute() for each in more)
+    )
+    return Volume(scaled(stored, slope, intercept), affine, name=str(path), source=source)
 
 
 def check_target(volume: Volume, path: pathlib.Path, overwrite: bool = False) -> None:
@@ -104,10 +103,9 @@ def write(volume: Volume, path: pathlib.Path, overwrite: bool = False) -> list[p
     """Writes a volume as NIfTI; see `write_volume`."""
     source = volume.source if isinstance(volume.source, NiftiSource) else None
     array, storage = volume.array, None
-    if source and source.storage and volume.quantity is None:
-        storage = source.storage.fitted(float(array.min()), float(array.max()), source.storage.bits)
-        array = storage.encode(array)
-    header = _changed_header(source, volume) if source else _new_header(volume)
+    if source and volume.quantity is None:
+        array, storage = _as_stored(array, source)
+    header = _changed_header(source, volume, array) if source else _new_header(volume)
     header.set_data_dtype(array.dtype)
     image_class = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
     # No affine: nibabel would put one over the two that the header has.
@@ -119,37 +117,56 @@ def write(volume: Volume, path: pathlib.Path, overwrite: bool = False) -> list[p
     return [path]
 
 
-def _read_header(stream):
+def _as_stored(array: np.ndarray, source: NiftiSource) -> tuple[np.ndarray, IntegerStorage | None]:
+    """Values as the file of the source has them: colours, or integers with a slope."""
+    if array.ndim == 4 and source.header["datatype"] in _COLOURS:
+        return as_rgb(rounded(array, "uint8")), None
+    if source.storage is None:
+        return array, None
+    storage = source.storage.fitted(float(array.min()), float(array.max()), source.storage.bits)
+    return storage.encode(array), storage
+
+
+def _read_header(stream: Stream, path: pathlib.Path) -> nibabel.Nifti1Header:
     """The header at the beginning of a stream, NIfTI-1 or NIfTI-2."""
     block = stream.read(nibabel.Nifti2Header.sizeof_hdr)
     stream.seek(0)
     for header_class in (nibabel.Nifti1Header, nibabel.Nifti2Header):
         if header_class.may_contain_header(block):
-            return header_class.from_fileobj(stream)
-    raise ValueError("it has no NIfTI header")
+            header = header_class.from_fileobj(stream, check=False)
+            _check_known(header, path)
+            header.check_fix()
+            return header
+    if len(block) < nibabel.Nifti1Header.sizeof_hdr:
+        raise ValueError(f"it has {len(block)} bytes, fewer than a header")
+    raise misnamed(path, block, "NIfTI")
 
 
-def _check_size(path, shape, dtype, zipped):
-    """Finds a header that promises more than the file can hold before memory is taken for it."""
-    held = path.stat().st_size * (_MOST_ZIPPED if zipped else 1)
-    if min(shape, default=0) < 1 or math.prod(shape) * dtype.itemsize > held:
-        size = " x ".join(map(str, shape))
-        raise ValueError(f"its header says {size} voxels, and the file has {path.stat().st_size} bytes")
+def _check_known(header: nibabel.Nifti1Header, path: pathlib.Path) -> None:
+    """Raises DataError for voxels of a type that no reader knows, which is no damage."""
+    try:
+        known = header.get_data_dtype().itemsize > 0
+    except (HeaderDataError, KeyError):
+        known = False
+    if not known:
+        code = int(header["datatype"])
+        raise DataError(f"{path} holds voxels of an unknown type (code {code}). Save it as float32.")
 
 
-def _scaled(stored, slope, intercept):
-    """Stored numbers -> values that can be changed, in this machine's byte order."""
-    if (slope, intercept) == (1.0, 0.0):
-        return np.require(stored, stored.dtype.newbyteorder("="), "W")
-    # Single precision holds every 16-bit step, in half the memory.
-    single = stored.dtype.itemsize <= 2 or stored.dtype.newbyteorder("=") == np.float32
-    values = np.empty_like(stored, dtype="float32" if single else "float64")
-    for place in range(stored.shape[2]):  # A volume at once would need its memory several times.
-        values[:, :, place] = stored[:, :, place].astype("float64") * slope + intercept
-    return values
+def _affine(header: nibabel.Nifti1Header, path: pathlib.Path) -> np.ndarray:
+    """The affine of the sform or else of the qform, of whichever says where voxels are."""
+    _mend_qform(header, path)
+    sform = header.get_sform()
+    if header["sform_code"] and header["qform_code"]:
+        broken = not (np.isfinite(sform).all() and is_invertible(sform))
+        if broken or is_sheared(sform):
+            log.warning("%s has %s sform: the qform is taken", path, "an unusable" if broken else "a sheared")
+            header["sform_code"] = 0 if broken else header["sform_code"]
+            return header.get_qform()
+    return header.get_best_affine()
 
 
-def _mend_qform(header, path):
+def _mend_qform(header: nibabel.Nifti1Header, path: pathlib.Path) -> None:
     """Makes a rotation of a qform that misses one by rounding; leaves one out that says nothing."""
     if not header["qform_code"] or _is_usable(header):
         return
@@ -166,39 +183,24 @@ def _mend_qform(header, path):
     header["qform_code"] = 0
 
 
-def _is_usable(header):
+def _is_usable(header: nibabel.Nifti1Header) -> bool:
     try:
         return is_invertible(header.get_qform())
     except (HeaderDataError, ValueError):
         return False
 
 
-def _place_in_file(path, shape, index):
-    """The slices that take one volume out of a file, whose empty dimensions don't count."""
-    extra = [axis for axis in range(3, len(shape)) if shape[axis] > 1]
-    if len(extra) > 1:
-        raise DataError(f"{path} has {3 + len(extra)} dimensions {shape}. Save the volume that you want.")
-    count = shape[extra[0]] if extra else 1
-    if extra and index is None:
-        raise DataError(
-            f"{path} is 4-D: it holds {count} volumes. Choose one with --volume-index 0 to {count - 1}."
-        )
-    if index is not None and not 0 <= index < count:
-        raise DataError(f"{path} holds {count} volume(s), numbered from 0. Received: --volume-index {index}")
-    chosen = {axis: index for axis in extra}
-    return tuple(chosen.get(axis, slice(None) if axis < 3 else 0) for axis in range(len(shape)))
-
-
-def _changed_header(source, volume):
+def _changed_header(source: NiftiSource, volume: Volume, array: np.ndarray) -> nibabel.Nifti1Header:
     """The header of the source, with what the new grid and the new values change."""
     header = source.header.copy()
-    old_shape = header.get_data_shape()
+    # A file of one slice may leave out the third axis, and still say that slices lie across it.
+    old_shape = (*header.get_data_shape(), 1, 1)[:3]
     # Both forms follow the same step from new to old voxel indices, whichever of them gave the affine, and
     # whatever their unit.
     step = np.linalg.inv(source.affine) @ volume.affine
     qform, qform_code = header.get_qform(coded=True)
     sform, sform_code = header.get_sform(coded=True)
-    _set_grid(header, volume, source.unit)
+    _set_grid(header, volume, array.shape, source.unit)
     if qform_code:
         header.set_qform(qform @ step, int(qform_code))
     if sform_code:
@@ -214,10 +216,10 @@ def _changed_header(source, volume):
     return header
 
 
-def _new_header(volume):
+def _new_header(volume: Volume) -> nibabel.Nifti1Header:
     """A header for voxels that don't come from a NIfTI file."""
     header = nibabel.Nifti1Header()
-    _set_grid(header, volume)
+    _set_grid(header, volume, volume.array.shape)
     code = "scanner" if volume.source is not None else "aligned"
     header.set_qform(volume.affine, code)
     header.set_sform(volume.affine, code)
@@ -226,14 +228,16 @@ def _new_header(volume):
     return header
 
 
-def _set_grid(header, volume, unit=1.0):
+def _set_grid(
+    header: nibabel.Nifti1Header, volume: Volume, shape: tuple[int, ...], unit: float = 1.0
+) -> None:
     times = header["pixdim"][4:].copy()  # TR stands there also in a 3-D file; nibabel would reset it.
-    header.set_data_shape(volume.array.shape)
+    header.set_data_shape(shape)
     header["pixdim"][4:] = times
-    header.set_zooms([*volume.spacing / unit, 1.0][: volume.array.ndim])
+    header.set_zooms([*volume.spacing / unit, 1.0][: len(shape)])
 
 
-def _description(old, volume):
+def _description(old: bytes, volume: Volume) -> bytes:
     """What the header said, as far as there is room for it, and then what was done."""
     quantity = volume.quantity.encode("ascii", "replace") if volume.quantity else b""
     new = b"; ".join(text for text in (quantity, volume.description.encode("ascii", "replace")) if text)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.volumes import Volume, read_volume, write_volume
+from keras_mrisr.volumes import Volume, check_volume, read_volume, write_volume
 
 FACTORS = (2, 2, 1)
 
@@ -266,7 +266,7 @@ def test_another_quantity_is_named(tmp_path, phantom, axial):
 def test_4d_files_ask_for_an_index(tmp_path, axial):
     array = np.arange(8 * 6 * 4 * 3).reshape(8, 6, 4, 3).astype("int16")
     path = save(tmp_path / "in.nii.gz", array, axial)
-    with pytest.raises(MrisrError, match=r"4-D: it holds 3 volumes. Choose one with --volume-index 0 to 2"):
+    with pytest.raises(MrisrError, match=r"4-D: it holds 3 volumes. Choose one with `volume_index` 0 to 2"):
         read_volume(path)
     for index in range(3):
         np.testing.assert_array_equal(read_volume(path, index).array, array[..., index])
@@ -291,11 +291,129 @@ def test_more_than_four_dimensions_are_refused(tmp_path, axial):
         read_volume(path, 0)
 
 
-@pytest.mark.parametrize("dtype", [np.complex64, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
-def test_colours_and_complex_numbers_are_refused(tmp_path, axial, dtype):
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_complex_numbers_are_refused(tmp_path, axial, dtype):
     path = save(tmp_path / "in.nii", np.zeros((4, 4, 4), dtype), axial)
-    with pytest.raises(MrisrError, match="Only integers and real numbers"):
+    with pytest.raises(MrisrError, match="holds complex numbers: save the magnitude"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("code", [1, 17, 9999])
+def test_voxels_of_an_unknown_type_are_refused(tmp_path, axial, code, capfd):
+    path = save(tmp_path / "in.nii", np.ones((4, 4, 4), "int16"), axial)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<h", content, 70, code)
+    path.write_bytes(content)
+    with pytest.raises(MrisrError, match=rf"unknown type \(code {code}\). Save it as float32") as caught:
+        read_volume(path)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""  # Nor does nibabel say anything.
+
+
+@pytest.mark.parametrize("names", ["RGB", "RGBA"])
+def test_colours_survive(tmp_path, axial, names):
+    stored = np.zeros((4, 5, 3), [(name, "u1") for name in names])
+    for channel, name in enumerate(names):
+        stored[name] = np.arange(60).reshape(4, 5, 3) + 60 * channel
+    path = save(tmp_path / "in.nii.gz", stored, axial)
+    volume = read_volume(path)
+    expected = np.stack([stored[name] for name in "RGB"], axis=-1)
+    np.testing.assert_array_equal(volume.array, expected)
+    brighter = expected.repeat(2, 0).repeat(2, 1).astype("float32") + 100  # Up to 279: beyond 8 bits.
+    write_volume(volume.upscaled(brighter, FACTORS), tmp_path / "out.nii.gz")
+    after = nibabel.load(tmp_path / "out.nii.gz")
+    assert after.get_data_dtype().names == ("R", "G", "B")
+    assert after.shape == (8, 10, 3)
+    np.testing.assert_array_equal(np.asarray(after.dataobj)["B"], np.minimum(brighter[..., 2], 255))
+    write_volume(volume.upscaled(brighter / 7, FACTORS, quantity="std"), tmp_path / "std.nii.gz")
+    np.testing.assert_allclose(nibabel.load(tmp_path / "std.nii.gz").get_fdata(), brighter / 7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(10, 8), (10,)])
+def test_slices_across_an_axis_that_the_file_leaves_out(tmp_path, axial, shape):
+    array = np.arange(np.prod(shape)).reshape(shape).astype("int16")
+    path = save(tmp_path / "in.nii", array, axial, dim_info=0b111001)
+    volume = read_volume(path)
+    write_volume(volume.upscaled(volume.array.repeat(2, 0).repeat(2, 1), FACTORS), tmp_path / "out.nii")
+    after = nibabel.load(tmp_path / "out.nii")
+    assert after.header.get_dim_info() == (0, 1, 2)
+    assert after.shape == (20, 2 * volume.shape[1], 1)
+
+
+def test_the_end_of_64_bits_is_not_wrapped(tmp_path, axial):
+    array = np.array([[[0, 5]], [[2**63 - 1024, -(2**63)]]], "int64")
+    path = tmp_path / "in.nii"
+    nibabel.save(nibabel.Nifti1Image(array, axial, dtype="int64"), path)
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array, array)
+    brighter = np.rint(array.astype("float64") * 1.25)
+    write_volume(volume.upscaled(brighter), tmp_path / "out.nii")
+    np.testing.assert_array_equal(nibabel.load(tmp_path / "out.nii").dataobj, brighter)
+
+
+@pytest.mark.parametrize("wrong", ["zero", "nan", "sheared"])
+def test_a_good_qform_beside_a_bad_sform(tmp_path, phantom, axial, caplog, wrong):
+    sform = {"zero": np.diag([0, 0, 0, 1.0]), "nan": np.full((4, 4), np.nan), "sheared": axial.copy()}[wrong]
+    if wrong == "sheared":
+        sform[0, 1] = 0.2
+    image = nibabel.Nifti1Image(phantom((10, 8, 5), axial), None)
+    header = image.header
+    header.set_qform(axial, 1)
+    header["sform_code"] = 4
+    for name, row in zip("xyz", sform, strict=False):
+        header[f"srow_{name}"] = row
+    nibabel.save(nibabel.Nifti1Image(image.dataobj, None, header), tmp_path / "in.nii")
+    volume = read_volume(tmp_path / "in.nii")
+    np.testing.assert_allclose(volume.affine, axial, atol=1e-5)
+    assert "sform: the qform is taken" in caplog.text
+    check_volume(volume)
+    finer = doubled(volume)
+    write_volume(finer, tmp_path / "out.nii")
+    header = nibabel.load(tmp_path / "out.nii").header
+    np.testing.assert_allclose(header.get_qform(), finer.affine, atol=1e-5)
+    assert header["qform_code"] == 1
+    assert header["sform_code"] == (4 if wrong == "sheared" else 0)
+    if wrong == "sheared":  # Another place on purpose, which the result keeps.
+        corner = [-0.5, -0.5, -0.5, 1]
+        np.testing.assert_allclose(header.get_sform() @ corner, sform @ corner, atol=1e-4)
+
+
+def test_a_bad_sform_alone_says_nothing(tmp_path, axial):
+    path = save(tmp_path / "in.nii", np.ones((4, 4, 4), "int16"), axial, qform_code=0, sform_code=1)
+    content = bytearray(path.read_bytes())
+    content[280:328] = bytes(48)
+    path.write_bytes(content)
+    with pytest.raises(MrisrError, match="no usable affine"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("named", [".nii.gz", ".nii"])
+def test_what_a_file_begins_with_says_whether_it_is_zipped(tmp_path, phantom, axial, named):
+    array = phantom((10, 8, 5), axial)
+    content = save(tmp_path / "right.nii", array, axial).read_bytes()
+    path = tmp_path / f"in{named}"
+    path.write_bytes(content if named == ".nii.gz" else gzip.compress(content))
+    np.testing.assert_array_equal(read_volume(path).array, array)
+    write_volume(doubled(read_volume(path)), tmp_path / f"out{named}")
+    assert nibabel.load(tmp_path / f"out{named}").shape == (20, 16, 5)  # nibabel goes by the name.
+
+
+@pytest.mark.parametrize(
+    ("content", "holds"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(400), "a PNG image"),
+        (bytes(128) + b"DICM" + bytes(400), "DICOM"),
+        (b"<!DOCTYPE html>" + b" " * 400, "a web page"),
+        (b"NRRD0004\n" + bytes(400), "NRRD"),
+        (b"\0\0\0\x01" + bytes(400), "MGH"),
+    ],
+)
+def test_a_misnamed_file_is_called_so(tmp_path, content, holds):
+    path = tmp_path / "in.nii"
+    path.write_bytes(content)
+    with pytest.raises(MrisrError, match=f"is not NIfTI, as its name says, but {holds}") as caught:
+        read_volume(path)
+    assert "opy or download" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -347,7 +465,7 @@ def test_what_does_not_fit_into_memory(tmp_path, axial, monkeypatch):
         raise MemoryError
 
     path = save(tmp_path / "in.nii", np.ones((8, 6, 4), "int16"), axial)
-    monkeypatch.setattr("keras_mrisr.volumes.nifti.ArrayProxy", fail)
+    monkeypatch.setattr("keras_mrisr.volumes.voxel_file.ArrayProxy", fail)
     with pytest.raises(MrisrError, match="does not fit into memory"):
         read_volume(path)
 
@@ -355,7 +473,7 @@ def test_what_does_not_fit_into_memory(tmp_path, axial, monkeypatch):
 def test_other_content_is_no_nifti(tmp_path):
     path = tmp_path / "in.nii"
     path.write_bytes(b"not an image at all" * 100)
-    with pytest.raises(MrisrError, match="broken or cut off"):
+    with pytest.raises(MrisrError, match="holds no NIfTI header, although its name says so"):
         read_volume(path)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.inference.memory import available_memory, memory_text, parse_memory, resident_memory
+from keras_mrisr.memory import available_memory, memory_text, parse_memory, resident_memory
 
 
 @pytest.mark.parametrize(
