@@ -91,8 +91,8 @@ def check_claim(path: PathLike, says: str, needed: int, stored: int, held: float
         room = min(room, max(limit - resident_memory(), 0))
     if needed > room:
         raise DataError(
-            f"{path} holds {says}, which take {memory_text(needed)} of memory, and {memory_text(room)} are "
-            "left. Cut it, or allow more memory."
+            f"{memory_text(room)} of memory are too little for {path}: its {says} take "
+            f"{memory_text(needed)}. Cut it, or allow more memory."
         )
 
 

@@ -2,6 +2,7 @@
 
 from keras_mrisr.commands.arguments import check_exists, check_models
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.memory import memory_limit, parse_memory
 
 
 def add(commands, common):
@@ -85,18 +86,15 @@ def _upscale(options):
     if options.model is None:
         options.model = _choose(options)
     check_models(options.model)
-    memory = None
-    if options.memory is not None:
-        from keras_mrisr.memory import parse_memory
-
-        memory = parse_memory(options.memory)
+    memory = None if options.memory is None else parse_memory(options.memory)
     resolver = _load(options, memory)
     if options.scale is not None and options.scale != resolver.scale:
         raise ConfigError(
             f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}. "
             f"Leave that out, or choose a model for x{options.scale} (see mrisr models)."
         )
-    run(resolver, options)
+    with memory_limit(memory):
+        run(resolver, options)
 
 
 def _choose(options):

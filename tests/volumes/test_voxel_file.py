@@ -14,7 +14,7 @@ def test_no_more_memory_than_is_allowed(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.zeros((64, 64, 64), "int16"), np.eye(4)), path)
     with memory_limit(resident_memory() + 200_000), pytest.raises(MrisrError) as caught:
         read_volume(path)
-    assert "64 x 64 x 64 voxels, which take 1 MB of memory" in str(caught.value)
+    assert f"too little for {path}: its 64 x 64 x 64 voxels take 1 MB" in str(caught.value)
     with memory_limit(resident_memory() + 500_000_000):
         assert read_volume(path).shape == (64, 64, 64)
 
