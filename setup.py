@@ -12,7 +12,7 @@ demo = ["nilearn>=0.11"]
 dicom = ["pydicom>=3", "pylibjpeg[all]>=2"]
 tuning = ["keras-tuner>=1.4.8", "scikit-learn"]
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "tensorflow-serving-api>=2.18"]
-# To run an exported network; docs/deployment.md does so without TensorFlow.
+# To run an exported network; docs/guides/deployment.md does so without TensorFlow.
 onnx = ["onnxruntime>=1.20", "onnx>=1.17"]
 lgg = ["kagglehub>=0.3"]
 tests = ["pytest>=8", "pytest-xdist>=3.6", "scikit-image>=0.24", "selenium>=4.20", "trustme>=1.2", "sybil>=9"]

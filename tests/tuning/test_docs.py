@@ -1,4 +1,4 @@
-"""What docs/tuning.md and the scripts beside the code say, tried out."""
+"""What docs/guides/tuning.md and the scripts beside the code say, tried out."""
 
 import ast
 import importlib
@@ -14,7 +14,7 @@ import yaml
 from keras_mrisr.tuning import read_study
 
 ROOT = pathlib.Path(__file__).parents[2]
-GUIDE = (ROOT / "docs/tuning.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs/guides/tuning.md").read_text(encoding="utf-8")
 
 
 def blocks(language):
