@@ -52,8 +52,8 @@ ADVERSARIAL_PRESETS = {
     },
     # Ours: a trained start, pixels and consistency as anchors, little of the features, a discriminator that
     # is kept smooth and slow. Discriminator, its rate and its weights are those of the best trial of `mrisr
-    # tune --study srgan` on LGG slices (docs/guides/tuning.md), features and optimizer those of five runs each
-    # against the paper's (docs/guides/training-a-gan.md).
+    # tune --study srgan` on LGG slices (docs/guides/tuning.md), features and optimizer those of
+    # five runs each against the paper's (docs/guides/training-a-gan.md).
     "stable": {
         "generator": {"smooth_upsampling": True},
         "training": {
