@@ -1,15 +1,22 @@
 """Real slices of a folder: some to calibrate and compare on, others to measure what it cost."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_mrisr.data import read_dataset
-from keras_mrisr.data.slices import evenly_spaced
-from keras_mrisr.errors import ModelError
+from keras_mrisr.data.slices import SliceDataset, evenly_spaced
+from keras_mrisr.errors import DataError, ModelError
 from keras_mrisr.export.parity import fit_size
+from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.types import PathLike
 
 COUNT = 16  # Slices of each kind.
+# Standard deviation, on a range of 1, below which a slice is air: it has no ranges to calibrate on, and
+# whatever rounding does to it is too small to be measured.
+_CONTENT = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +29,17 @@ class RealSlices:
         hr: The HR slices of these.
     """
 
-    calibration: list
-    lr: list
-    hr: list
+    calibration: list[np.ndarray]
+    lr: list[np.ndarray]
+    hr: list[np.ndarray]
 
 
-def real_slices(root, info, count=COUNT, size=None):
+def real_slices(
+    root: PathLike, info: ModelInfo, count: int = COUNT, size: Sequence[int] | None = None
+) -> RealSlices:
     """Reads evenly spaced slices of a folder and degrades them as the model was trained for.
+
+    Slices that show nothing are left out.
 
     Args:
         root: Folder of HR slices: the LGG tree or images.
@@ -39,23 +50,33 @@ def real_slices(root, info, count=COUNT, size=None):
             repeated.
 
     Raises:
-        ModelError: No such folder, no slices of so many channels in it, or a model of volumes.
+        DataError: No such folder, or no slices of so many channels in it that show something.
+        ModelError: A model of volumes, or one that does not say what it was trained to undo.
     """
     from keras_mrisr.data.pipeline import load_pairs, separate_channels
     from keras_mrisr.degrade import get_degradation
 
     if info.factors:
         raise ModelError("A folder of slices is no calibration for a model of volumes: leave it out.")
+    if not info.degradation:
+        raise ModelError("The model does not say what it was trained to undo: give its `degradation`.")
     dataset = read_dataset(root, "auto", info.data.get("patient_pattern"))
     degradation = get_degradation(**info.degradation)
-    halves = []
-    for part in _halves(dataset, info):
-        places = evenly_spaced(len(part.slices), count, ends=True)
+
+    def pairs_of(part: SliceDataset) -> list[Any]:
+        # More than are wanted, for those that show nothing.
+        places = evenly_spaced(len(part.slices), 4 * count, ends=True)
         chosen = dataclasses.replace(part, slices=tuple(part.slices[place] for place in places))
         options = {"neighbours": info.neighbours, "stacks": dataset}
         pairs = load_pairs(chosen, degradation, info.image_channels, **options)
-        halves.append(separate_channels(pairs) if info.image_channels is None else pairs)
-    calibration, measured = halves
+        if info.image_channels is None:
+            pairs = separate_channels(pairs)
+        pairs = [pair for pair in pairs if pair.normalizer.normalize(pair.lr).std() > _CONTENT]
+        if not pairs:
+            raise DataError(f"{root}: its slices show nothing but air. Calibrate and measure on real slices.")
+        return [pairs[place] for place in evenly_spaced(len(pairs), count, ends=True)]
+
+    calibration, measured = map(pairs_of, _halves(dataset, info))
     hr_size = None if size is None else [info.scale * edge for edge in size]
     return RealSlices(
         [fit_size(pair.normalizer.normalize(pair.lr), size) for pair in calibration],
@@ -64,7 +85,7 @@ def real_slices(root, info, count=COUNT, size=None):
     )
 
 
-def psnr(run, slices):
+def psnr(run: Callable[[np.ndarray], Any], slices: RealSlices) -> float:
     """Mean PSNR in dB of a network over slices, SR clipped to [0, 1], data range 1.
 
     Args:
@@ -79,17 +100,17 @@ def psnr(run, slices):
     return float(np.mean(values))
 
 
-def _halves(dataset, info):
+def _halves(dataset: SliceDataset, info: ModelInfo) -> Iterable[SliceDataset]:
     """(calibration, measurement): seen and unseen patients, or else the first and second half."""
     split = info.data.get("split") or {}
     known = set(dataset.patients)
     seen, unseen = known & set(split.get("train", ())), known & set(split.get("test", ()))
     if not seen or not unseen:
-        patients = dataset.patients
-        seen, unseen = patients[: len(patients) // 2], patients[len(patients) // 2 :]
+        half = len(dataset.patients) // 2
+        seen, unseen = set(dataset.patients[:half]), set(dataset.patients[half:])
     if seen:
         return dataset.select(seen), dataset.select(unseen)
     # One patient: every other slice.
     if len(dataset.slices) < 2:
-        raise ModelError(f"{dataset.root} holds one slice; calibration needs several. Give more.")
+        raise DataError(f"{dataset.root} holds one slice; calibration needs several. Give more.")
     return (dataclasses.replace(dataset, slices=dataset.slices[first::2]) for first in range(2))

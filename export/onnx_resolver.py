@@ -6,12 +6,11 @@ import pathlib
 
 import numpy as np
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.errors import MissingDependencyError, ModelError
 from keras_mrisr.export.exported_resolver import ExportedSuperResolver
 
 FILE = "model.onnx"
 METADATA = "keras_mrisr"  # Key of the file's metadata that holds all of it as JSON.
-_INSTALL = "pip install 'keras-mrisr[onnx]'"
 _SUFFIX = "ExecutionProvider"
 log = logging.getLogger(__name__)
 
@@ -51,27 +50,31 @@ class OnnxSuperResolver(ExportedSuperResolver):
         try:
             import onnxruntime
         except ImportError as error:
-            raise ModelError(f"{path} needs onnxruntime: {_INSTALL}") from error
+            raise MissingDependencyError(f"{path} needs onnxruntime: pip install onnxruntime onnx") from error
         chosen = _providers(providers, onnxruntime.get_available_providers())
         session = _session(onnxruntime, path, str(path), chosen, threads)
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA)
-        if text is None:
-            raise ModelError(f"{path} is not a network of mrisr: export one with mrisr export --to onnx.")
-        metadata = _parsed(text, path)
+        metadata = _metadata(session, path)
         active = _check_active(session.get_providers()[0], chosen[0], bool(providers))
         if active == f"CPU{_SUFFIX}":
+            if metadata.get("symmetric"):
+                log.warning(
+                    "%s has 8-bit activations with a sign, as TensorRT wants them: on a CPU about half of "
+                    "its convolutions run in float. Export it without --symmetric for this machine.",
+                    path,
+                )
             faster = _for_cpu(path)
             if faster is not None:
                 session = _session(onnxruntime, path, faster, [active], threads)
-        network = _Network(session, metadata.get("layout") == "nchw")
+        network = _Network(session, metadata.get("layout") == "nchw", path)
         return cls(network, metadata, memory, name)
 
 
 class _Network:
     """An onnxruntime session as `SuperResolver` takes a network."""
 
-    def __init__(self, session, channels_first):
+    def __init__(self, session, channels_first, path):
         self.session = session
+        self.path = path
         self.channels_first = channels_first
         (source,) = session.get_inputs()
         self.input, self.shape = source.name, source.shape
@@ -89,7 +92,12 @@ class _Network:
                 f"The network was exported for slices of {'x'.join(map(str, fixed[place]))} only. Received: "
                 f"shape {lr.shape}. Export it without --size."
             )
-        (sr,) = self.session.run(None, {self.input: lr})
+        try:
+            (sr,) = self.session.run(None, {self.input: lr})
+        except Exception as error:  # onnxruntime raises classes of its own, some of them plain RuntimeErrors.
+            raise ModelError(
+                f"{self.path} fails on {lr.shape}: {_reason(error)}. Export it again."
+            ) from error
         return np.moveaxis(sr, 1, last) if self.channels_first else sr
 
 
@@ -101,10 +109,13 @@ def _session(onnxruntime, path, network, providers, threads):
     try:
         return onnxruntime.InferenceSession(network, options, providers=providers)
     except Exception as error:  # onnxruntime raises classes of its own, some of them plain RuntimeErrors.
-        reason = str(error).strip().splitlines()[0]
         raise ModelError(
-            f"{path} cannot be loaded as an ONNX network ({reason}). Export it again."
+            f"{path} cannot be loaded as an ONNX network ({_reason(error)}). Export it again."
         ) from error
+
+
+def _reason(error):
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _providers(wanted, available):
@@ -125,10 +136,16 @@ def _providers(wanted, available):
     return list(dict.fromkeys([*chosen, f"CPU{_SUFFIX}"]))
 
 
-def _parsed(text, path):
+def _metadata(session, path):
+    """What the network says about itself."""
     try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA)
+        if text is None:
+            raise ModelError(f"{path} is not a network of mrisr: export one with mrisr export --to onnx.")
         values = json.loads(text)
-    except ValueError as error:
+    except ModelError:
+        raise
+    except ValueError as error:  # Broken UTF-8 or JSON.
         raise ModelError(f"{path} has damaged metadata ({error}). Export it again.") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path} has damaged metadata. Export it again.")

@@ -5,17 +5,20 @@ import pathlib
 import shutil
 import tarfile
 
+import keras
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_mrisr.data import read_image, write_image
+from keras_mrisr.errors import MrisrError
 from keras_mrisr.export.calibration import real_slices
 from keras_mrisr.export.export import export_model, parse_size
 from keras_mrisr.export.litert import load_litert
 from keras_mrisr.export.onnx_resolver import OnnxSuperResolver
 from keras_mrisr.inference import SuperResolver, upscale_path
+from keras_mrisr.models.layers import PixelShuffle
 from keras_mrisr.models.storage import load_info
 
 LGG = pathlib.Path(__file__).parents[2].parent / "shared/data/lgg/lgg-0.tar"
@@ -217,7 +220,7 @@ def test_bad_input(refused, trained, tmp_path, image_root, lgg_root):
     refused("--size must be HEIGHTxWIDTH, such as 256x256", grey, "--size", "256")
     refused("--size must be HEIGHTxWIDTH", grey, "--size", "0x256")
     refused("takes sizes of 2 axes. Received: 8x8x8", grey, "--size", "8x8x8")
-    refused("LiteRT networks have one size: give it with --size", grey, "--to", "litert")
+    refused("LiteRT networks have one size: give it as --size", grey, "--to", "litert")
     refused("'a b' is no name for a model on a server", grey, "--name", "a b")
     refused("has 3 channels where 1 were expected", grey, "--calibration", lgg_root)
     (tmp_path / "out").mkdir()
@@ -258,3 +261,60 @@ def _copy(generator):
     copy = keras.models.clone_model(generator)
     copy.set_weights(generator.get_weights())
     return copy
+
+
+@pytest.fixture
+def black_and_real(tmp_path, smooth_image):
+    """A folder in which the first and the last third of each patient's slices are air."""
+    for patient in ("a", "b"):
+        for number in range(9):
+            image = smooth_image(32, 32, 1) if 3 <= number < 6 else np.zeros((32, 32, 1), "uint8")
+            write_image(tmp_path / "slices" / patient / f"{number}.png", image)
+    return tmp_path / "slices"
+
+
+def test_slices_that_show_nothing_neither_calibrate_nor_measure(trained, black_and_real):
+    slices = real_slices(black_and_real, load_info(trained["grey"]))
+    assert len(slices.calibration) == len(slices.lr) == len(slices.hr) == 3
+    assert min(one.std() for one in (*slices.calibration, *slices.lr)) > 0.05
+
+
+def test_a_folder_of_air_is_no_calibration(trained, tmp_path):
+    for number in range(4):
+        write_image(tmp_path / "air" / f"{number}.png", np.full((32, 32, 1), number, "uint8"))
+    with pytest.raises(MrisrError, match="air: its slices show nothing but air"):
+        export_model(
+            trained["grey"], tmp_path / "out", "onnx", precision="int8", calibration=tmp_path / "air"
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_signed_int8_is_said_to_be_slow_on_a_cpu(trained, black_and_real, tmp_path, caplog):
+    for symmetric in (True, False):
+        caplog.clear()
+        options = {
+            "precision": "int8",
+            "calibration": black_and_real,
+            "symmetric": symmetric,
+            "overwrite": True,
+        }
+        export_model(trained["grey"], tmp_path / "out", "onnx", **options)
+        OnnxSuperResolver.load(tmp_path / "out")
+        assert ("8-bit activations with a sign" in caplog.text) == symmetric
+
+
+def test_a_keras_model_that_fit_trained(tmp_path, black_and_real, smooth_image):
+    inputs = keras.Input((None, None, 1))
+    conv = keras.layers.Conv2D(4, 3, padding="same", name="conv")(inputs)
+    model = keras.Model(inputs, PixelShuffle(2, name="shuffle")(conv), name="own")
+    model.compile("sgd", "mse")
+    lr, hr = np.ones((2, 8, 8, 1), "float32"), np.ones((2, 16, 16, 1), "float32")
+    model.fit(lr, hr, verbose=0, shuffle=False)
+    export = export_model(model, tmp_path / "onnx", "onnx")
+    assert export.metadata["scale"] == 2
+    sr = OnnxSuperResolver.load(tmp_path / "onnx").generator.predict_on_batch(lr)
+    np.testing.assert_allclose(sr, model(lr), atol=1e-5)
+    with pytest.raises(MrisrError, match="does not say what it was trained to undo: give its `degradation`"):
+        export_model(model, tmp_path / "int8", "onnx", precision="int8", calibration=black_and_real)
+    options = {"calibration": black_and_real, "degradation": "bicubic"}
+    assert export_model(model, tmp_path / "int8", "onnx", precision="int8", **options).psnr["slices"] == 3

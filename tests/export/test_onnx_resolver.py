@@ -140,6 +140,32 @@ def test_a_gpu_that_does_not_start(exported, monkeypatch, caplog, smooth_image):
     assert resolver(smooth_image(8, 9)).shape == (16, 18, 1)
 
 
+def test_a_network_that_fails_when_it_runs(exported, tmp_path, smooth_image):
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(exported["grey", "onnx"] / "model.onnx")
+    output = model.graph.output[0].name
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 3, 3, 1]), "shape"))
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == output else name for name in node.output]
+    model.graph.node.append(helper.make_node("Reshape", ["before", "shape"], [output], "cannot_be"))
+    onnx.save(model, tmp_path / "model.onnx")
+    resolver = OnnxSuperResolver.load(tmp_path / "model.onnx")
+    with pytest.raises(
+        MrisrError, match=r"model\.onnx fails on \(1, 12, 12, 1\): .*cannot_be.*Export it again"
+    ):
+        resolver(smooth_image(12, 12, 1))
+
+
+def test_metadata_that_are_no_text(exported, tmp_path):
+    content = (exported["grey", "onnx"] / "model.onnx").read_bytes()
+    assert content.count(b'"exported_by"') == 1
+    (tmp_path / "model.onnx").write_bytes(content.replace(b'"exported_by"', b'"exported\xff\xfe"'))
+    with pytest.raises(MrisrError, match=r"model\.onnx (has damaged metadata|cannot be loaded)"):
+        OnnxSuperResolver.load(tmp_path / "model.onnx")
+
+
 def test_bad_input(exported, trained, tmp_path, mrisr, smooth_image, listing):
     from keras_mrisr.data import write_image
 
