@@ -201,27 +201,112 @@ def test_rejects(pairs):
         PatchDataset([], 2)
 
 
-def test_fit_sees_each_batch_once_and_in_order(pairs):
-    # The batches that reach the model, told apart by their sum.
-    class Recorder(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.weight = self.add_weight(shape=(), name="weight")
-            self.seen = []
+class Recorder(keras.Model):
+    """Keeps the sum of each batch that reaches it: what `fit` trained on, and what it was validated on."""
 
-        def train_step(self, data):
-            lr, _ = data
-            self.seen.append(float(keras.ops.sum(lr)))
-            return {"loss": keras.ops.sum(self.weight)}
+    def __init__(self):
+        super().__init__()
+        self.weight = self.add_weight(shape=(), name="weight")
+        self.seen, self.validated = [], []
+        self.built = True
 
-    options = {"patch_size": 16, "batch_size": 2, "steps": 3, "seed": 4}
+    def train_step(self, data):
+        self.seen.append(float(keras.ops.sum(data[0])))
+        return {"loss": keras.ops.sum(self.weight)}
+
+    def test_step(self, data):
+        self.validated.append(float(keras.ops.sum(data[0])))
+        return {"loss": keras.ops.sum(self.weight)}
+
+
+@pytest.fixture
+def recorder():
     model = Recorder()
-    model.compile(run_eagerly=True)
-    model.fit(PatchDataset(pairs, 2, **options), epochs=3, shuffle=False, verbose=0)
-    expected = [
-        float(lr.sum()) for epoch in range(3) for lr, _ in PatchDataset(pairs, 2, epoch=epoch, **options)
-    ]
-    np.testing.assert_allclose(model.seen, expected, rtol=1e-5)
+    model.compile("sgd", run_eagerly=True)
+    return model
+
+
+@pytest.fixture
+def fit(pairs):
+    """A function (model, arguments of fit) that fits patches, and the sums of the batches of some epochs."""
+    options = {"patch_size": 16, "batch_size": 2, "steps": 3, "seed": 4}
+
+    def run(model, **arguments):
+        data = arguments.pop("data", None) or PatchDataset(pairs, 2, **options)
+        model.fit(data, shuffle=False, verbose=0, **arguments)
+
+    def sums(*epochs):
+        return [
+            float(lr.sum()) for epoch in epochs for lr, _ in PatchDataset(pairs, 2, epoch=epoch, **options)
+        ]
+
+    return run, sums
+
+
+def test_fit_sees_each_batch_once_and_in_order(recorder, fit):
+    run, sums = fit
+    run(recorder, epochs=3)
+    np.testing.assert_allclose(recorder.seen, sums(0, 1, 2), rtol=1e-5)
+
+
+def test_fit_from_a_later_epoch_takes_that_epochs_batches(recorder, fit):
+    run, sums = fit
+    run(recorder, initial_epoch=2, epochs=4)
+    np.testing.assert_allclose(recorder.seen, sums(2, 3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["initial_epoch", "backup"])
+def test_only_batches_of_the_epochs_to_come_are_made(tmp_path, recorder, fit, pairs, how):
+    # `fit` makes two batches before its first epoch, just for their shapes.
+    class Spy(PatchDataset):
+        def __getitem__(self, index):
+            seen.append((self.epoch, index))
+            return super().__getitem__(index)
+
+    seen, (run, _) = [], fit
+    (tmp_path / "training_metadata.json").write_text('{"epoch": 2}')
+    backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+    where = {"initial_epoch": 2} if how == "initial_epoch" else {"callbacks": [backup]}
+    run(recorder, data=Spy(pairs, 2, patch_size=16, batch_size=1, steps=2), epochs=4, **where)
+    assert sorted(set(seen)) == [(2, 0), (2, 1), (3, 0), (3, 1)]
+
+
+def test_several_fits_of_one_dataset_take_the_next_epochs(recorder, fit, pairs):
+    run, sums = fit
+    data = PatchDataset(pairs, 2, patch_size=16, batch_size=2, steps=3, seed=4)
+    run(recorder, data=data, epochs=1)
+    recorder.evaluate(data, verbose=0)  # Looks at the epoch that comes next, and moves nothing.
+    run(recorder, data=data, epochs=2)
+    np.testing.assert_allclose(recorder.seen, sums(0, 1, 2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("restored", [True, False], ids=["known before", "known late"])
+def test_backup_and_restore_resumes_with_the_batches_that_come_next(tmp_path, recorder, fit, restored):
+    run, sums = fit
+
+    def stop(epoch, logs):
+        if epoch == 2:
+            raise InterruptedError
+
+    class Restore(keras.callbacks.Callback):  # A callback of a user's own that does the like.
+        def on_train_begin(self, logs=None):
+            self.model._initial_epoch = 2
+
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(InterruptedError):
+        run(recorder, epochs=4, callbacks=[backup, keras.callbacks.LambdaCallback(on_epoch_begin=stop)])
+    recorder.seen.clear()
+    run(recorder, epochs=4, callbacks=[backup if restored else Restore()])
+    np.testing.assert_allclose(recorder.seen, sums(2, 3), rtol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [None, 2], ids=["all", "validation_steps"])
+def test_validation_sees_the_same_batches_every_epoch(recorder, fit, pairs, steps):
+    run, sums = fit
+    validation = PatchDataset(pairs, 2, patch_size=16, batch_size=2, steps=3, seed=4)
+    run(recorder, epochs=5, initial_epoch=2, validation_data=validation, validation_steps=steps)
+    recorder.evaluate(validation, verbose=0, steps=steps)
+    np.testing.assert_allclose(recorder.validated, 4 * sums(0)[:steps], rtol=1e-5)
 
 
 def test_separate_channels_are_grey_pairs_in_the_same_memory(lgg_root):
