@@ -103,10 +103,12 @@ def compiled_srgan(config, channels, features):
         )
     model.compile(
         gan_optimizer(
+            model.generator,
+            model.discriminator,
             training.learning_rate,
             adversarial.discriminator_rate,
-            clip_norm=training.clip_norm,
-            generator=training.optimizer,
+            training.clip_norm,
+            training.optimizer,
         )
     )
     return model

@@ -1,5 +1,7 @@
 """SRGAN as a Keras model: two networks, one `train_step`, one optimizer."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -9,8 +11,11 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.losses import adversarial, consistency
 from keras_mrisr.metrics import PSNR
 from keras_mrisr.replicas import replica_count, replica_mean
+from keras_mrisr.training.gan_optimizer import Networks, discriminator_optimizer, gan_optimizer
 from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
-from keras_mrisr.training.muon import make_optimizer
+from keras_mrisr.types import Tensor
+
+__all__ = ["SRGAN", "discriminator_optimizer", "gan_optimizer"]
 
 PIXEL_LOSSES = ("mean_absolute_error", "mean_squared_error")
 WEIGHTS = {
@@ -31,8 +36,8 @@ class SRGAN(keras.Model):
     A call of the model runs the moving average of the generator, which is also what `test_step` scores
     and what should be saved and served. `generator` itself is what the gradients move.
 
-    Compile it with `gan_optimizer(...)`; `fit`, `evaluate`, `save` and `keras.models.load_model` work as
-    for any model. Data are pairs (lr, hr) in [0, 1].
+    Compile it with `gan_optimizer(generator, discriminator)`; `fit`, `evaluate`, `save` and
+    `keras.models.load_model` work as for any model. Data are pairs (lr, hr) in [0, 1].
 
     Args:
         generator: Functional model, LR to SR.
@@ -115,9 +120,43 @@ class SRGAN(keras.Model):
     def call(self, inputs, training=False):
         return self.average_generator(inputs, training=False)
 
+    def compile(self, optimizer: Any, *, metrics: Any = None, **kwargs: Any) -> None:
+        """Configures the model for `fit`.
+
+        Args:
+            optimizer: What `gan_optimizer` made. Any other optimizer trains both networks alike.
+            metrics: Metrics of HR and SR in [0, 1] as for `keras.Model.compile`, beside the losses: in `fit`
+                of the generator's SR, in `evaluate` of its moving average's.
+            **kwargs: As for `keras.Model.compile`, but for losses.
+
+        Raises:
+            ConfigError: There is a `loss`, `loss_weights` or `weighted_metrics`.
+        """
+        for name in ("loss", "loss_weights", "weighted_metrics"):
+            if kwargs.get(name) is not None:
+                raise ConfigError(
+                    f"SRGAN.compile takes no `{name}`: SRGAN(weights=..., pixel=...) chooses the losses."
+                )
+        networks = getattr(getattr(optimizer, "inner_optimizer", optimizer), "_optimizer_map", None)
+        if isinstance(networks, Networks):
+            networks.bind(self.discriminator.variables)
+        super().compile(optimizer, metrics=metrics, **kwargs)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     @property
-    def metrics(self):
-        return [*self._means.values(), self.psnr]
+    def metrics(self) -> list[keras.Metric]:
+        own = {metric.name: metric for metric in (*self._means.values(), self.psnr)}
+        return [*own.values(), *(metric for metric in super().metrics if metric.name not in own)]
+
+    def _compiled_metrics(self, hr: Tensor, sr: Tensor) -> dict[str, Tensor]:
+        """What was given to `compile(metrics=...)`, after one more batch."""
+        if self._compile_metrics is None:
+            return {}
+        self._compile_metrics.update_state(hr, ops.clip(sr, 0.0, 1.0))
+        return self._compile_metrics.result()
 
     def _logged(self):
         losses = [name for name in WEIGHTS if self._active(name)]
@@ -134,7 +173,7 @@ class SRGAN(keras.Model):
         if self._active("adversarial"):
             for _ in range(self.discriminator_steps - 1):
                 self._update_discriminator(lr, hr)
-        (g_gradients, d_gradients), logs = gradients(lambda: self._both_losses(lr, hr), *both)
+        (g_gradients, d_gradients), (logs, sr) = gradients(lambda: self._both_losses(lr, hr), *both)
         with without_gradients():
             logs["g_gradient"] = self._logged_norm(g_gradients)
             logs["d_gradient"] = self._logged_norm(d_gradients)
@@ -142,7 +181,8 @@ class SRGAN(keras.Model):
             self._update_average()
             for name, mean in self._means.items():
                 mean.update_state(logs[name])
-        return {name: mean.result() for name, mean in self._means.items()}
+            compiled = self._compiled_metrics(hr, sr)
+        return {**{name: mean.result() for name, mean in self._means.items()}, **compiled}
 
     def test_step(self, data):
         lr, hr = _pair(data)
@@ -158,10 +198,10 @@ class SRGAN(keras.Model):
             if self._active(name):
                 self._means[name].update_state(loss(hr, sr))
                 shown[name] = self._means[name]
-        return {name: mean.result() for name, mean in shown.items()}
+        return {**{name: mean.result() for name, mean in shown.items()}, **self._compiled_metrics(hr, sr)}
 
     def _both_losses(self, lr, hr):
-        """((generator's loss, discriminator's loss), logs) of one batch, ready for the gradients."""
+        """((generator's loss, discriminator's loss), (logs, SR)) of one batch, ready for the gradients."""
         sr = self.generator(lr, training=True)
         terms = {}
         if self._active("pixel"):
@@ -188,7 +228,7 @@ class SRGAN(keras.Model):
         logs = {**terms, "loss": g_loss, "d_loss": d_loss, "d_hr": d_hr, "d_sr": d_sr}
         share = 1.0 / replica_count()  # Gradients are summed over replicas, and these are means.
         scale = self.optimizer.scale_loss
-        return (scale(g_loss * share), scale(d_loss * share)), logs
+        return (scale(g_loss * share), scale(d_loss * share)), (logs, sr)
 
     def _update_discriminator(self, lr, hr):
         """One step of the discriminator alone."""
@@ -300,24 +340,6 @@ class SRGAN(keras.Model):
         return cls(**config)
 
 
-def gan_optimizer(generator_rate=1e-4, discriminator_rate=1e-4, clip_norm=0.0, generator="adam"):
-    """One optimizer for both networks, with rates of their own; the discriminator's is Adam.
-
-    Args:
-        generator_rate: Learning rate of the generator, or a schedule.
-        discriminator_rate: Learning rate of the discriminator, or a schedule.
-        clip_norm: Limit on the norm of each network's whole gradient; 0 for none.
-        generator: "adam" or "muon" (`training.muon`): the generator's.
-
-    Returns:
-        A `keras.optimizers.MultiOptimizer`.
-    """
-    # Every layer of a discriminator is named d_..., and no layer of a generator.
-    by_name = {"d_.*": make_optimizer("discriminator_adam", discriminator_rate, clip_norm)}
-    default = make_optimizer(f"generator_{generator}", generator_rate, clip_norm, generator)
-    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(default, by_name))
-
-
 def _check_losses(weights, pixel, perceptual, segmentation, degradation):
     for name, weight in weights.items():
         if name not in WEIGHTS:
@@ -334,21 +356,6 @@ def _check_losses(weights, pixel, perceptual, segmentation, degradation):
         )
     if weights["consistency"] and degradation is None:
         raise ConfigError("A weight on the loss 'consistency' needs the degradation of the data.")
-
-
-def discriminator_optimizer(optimizer):
-    """The discriminator's optimizer in what `gan_optimizer` made, also under loss scaling.
-
-    Raises:
-        ConfigError: Another optimizer.
-    """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if not isinstance(inner, keras.optimizers.MultiOptimizer):
-        raise ConfigError(
-            f"{type(inner).__name__} is one optimizer for both networks, and discriminator_steps needs them "
-            "apart. Compile with gan_optimizer(...)."
-        )
-    return inner.optimizers[0]
 
 
 def _scales(optimizer):

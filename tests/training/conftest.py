@@ -63,8 +63,9 @@ def make_gan():
             build_discriminator(channels=1, patch_size=16, **discriminator),
             **options,
         )
+        networks = model.generator, model.discriminator
         # Without tracing a graph: these models are small, and a trace takes seconds.
-        model.compile(optimizer or gan_optimizer(1e-3, 2e-3), run_eagerly=eager)
+        model.compile(optimizer or gan_optimizer(*networks, 1e-3, 2e-3), run_eagerly=eager)
         return model
 
     return make

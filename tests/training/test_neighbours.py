@@ -75,7 +75,7 @@ def test_consistency_is_with_the_middle_slice(batch):
         weights={"consistency": 1.0, "adversarial": 0.0},
         degradation={"name": "bicubic", "scale": 2},
     )
-    model.compile(gan_optimizer(0.0, 0.0), run_eagerly=True)
+    model.compile(gan_optimizer(model.generator, model.discriminator, 0.0, 0.0), run_eagerly=True)
     stack = np.concatenate([lr[::-1], lr, lr[:, ::-1]], axis=-1)
     logs = model.train_step((stack, hr))
     again = get_degradation("bicubic", 2)(model.generator(stack))

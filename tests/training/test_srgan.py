@@ -6,7 +6,7 @@ from keras import ops
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.losses import adversarial
 from keras_mrisr.metrics import psnr
-from keras_mrisr.training.srgan import SRGAN, discriminator_optimizer
+from keras_mrisr.training.srgan import SRGAN, discriminator_optimizer, gan_optimizer
 from keras_mrisr.training.strategy import dtype_policy
 
 tf = pytest.importorskip("tensorflow")
@@ -359,3 +359,90 @@ def test_one_optimizer_for_both_networks(make_gan, batch):
     model.compile("adam")
     with pytest.raises(MrisrError, match="Adam is one optimizer for both networks"):
         step(model, batch)
+
+
+@pytest.fixture
+def own_networks():
+    """A function (function of both networks that makes an optimizer, options) -> SRGAN of a user's networks.
+
+    Their layers have the same names, and none begins with "d_".
+    """
+
+    def make(optimizer, **options):
+        keras.utils.set_random_seed(0)
+        lr, hr = keras.Input((None, None, 1)), keras.Input((None, None, 1))
+        image = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(4, 3, padding="same", name="conv")(lr))
+        generator = keras.Model(lr, keras.layers.Conv2D(1, 3, padding="same", name="last")(image))
+        logits = keras.layers.Conv2D(4, 3, 2, activation="leaky_relu", name="conv")(hr)
+        critic = keras.Model(hr, keras.layers.Conv2D(1, 3, name="last")(logits))
+        model = SRGAN(generator, critic, **options)
+        model.compile(optimizer(generator, critic), run_eagerly=True)
+        return model
+
+    return make
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("rates", [(0.0, 0.1), (0.1, 0.0)], ids=["discriminator", "generator"])
+@pytest.mark.parametrize("how", ["networks", "variables", "neither"])
+def test_rates_are_those_of_the_networks_whatever_their_layers_are_called(
+    own_networks, batch, how, rates, steps
+):
+    def optimizer(*networks):
+        if how == "neither":
+            with pytest.warns(DeprecationWarning, match="takes the two networks first"):
+                return gan_optimizer(generator_rate=rates[0], discriminator_rate=rates[1])
+        if how == "variables":
+            networks = [network.trainable_variables for network in networks]
+        return gan_optimizer(*networks, *rates)
+
+    model = own_networks(optimizer, discriminator_steps=steps)
+    before = values(model.generator.weights), values(model.discriminator.weights)
+    step(model, batch)
+    assert moved(before[0], model.generator.weights) == (rates[0] > 0)
+    assert moved(before[1], model.discriminator.weights) == (rates[1] > 0)
+
+
+def test_own_networks_resume_after_loading(tmp_path, own_networks, batch):
+    model = own_networks(lambda *networks: gan_optimizer(*networks, 1e-2, 1e-1))
+    step(model, batch)
+    model.save(tmp_path / "gan.keras")
+    loaded = keras.saving.load_model(tmp_path / "gan.keras")
+    loaded.run_eagerly = True
+    for one in (model, loaded):
+        step(one, batch)
+    assert_same(loaded.trainable_variables, model.trainable_variables)
+    rates = [float(part.learning_rate) for part in loaded.optimizer.optimizers]
+    assert rates == pytest.approx([1e-1, 1e-2])
+
+
+def test_old_calls_of_gan_optimizer_mean_what_they_meant(recwarn):
+    made = [
+        gan_optimizer(1e-3, 2e-3),
+        gan_optimizer(generator_rate=1e-3, discriminator_rate=2e-3, clip_norm=0.5, generator="muon"),
+        gan_optimizer(1e-3, 2e-3, 0.5),
+    ]
+    assert {warning.category for warning in recwarn} == {DeprecationWarning} and len(recwarn) == 3
+    for optimizer, clip in zip(made, (None, 0.5, 0.5), strict=True):
+        rates = [float(part.learning_rate) for part in optimizer.optimizers]
+        assert rates == pytest.approx([2e-3, 1e-3])
+        assert {part.global_clipnorm for part in optimizer.optimizers} == {clip}
+    assert made[1].optimizers[1].name == "generator_muon"
+    with pytest.raises(MrisrError, match="needs both networks"):
+        gan_optimizer(discriminator=[])
+
+
+def test_metrics_of_compile(own_networks, batch):
+    model = own_networks(gan_optimizer, weights={"adversarial": 0.0}, average=0.0)
+    metrics = ["mean_absolute_error", keras.metrics.MeanSquaredError(name="psnr")]
+    model.compile(gan_optimizer(model.generator, model.discriminator, 0.0), metrics=metrics, run_eagerly=True)
+    lr, hr = batch
+    sr = np.clip(values([model.generator(lr)])[0], 0, 1)
+    wanted = {"mean_absolute_error": np.abs(hr - sr).mean(), "psnr": np.square(hr - sr).mean()}
+    history = model.fit(lr, hr, verbose=0, validation_data=batch).history
+    for prefix in ("", "val_"):
+        found = {name: history[prefix + name][0] for name in wanted}
+        assert found == pytest.approx(wanted, rel=1e-5)
+    for argument in ({"loss": "mse"}, {"weighted_metrics": ["mse"]}, {"loss_weights": [1.0]}):
+        with pytest.raises(MrisrError, match=f"takes no `{next(iter(argument))}`"):
+            model.compile("adam", **argument)

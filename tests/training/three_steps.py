@@ -40,7 +40,7 @@ else:
     }
     np.savez(file, **arrays)
 model.average_generator.set_weights(model.generator.get_weights())
-model.compile(gan_optimizer(1e-3, 2e-3), run_eagerly=True)
+model.compile(gan_optimizer(*networks, 1e-3, 2e-3), run_eagerly=True)
 rows = []
 for _ in range(3):
     history = model.fit(lr, hr, batch_size=4, shuffle=False, verbose=0).history
