@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mrisr.data import read_dataset
+from keras_mrisr.data import Split, read_dataset
 from keras_mrisr.data.slices import SliceDataset, evenly_spaced
 from keras_mrisr.errors import DataError, ModelError
 from keras_mrisr.export.parity import fit_size
@@ -102,9 +102,8 @@ def psnr(run: Callable[[np.ndarray], Any], slices: RealSlices) -> float:
 
 def _halves(dataset: SliceDataset, info: ModelInfo) -> Iterable[SliceDataset]:
     """(calibration, measurement): seen and unseen patients, or else the first and second half."""
-    split = info.data.get("split") or {}
-    known = set(dataset.patients)
-    seen, unseen = known & set(split.get("train", ())), known & set(split.get("test", ()))
+    split = Split.from_dict(info.data["split"]) if info.data.get("split") else Split((), (), ())
+    seen, unseen = ({p for p in dataset.patients if split.part_of(p) == part} for part in ("train", "test"))
     if not seen or not unseen:
         half = len(dataset.patients) // 2
         seen, unseen = set(dataset.patients[:half]), set(dataset.patients[half:])

@@ -156,3 +156,43 @@ def listing():
         }
 
     return look
+
+
+@pytest.fixture(scope="session")
+def tiny_run(lgg_root, tmp_path_factory):
+    """A run on the LGG-like tree, and its evaluation."""
+    from keras_mrisr.cli import main
+
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    words = [
+        "train", "--data", lgg_root, "--out", run, "--epochs", 1, "--batch-size", 2, "--patch-size", 16,
+        "--generator", "edsr", "--set", "generator.blocks=1", "--set", "generator.filters=8",
+        "--set", "training.steps_per_epoch=2", "--set", "training.validation_slices=2",
+    ]  # fmt: skip
+    assert main([str(word) for word in words]) == 0
+    words = ["evaluate", "--model", run, "--data", lgg_root, "--part", "held-out", "--out", run / "scores"]
+    assert main([str(word) for word in words]) == 0
+    return run
+
+
+@pytest.fixture(scope="session")
+def packed_models(tiny_run, models, tmp_path_factory):
+    """A folder of models: "tiny" packed from `tiny_run`, "grey" of 1 channel, and "a-gan", all x2."""
+    import json
+    import shutil
+
+    from keras_mrisr.packing import pack_model
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    domain = {"lr_size": (20, 40), "lr_spacing": (1.5, 2.0)}
+    notes = ["## Known failures\n\nIt is tiny.\n"]
+    pack_model(
+        tiny_run, folder / "tiny", [tiny_run / "scores"], licence="CC BY-NC-SA 4.0", notes=notes, **domain
+    )
+    shutil.copytree(models["grey"], folder / "grey")
+    shutil.copytree(folder / "tiny", folder / "a-gan")
+    path = folder / "a-gan/model.json"
+    values = json.loads(path.read_text())
+    values["training"]["adversarial"] = {"kind": "bce"}
+    path.write_text(json.dumps(values))
+    return folder

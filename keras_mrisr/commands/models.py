@@ -92,7 +92,7 @@ def _pack(options):
     from keras_mrisr.terminal import load_tensorflow, say
 
     load_tensorflow()
-    from keras_mrisr.pretrained.pack import pack_model
+    from keras_mrisr.packing import pack_model
 
     difference = pack_model(
         options.model,

@@ -1,9 +1,11 @@
 """Splits by patient, repeatable from a seed, which stay put when patients are added."""
 
 import dataclasses
+import functools
 import hashlib
 import math
 import os
+import secrets
 from collections.abc import Collection, Iterable, Mapping
 from typing import Self
 
@@ -22,6 +24,7 @@ class Split:
         test: Patients for the final number, sorted.
         seed: The seed that made the split.
         fractions: The (validation, test) fractions that were asked for.
+        salt: Where it is not empty, the parts hold digests in place of names: see `anonymised`.
 
     Raises:
         DataError: A patient is in two parts, or twice in one.
@@ -32,6 +35,7 @@ class Split:
     test: tuple[str, ...]
     seed: int = 0
     fractions: tuple[float, float] = (0.1, 0.1)
+    salt: str = ""
 
     def __post_init__(self) -> None:
         for part in ("train", "val", "test"):
@@ -46,7 +50,32 @@ class Split:
 
     def part_of(self, patient: str) -> str | None:
         """ "train", "val", "test", or None for a patient that the split doesn't know."""
-        return next((part for part in ("train", "val", "test") if patient in getattr(self, part)), None)
+        return self._parts.get(self.stored_name(patient))
+
+    @functools.cached_property
+    def _parts(self) -> dict[str, str]:
+        return {name: part for part in ("train", "val", "test") for name in getattr(self, part)}
+
+    def stored_name(self, patient: str) -> str:
+        """What stands in the parts for a patient: the name, or its digest where the split has a salt."""
+        if not self.salt:
+            return patient
+        return hashlib.sha256(f"{self.salt}:{patient}".encode()).hexdigest()[:16]
+
+    def anonymised(self) -> Self:
+        """The split with salted digests in place of names, for files that are handed on.
+
+        `part_of` still recognises each patient by name. This hides names from a reader, not from somebody who
+        can guess them: whoever has the digests and a list of possible names can try every one of them.
+        A split that has a salt already stays as it is.
+        """
+        if self.salt:
+            return self
+        salted = dataclasses.replace(self, train=(), val=(), test=(), salt=secrets.token_hex(16))
+        train, val, test = (
+            tuple(map(salted.stored_name, part)) for part in (self.train, self.val, self.test)
+        )
+        return dataclasses.replace(salted, train=train, val=val, test=test)
 
     def to_dict(self) -> dict:
         """The split as plain lists and numbers, for JSON."""
@@ -56,6 +85,7 @@ class Split:
             "test": list(self.test),
             "seed": self.seed,
             "fractions": {"val": self.fractions[0], "test": self.fractions[1]},
+            **({"salt": self.salt} if self.salt else {}),
         }
 
     @classmethod
@@ -68,7 +98,7 @@ class Split:
         try:
             parts = {part: values[part] for part in ("train", "val", "test")}
             fractions = (float(values["fractions"]["val"]), float(values["fractions"]["test"]))
-            seed = int(values["seed"])
+            seed, salt = int(values["seed"]), str(values.get("salt", ""))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"the stored split is broken ({error!r}): make it again with split_patients"
@@ -78,7 +108,8 @@ class Split:
                 raise DataError(
                     f"the stored split's {part!r} is not a list of patients: make the split again"
                 )
-        return cls(**{part: tuple(names) for part, names in parts.items()}, seed=seed, fractions=fractions)
+        parts = {part: tuple(names) for part, names in parts.items()}
+        return cls(**parts, seed=seed, fractions=fractions, salt=salt)
 
 
 def check_disjoint(**parts: Iterable[str]) -> None:
@@ -199,8 +230,10 @@ def check_unseen(key: str, model: str | os.PathLike, taught: dict, split: Split)
     Raises:
         DataError: Its training patients validate or test here, or its validation patients test.
     """
-    trained, validated = (set(taught.get(part, ())) for part in ("train", "val"))
-    seen = trained & {*split.val, *split.test} | validated & set(split.test)
+    trained, validated = (tuple(taught.get(part, ())) for part in ("train", "val"))
+    known = Split(trained, validated, (), salt=taught.get("salt", ""))
+    seen = {patient for patient in (*split.val, *split.test) if known.part_of(patient) == "train"}
+    seen |= {patient for patient in split.test if known.part_of(patient) == "val"}
     if seen:
         raise DataError(
             f"{key}: {model} was trained with {len(seen)} patient(s) that this run holds out "

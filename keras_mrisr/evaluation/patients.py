@@ -2,14 +2,30 @@
 
 import pathlib
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.data import Split
+from keras_mrisr.data.slices import SliceDataset
+from keras_mrisr.errors import ConfigError, DataError, MrisrError
+from keras_mrisr.types import PathLike
+
+Splits = Mapping[str, Split | None]
+"""Name of a model -> its `Split`, or None when it has none."""
+Choice = tuple[tuple[str, ...], str, tuple[str, ...]]
+"""The chosen patients, what they are, and notes."""
 
 PARTS = ("test", "val", "all-unseen", "held-out")
 _TELLING = 10  # Letters of a patient's name by which a file is known: "sub-01" is in every data set.
+# Each part of an evaluation: the parts of the split that it takes; None stands for strangers to the split.
+_TAKEN: dict[str, tuple[str | None, ...]] = {
+    "test": ("test",),
+    "val": ("val",),
+    "all-unseen": ("test", None),
+    "held-out": ("val", "test", None),
+}
 
 
-def choose_patients(present, split, part="test"):
+def choose_patients(present: Iterable[str], split: Split | None, part: str = "test") -> Choice:
     """Picks the patients of a data set that belong to a part of the model's split.
 
     "test" and "val" are the split's own; "all-unseen" is every patient that neither trained the model
@@ -29,54 +45,72 @@ def choose_patients(present, split, part="test"):
         not be checked.
 
     Raises:
-        DataError: Unknown part, or no patient is left.
+        ConfigError: Unknown part.
+        DataError: No patient is left.
     """
-    if part not in PARTS:
-        raise DataError(f"Unknown part {part!r} of the split. Choose one of {', '.join(PARTS)}.")
+    check_part(part)
     present = sorted(set(present))
     if split is None:
         note = f"The model does not say whom it was trained on: all {_count(present)} are taken, seen or not."
         return tuple(present), "unknown", (note,)
-    known = {name: [p for p in present if p in getattr(split, name)] for name in ("train", "val", "test")}
-    strangers = [p for p in present if split.part_of(p) is None]
-    if len(strangers) == len(present):
-        note = f"None of the {_count(present)} is in the model's split: all are unseen and evaluated."
-        # The same folders read from one level higher have longer names, and would pass for new patients.
-        alike = {_last(p) for p in present} & {_last(p) for p in split.patients}
-        if alike:
-            note += (
-                f" But {len(alike)} names end alike ({sorted(alike)[0]!r}): "
-                "if it is the data of the training, give the same root folder as there."
-            )
-        return tuple(present), "all-unseen", (note,)
-    groups = {
-        "all-unseen": known["test"] + strangers,
-        "held-out": known["val"] + known["test"] + strangers,
-    }
-    chosen = sorted(groups[part]) if part in groups else known[part]
-    notes = []
-    if known["train"]:
-        seen = known["train"]
-        notes.append(f"{_count(seen)} of the data trained the model and {_are(seen)} left out.")
-    other = {"test": "val", "val": "test", "all-unseen": "val"}.get(part)
-    if part == "held-out" and known["val"]:
-        notes.append(f"{_count(known['val'])} chose the model's checkpoint, but did not train it.")
-    elif other and known[other]:
-        notes.append(f"{_count(known[other])} of the {other} part {_are(known[other])} left out.")
-    if strangers and part not in groups:
-        left = f"{_count(strangers)} outside the model's split {_are(strangers)} left out"
-        notes.append(f"{left}: part all-unseen takes them.")
+    known: dict[str | None, list[str]] = {"train": [], "val": [], "test": [], None: []}
+    for patient in present:
+        known[split.part_of(patient)].append(patient)
+    if len(known[None]) == len(present):
+        return tuple(present), "all-unseen", (_note_on_strangers(present, split),)
+    chosen = sorted(patient for group in _TAKEN[part] for patient in known[group])
     if not chosen:
-        there = {**known, "outside the split": strangers}
-        there = ", ".join(f"{name}: {len(patients)}" for name, patients in there.items())
+        there = ", ".join(
+            f"{name or 'outside the split'}: {len(patients)}" for name, patients in known.items()
+        )
         raise DataError(
             f"The data holds no patient of the part {part!r} ({there}). "
             f"Choose another part ({', '.join(PARTS)}) or give patients that did not train the model."
         )
-    return tuple(chosen), part, tuple(notes)
+    return tuple(chosen), part, tuple(_notes_on_the_others(known, part))
 
 
-def check_renamed(dataset, splits):
+def check_part(part: str, known: Sequence[str] = PARTS) -> None:
+    """Raises ConfigError for an unknown part."""
+    if part not in known:
+        raise ConfigError(f"Unknown part {part!r} of the split. Choose one of {', '.join(known)}.")
+
+
+def _note_on_strangers(present: Sequence[str], split: Split) -> str:
+    note = f"None of the {_count(present)} is in the model's split: all are unseen and evaluated."
+    # The same folders read from one level higher have longer names, and would pass for new patients.
+    ends = {_last(patient) for patient in split.patients}
+    alike = sorted({_last(one) for one in present if _last(one) in ends or _ends_in(one, split)})
+    if alike:
+        note += (
+            f" But {len(alike)} names end alike ({alike[0]!r}): "
+            "if it is the data of the training, give the same root folder as there."
+        )
+    return note
+
+
+def _ends_in(patient: str, split: Split) -> bool:
+    """Whether the split knows a patient by the last folders of a name; its digests cannot be cut."""
+    folders = patient.split("/")
+    return any(split.part_of("/".join(folders[first:])) for first in range(1, len(folders)))
+
+
+def _notes_on_the_others(known: Mapping[str | None, list[str]], part: str) -> Iterator[str]:
+    if seen := known["train"]:
+        yield f"{_count(seen)} of the data trained the model and {_are(seen)} left out."
+    if part == "held-out":
+        if known["val"]:
+            yield f"{_count(known['val'])} chose the model's checkpoint, but did not train it."
+        return
+    other = "test" if part == "val" else "val"
+    if known[other]:
+        yield f"{_count(known[other])} of the {other} part {_are(known[other])} left out."
+    if (strangers := known[None]) and part != "all-unseen":
+        left = f"{_count(strangers)} outside the model's split {_are(strangers)} left out"
+        yield f"{left}: part all-unseen takes them."
+
+
+def check_renamed(dataset: SliceDataset, splits: Splits) -> None:
     """Refuses data in which patients who trained a model go by other names, as if they were unseen.
 
     Args:
@@ -87,23 +121,31 @@ def check_renamed(dataset, splits):
         DataError: A file whose path names a patient of a model's training or validation part belongs to
             none of the split's patients, by the way that patients are read from paths.
     """
-    splits = [split for split in splits.values() if split is not None]
-    names = {name for split in splits for name in (*split.train, *split.val) if len(name) >= _TELLING}
-    if not names:
-        return
-    pattern = re.compile(rf"(?<![^\W_])({'|'.join(map(re.escape, sorted(names)))})(?![^\W_])")
-    known = {name for split in splits for name in split.patients}
+    known = [split for split in splits.values() if split is not None]
     for record in dataset.slices:
-        found = pattern.search(str(record.path.relative_to(dataset.root)))
-        if found and record.patient not in known:
+        if any(split.part_of(record.patient) for split in known):
+            continue
+        found = _seen_in(str(record.path.relative_to(dataset.root)), known)
+        if found:
             raise DataError(
-                f"{record.path} is read as of patient {record.patient!r}, but {found[1]} trained the model "
+                f"{record.path} is read as of patient {record.patient!r}, but {found} trained the model "
                 "or chose its checkpoint. Read patients as in training: give the same root folder, --kind "
                 "and --patient-pattern."
             )
 
 
-def choose_common_patients(present, splits, part="test"):
+def _seen_in(path: str, splits: Sequence[Split]) -> str | None:
+    """A patient's name of ten letters or more in a path, whole words, who trained or validated a model."""
+    words = list(re.finditer(r"[^\W_]+", path))
+    for place, first in enumerate(words):
+        for last in words[place:]:
+            name = path[first.start() : last.end()]
+            if len(name) >= _TELLING and any(split.part_of(name) in ("train", "val") for split in splits):
+                return name
+    return None
+
+
+def choose_common_patients(present: Iterable[str], splits: Splits, part: str = "test") -> Choice:
     """Picks the patients that belong to a part of every model's split.
 
     Args:
@@ -116,23 +158,23 @@ def choose_common_patients(present, splits, part="test"):
         are taken, as "unknown".
 
     Raises:
-        DataError: Unknown part, no patient is left for some model, or no patient is left that is in
-            the part for all of them.
+        ConfigError: Unknown part.
+        DataError: No patient is left for some model, or no patient is left that is in the part for all of
+            them.
     """
+    present = sorted(set(present))
     if not splits:
-        present = sorted(set(present))
         return tuple(present), "unknown", (f"No model says whom it was trained on: all {_count(present)}.",)
-    if len({split and (split.train, split.val, split.test) for split in splits.values()}) == 1:
+    # Splits of packed models may be the same under other digests: what they say of these patients counts.
+    if len({split and tuple(map(split.part_of, present)) for split in splits.values()}) == 1:
         return choose_patients(present, next(iter(splits.values())), part)
-    chosen, parts, notes = {}, [], []
+    choices: dict[str, Choice] = {}
     for name, split in splits.items():
         try:
-            patients, own_part, own_notes = choose_patients(present, split, part)
+            choices[name] = choose_patients(present, split, part)
         except MrisrError as error:
-            raise DataError(f"{name}: {error}") from error
-        chosen[name] = set(patients)
-        parts.append(own_part)
-        notes += [f"{name}: {note}" for note in own_notes]
+            raise type(error)(f"{name}: {error}") from error
+    chosen = {name: set(patients) for name, (patients, _, _) in choices.items()}
     common = sorted(set.intersection(*chosen.values()))
     if not common:
         counts = ", ".join(f"{name}: {len(patients)}" for name, patients in chosen.items())
@@ -140,16 +182,17 @@ def choose_common_patients(present, splits, part="test"):
             f"No patient is in the part {part!r} of every model ({counts}): they were split differently. "
             "Compare models of one split (the same data, seed and fractions), or give data new to all."
         )
+    notes = [f"{name}: {note}" for name, (_, _, own) in choices.items() for note in own]
     left = sorted(set.union(*chosen.values()) - set(common))
     if left:
         notes.append(
             f"{_count(left)} in the part of one model but not of all {_are(left)} left out: "
             f"{', '.join(left[:5])}{', ...' if len(left) > 5 else ''}."
         )
-    return tuple(common), " / ".join(dict.fromkeys(parts)), tuple(notes)
+    return tuple(common), " / ".join(dict.fromkeys(own for _, own, _ in choices.values())), tuple(notes)
 
 
-def seen_by(path, splits):
+def seen_by(path: PathLike, splits: Splits) -> list[str]:
     """Says which models know the patient whom the path of a slice names.
 
     A folder's name, or that of the file without its ending and number, must be that of the patient.
@@ -162,23 +205,26 @@ def seen_by(path, splits):
         List of lines, such as "Patient p1 trained A, B."; empty where nothing is known.
     """
     path = pathlib.Path(path).absolute()
-    names = "/".join(["", *path.parent.parts[1:], path.stem, path.stem.rpartition("_")[0], ""])
-    found = {}
+    folders = [*path.parent.parts[1:], path.stem, path.stem.rpartition("_")[0]]
+    ends = range(1, len(folders) + 1)
+    names = dict.fromkeys("/".join(folders[first:last]) for last in ends for first in range(last))
+    did = {"train": "trained", "val": "chose the checkpoint of"}
+    found: dict[tuple[str, str], list[str]] = {}
     for model, split in splits.items():
-        for part, did in (("train", "trained"), ("val", "chose the checkpoint of")):
-            for patient in getattr(split, part, ()):
-                if f"/{patient}/" in names:
-                    found.setdefault((patient, did), []).append(model)
-    return [f"Patient {patient} {did} {', '.join(models)}." for (patient, did), models in found.items()]
+        for name in names:
+            part = split and split.part_of(name)
+            if part in did:
+                found.setdefault((name, did[part]), []).append(model)
+    return [f"Patient {patient} {how} {', '.join(models)}." for (patient, how), models in found.items()]
 
 
-def _last(patient):
+def _last(patient: str) -> str:
     return patient.rsplit("/", 1)[-1]
 
 
-def _count(patients):
+def _count(patients: Sequence[str]) -> str:
     return f"{len(patients)} patient" + ("s" if len(patients) != 1 else "")
 
 
-def _are(patients):
+def _are(patients: Sequence[str]) -> str:
     return "are" if len(patients) != 1 else "is"

@@ -8,7 +8,7 @@ log = logging.getLogger(__name__)
 def warn_outside(info, name, size, spacing=None):
     """Warns where an image is of another size or spacing than those that a model was made for.
 
-    What a model was made for stands in its `model.json` under data, domain (see `pretrained.pack`); of one
+    What a model was made for stands in its `model.json` under data, domain (see `packing.pack_model`); of one
     that says nothing, nothing is known.
 
     Args:

@@ -21,7 +21,7 @@ def model_card(info):
         "data": f"{info.data['root_name']} ({info.data['kind']}), {training['train_slices']} slices of "
         f"{len(split['train'])} patients",
         "held out": f"{len(split['val'])} validation and {len(split['test'])} test patients "
-        "(names in `model.json`)",
+        f"({'digests of their names' if 'salt' in split else 'names'} in `model.json`)",
         "training": f"{training['loss']}, {optimizer} {training['learning_rate']:g} {training['schedule']}, "
         f"batch {training['batch_size']}, {patch}, {training['precision']}, seed {training['seed']}",
     }

@@ -1,9 +1,10 @@
+import hashlib
 import json
 import random
 
 import pytest
 
-from keras_mrisr.data.splits import Split, check_disjoint, split_patients
+from keras_mrisr.data.splits import Split, check_disjoint, check_unseen, split_patients
 from keras_mrisr.errors import MrisrError
 
 _RANK = {"train": 0, "val": 1, "test": 2}
@@ -113,3 +114,23 @@ def test_split_survives_json():
 def test_a_broken_stored_split_is_refused(change):
     with pytest.raises(MrisrError, match="split"):
         Split.from_dict({**split_patients(_patients(9)).to_dict(), **change})
+
+
+def test_digests_know_their_patients_and_nobody_else():
+    split = Split(("a", "b"), ("c",), ("d",), seed=3)
+    hidden = split.anonymised()
+    assert [hidden.part_of(name) for name in "abcdex"] == ["train", "train", "val", "test", None, None]
+    assert not set(hidden.patients) & set("abcd") and len(set(hidden.patients)) == 4
+    assert hidden.anonymised() is hidden and Split.from_dict(hidden.to_dict()) == hidden
+    assert "salt" not in split.to_dict()
+    # The digest stands in files for ever: it must not change with a version.
+    one = Split((), (), (), salt="00ff")
+    assert one.stored_name("a") == hashlib.sha256(b"00ff:a").hexdigest()[:16]
+
+
+def test_digests_of_a_model_that_a_run_begins_with():
+    run = Split(("a",), ("b",), ("c",))
+    check_unseen("init", "model", Split(("a",), ("b",), ()).anonymised().to_dict(), run)
+    for taught in (Split(("b",), (), ()), Split((), ("c",), ())):
+        with pytest.raises(MrisrError, match="init: model was trained with 1 patient"):
+            check_unseen("init", "model", taught.anonymised().to_dict(), run)

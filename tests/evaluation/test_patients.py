@@ -6,7 +6,7 @@ from keras_mrisr.data import Split
 from keras_mrisr.data.slices import SliceDataset, SliceRecord
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import choose_common_patients, choose_patients
-from keras_mrisr.evaluation.patients import check_renamed
+from keras_mrisr.evaluation.patients import PARTS, check_renamed, seen_by
 
 SPLIT = Split(train=("a", "b", "c"), val=("d",), test=("e", "f"))
 ALL = ("a", "b", "c", "d", "e", "f")
@@ -42,8 +42,20 @@ def test_data_that_the_split_does_not_know_is_taken_whole():
     assert len(notes) == 1 and "all are unseen" in notes[0] and "same root" not in notes[0]
 
 
-def test_the_training_data_read_from_another_level_is_suspected():
-    assert "same root" in choose_patients(("set/a", "set/e"), SPLIT)[2][0]
+@pytest.mark.parametrize("split", [SPLIT, SPLIT.anonymised()])
+def test_the_training_data_read_from_another_level_is_suspected(split):
+    assert "2 names end alike ('a')" in choose_patients(("set/a", "set/e"), split)[2][0]
+
+
+def test_digests_choose_the_same_patients():
+    hidden, other = SPLIT.anonymised(), SPLIT.anonymised()
+    assert not set(hidden.patients) & {*ALL, *other.patients}
+    for part in PARTS:
+        expected = choose_patients((*ALL, "x"), SPLIT, part)
+        assert choose_patients((*ALL, "x"), hidden, part) == expected
+        splits = {"A": SPLIT, "B": hidden, "C": other}
+        assert choose_common_patients((*ALL, "x"), splits, part) == expected
+    assert seen_by("data/a/x_1.png", {"A": hidden}) == ["Patient a trained A."]
 
 
 @pytest.mark.parametrize(
@@ -62,8 +74,10 @@ def test_the_training_data_read_from_another_level_is_suspected():
         ("sub-01/1.png", "1", False),  # As in any other data set.
     ],
 )
-def test_training_patients_by_another_name(path, patient, seen):
+@pytest.mark.parametrize("hidden", [False, True])
+def test_training_patients_by_another_name(path, patient, seen, hidden):
     split = Split(("TCGA_CS_4941_19960909", "sub-01"), ("b",), ("TCGA_CS_4944_20010208",))
+    split = split.anonymised() if hidden else split
     root = pathlib.Path("/data")
     dataset = SliceDataset(root, "images", (SliceRecord(root / path, patient, 0),))
     if seen:

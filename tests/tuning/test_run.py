@@ -239,9 +239,7 @@ def test_bad_data(tmp_path, rates, study_file, save_model, image_root):
         search(rates.fixed("data.root", "nowhere"), tmp_path / "out")
     split = split_patients(read_dataset(image_root).sites, seed=3)
     init = save_model(tmp_path / "init", split=split)
-    with pytest.raises(
-        MrisrError, match=r"was trained with \d patient.s. that this study scores on or holds out"
-    ):
+    with pytest.raises(MrisrError, match=r"was trained with \d patient.s. that this run holds out"):
         search(rates.starting_from(str(init)), tmp_path / "out")
     space = {"training.epochs": {"type": "int", "min": 1, "max": 4}}
     with pytest.raises(MrisrError, match="Hyperband decides on the epochs itself"):

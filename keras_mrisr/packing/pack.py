@@ -1,0 +1,152 @@
+"""From the folder of a run to a model directory that can be handed on."""
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from keras_mrisr.data import Split
+from keras_mrisr.errors import ConfigError, ModelError
+from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
+from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.packing.card import card_sections
+from keras_mrisr.packing.scores import check_evaluations, read_scores
+from keras_mrisr.packing.weights import halve_weights, largest_difference
+from keras_mrisr.pretrained import SCORES, find_model
+from keras_mrisr.types import Model, PathLike
+
+CONFIG = "config.yaml"
+PICTURE = "failure.jpg"
+FILES = ("generator.keras", "model.json", "card.md", CONFIG, SCORES, PICTURE)
+# A grey level of 256, on noise, which is harder than any image.
+_TOLERANCE = 1 / 255
+
+
+def pack_model(
+    run: PathLike,
+    target: PathLike,
+    evaluations: Sequence[PathLike] = (),
+    *,
+    licence: str,
+    lr_spacing: tuple[float, float] | None = None,
+    lr_size: tuple[float, float] | None = None,
+    notes: Sequence[str] = (),
+    picture_of: PathLike | None = None,
+    overwrite: bool = False,
+) -> float:
+    """Writes a run as a model directory of half its size, with scores and a card.
+
+    The weights are stored in float16 and load as float32; the result is compared with the run's on a
+    phantom and on noise. No path of this machine is taken along, and salted digests stand in place of the
+    names of patients (see `Split.anonymised`), by which an evaluation still recognises them.
+
+    Args:
+        run: Folder that `mrisr train` wrote, or the name of a bundled model.
+        target: Folder to write.
+        evaluations: Folders that `mrisr evaluate` wrote for this model alone, or for it under the name SR
+            beside others.
+        licence: Terms of the weights, one line.
+        lr_spacing: (least, most) in-plane spacing in mm of LR that it was trained for; others are warned.
+        lr_size: (least, most) pixels along an edge of LR that it was trained for.
+        notes: What else its users must know, such as known failures: paragraphs of Markdown.
+        picture_of: Image file of an HR slice that may be shown, for a picture of what the model makes of a
+            degradation that it was made for and of one that it was not.
+        overwrite: Replace an earlier one.
+
+    Returns:
+        The largest difference of the packed model from the run, on the scale where an image is 0 to 1.
+
+    Raises:
+        ModelError: No such run or evaluation, an evaluation of another model, or a difference that could be
+            seen.
+        ConfigError: The bounds of `lr_spacing` or `lr_size` are none.
+        DataError: The target exists, holds something else, or cannot be written.
+    """
+    from keras_mrisr.models.storage import CARD, WEIGHTS, load_info, load_network, load_trained
+    from keras_mrisr.training.card import model_card
+
+    source, target = find_model(run), pathlib.Path(target)
+    check_new_directory(target, overwrite)
+    check_only_holds(target, FILES)
+    domain = _domain(lr_spacing=lr_spacing, lr_size=lr_size)
+    generator, info = load_trained(source)
+    config = _config_without_paths(source)
+    check_evaluations(evaluations, source, info)
+    info = _without_names(info, licence, domain)
+    split = Split.from_dict(info.data["split"])
+    scores = [
+        {**row, "patients": [split.stored_name(patient) for patient in row["patients"]]}
+        for folder in evaluations
+        for row in read_scores(folder)
+    ]
+    with whole_directory(target, overwrite) as folder:
+        halve_weights((source.parent if source.suffix == ".keras" else source) / WEIGHTS, folder / WEIGHTS)
+        difference = largest_difference(generator, load_network(folder / WEIGHTS))
+        if not difference <= _TOLERANCE:
+            raise ModelError(f"In float16 {source} differs by {difference:.2g}: it was not packed.")
+        if picture_of is not None:
+            notes = [*notes, _picture(generator, info, picture_of, folder / PICTURE)]
+        write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
+        write_json(folder / SCORES, scores)
+        write_text(folder / CARD, model_card(info) + card_sections(info, scores, difference, notes, CONFIG))
+        write_json(folder / "model.json", info.to_dict())
+    load_info(target)
+    return difference
+
+
+def _domain(**bounds: tuple[float, float] | None) -> dict[str, list[float]]:
+    """What `model.json` says of the LR that a model is made for."""
+    for name, pair in bounds.items():
+        if pair and not 0 < pair[0] <= pair[1] < math.inf:
+            raise ConfigError(
+                f"`{name}` takes the least and the most, both over 0. Received: {pair[0]:g} {pair[1]:g}"
+            )
+    return {name: list(map(float, pair)) for name, pair in bounds.items() if pair}
+
+
+def _without_names(info: ModelInfo, licence: str, domain: dict[str, list[float]]) -> ModelInfo:
+    """The description without names of patients and without the path of a model that it began with."""
+    training = dict(info.training)
+    if training.get("init"):
+        training["init"] = pathlib.Path(training["init"]).name
+    split = Split.from_dict(info.data["split"]).anonymised().to_dict()
+    data = {**info.data, "split": split, "licence": licence, "domain": domain}
+    return dataclasses.replace(info, data=data, training=training)
+
+
+def _picture(generator: Model, info: ModelInfo, source: PathLike, target: pathlib.Path) -> str:
+    """Draws the picture; returns what the card says of it."""
+    from keras_mrisr.inference import SuperResolver
+    from keras_mrisr.packing.picture import draw_failure
+
+    resolver = SuperResolver(generator, info)
+    resolver.warns = False  # It is to be seen failing.
+    own, other = draw_failure(resolver, source, target)
+    return (
+        f"![A slice degraded by {own} and by {other}, upscaled by interpolation and by this model, with "
+        f"errors]({target.name})\n\nAbove, a slice degraded by `{own}`, which this model undoes; below, the "
+        f"same slice degraded by `{other}`, which it was not made for.\n"
+    )
+
+
+def _config_without_paths(run: pathlib.Path) -> dict[str, Any]:
+    """The run's config without its paths, nor models to start from: these are not packed."""
+    source = run / CONFIG
+    if not source.is_file():
+        raise ModelError(f"{run} holds no {CONFIG}. Give a folder that mrisr train wrote.")
+    config: dict[str, Any] = yaml.safe_load(source.read_text(encoding="utf-8"))
+    config["data"].pop("root", None)
+    adversarial = config.get("adversarial") or {}
+    for section in (config["training"], adversarial.get("pretraining") or {}):
+        if section.get("init"):
+            section["init"] = None
+    for section, key in (
+        (adversarial.get("features") or {}, "weights"),
+        (adversarial, "segmentation_model"),
+    ):
+        if section.get(key):
+            section[key] = pathlib.Path(section[key]).name
+    return config
