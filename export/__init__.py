@@ -1,6 +1,7 @@
 """From a trained model directory to where it runs; installed as `keras_mrisr.export`."""
 
 import importlib
+from typing import Any
 
 _NAMES = {
     "Export": "export",
@@ -14,7 +15,7 @@ _NAMES = {
 __all__ = [*_NAMES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # Loaded when first used: the client needs no TensorFlow.
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,16 +1,18 @@
 """The same generator in fewer and faster operations, for every format that it is exported to."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_mrisr.models.layers import PixelShuffle
+from keras_mrisr.types import Model
 
 _LANES = 16  # Channels that a vector unit works on together; kernels round their channels up to this.
 
 
-def deployable(generator):
+def deployable(generator: Model) -> Model:
     """Folds batch normalisation into convolutions and moves the last pixel shuffle behind the last one.
 
     Args:
@@ -22,7 +24,7 @@ def deployable(generator):
     return shuffle_last(fold_batch_norm(generator))
 
 
-def fold_batch_norm(model):
+def fold_batch_norm(model: Model) -> Model:
     """A copy of a functional model in which batch normalisation is part of the convolution before it.
 
     In inference it multiplies each channel by a constant and adds another, which the kernel and bias can
@@ -34,11 +36,11 @@ def fold_batch_norm(model):
     Returns:
         The copy.
     """
-    sources = {}  # Convolution that each foldable normalisation follows.
+    sources: dict[str, Any] = {}  # Convolution that each foldable normalisation follows.
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization) and layer.axis in (-1, layer.input.ndim - 1):
             conv = _producer(model, layer)
-            if _is_plain_conv(conv) and len(_consumers(model, conv)) == 1:
+            if conv is not None and _is_plain_conv(conv) and len(_consumers(model, conv)) == 1:
                 sources[layer.name] = conv
     norms = {conv.name: model.get_layer(name) for name, conv in sources.items()}
 
@@ -57,7 +59,7 @@ def fold_batch_norm(model):
     return copy
 
 
-def shuffle_last(model):
+def shuffle_last(model: Model) -> Model:
     """A copy of a functional model with its last pixel shuffle behind the convolution that follows it.
 
     A convolution of the shuffled map is a convolution of the map before the shuffle, with a kernel for
@@ -108,7 +110,7 @@ def shuffle_last(model):
     return copy
 
 
-def separate_biases(model):
+def separate_biases(model: Model) -> Model:
     """A copy of a functional model whose convolutions have their bias added behind them, as (1, ..., 1, C).
 
     For SavedModels. TensorFlow merges Conv and BiasAdd into one oneDNN operation, and with branches, as in a
@@ -166,7 +168,7 @@ class _Bias(keras.layers.Layer):
         return input_shape
 
 
-def _folded(conv, norm):
+def _folded(conv: keras.layers.Layer, norm: keras.layers.Layer) -> list[np.ndarray]:
     """[kernel, bias] of a convolution with the normalisation behind it."""
     kernel, *bias = (array.astype("float64") for array in conv.get_weights())
     mean, variance = (np.asarray(norm.moving_mean, "float64"), np.asarray(norm.moving_variance, "float64"))
@@ -179,7 +181,7 @@ def _folded(conv, norm):
     return [(kernel * factor).astype("float32"), offset.astype("float32")]
 
 
-def _last_shuffle(model):
+def _last_shuffle(model: Model) -> list[keras.layers.Layer] | None:
     """[PixelShuffle, layers that keep the channels apart, Conv2D], or None if there is no such chain."""
     for conv in reversed(model.layers):
         if not isinstance(conv, keras.layers.Conv2D) or not _can_be_split(conv):
@@ -201,7 +203,7 @@ def _last_shuffle(model):
     return None
 
 
-def _can_be_split(conv):
+def _can_be_split(conv: keras.layers.Layer) -> bool:
     return (
         conv.padding == "same"
         and conv.groups == 1
@@ -210,23 +212,23 @@ def _can_be_split(conv):
     )
 
 
-def _gains(conv, scale):
+def _gains(conv: keras.layers.Layer, scale: int) -> bool:
     """Whether the convolution before the shuffle costs no more than behind it, with rounded channels."""
     behind = scale**2 * math.prod(conv.kernel_size) * _rounded(conv.filters)
     taps = math.prod(2 * _reach(size, scale) + 1 for size in conv.kernel_size)
     return taps * scale**2 * _rounded(conv.filters * scale**2) <= behind
 
 
-def _rounded(channels):
+def _rounded(channels: int) -> int:
     return -(-channels // _LANES) * _LANES
 
 
-def _reach(size, scale):
+def _reach(size: int, scale: int) -> int:
     """How many pixels a kernel of `size` pixels of the shuffled map reaches on the map before it."""
     return -(-(size // 2) // scale)
 
 
-def _phase_kernel(kernel, scale):
+def _phase_kernel(kernel: np.ndarray, scale: int) -> np.ndarray:
     """Kernel on the shuffled map (h, w, C, D) -> on the map before it, (h', w', s*s*C, s*s*D)."""
     height, width, channels, filters = kernel.shape
     reach = [_reach(size, scale) for size in (height, width)]
@@ -240,19 +242,19 @@ def _phase_kernel(kernel, scale):
     return phases.reshape(shape[0], shape[1], scale**2 * channels, scale**2 * filters)
 
 
-def _is_plain_conv(layer):
+def _is_plain_conv(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv3D)) and (
         layer.activation is keras.activations.linear
     )
 
 
-def _producer(model, layer):
+def _producer(model: Model, layer: keras.layers.Layer) -> keras.layers.Layer | None:
     """The layer whose output is the one input of `layer`; None for several inputs or a graph's own."""
     found = [other for other in model.layers if other is not layer and other.output is layer.input]
     return found[0] if found else None
 
 
-def _consumers(model, layer):
+def _consumers(model: Model, layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers that take the output of `layer`; also the model itself where it returns it."""
     takers = [other for other in model.layers if any(layer.output is tensor for tensor in _inputs(other))]
     return takers + [model for tensor in model.outputs if tensor is layer.output]

@@ -1,7 +1,10 @@
 """What an exported network says about itself: to its users, to `OnnxSuperResolver` and to the client."""
 
+from typing import Any
+
 from keras_mrisr.errors import ModelError, MrisrError
 from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.types import Model
 from keras_mrisr.version import __version__
 
 _TERMS = {"lgg": "CC BY-NC-SA 4.0, as the LGG set that they were trained on (cite Buda et al. 2019)"}
@@ -11,7 +14,7 @@ _LEFT_OUT = ("data", "training")
 _OF_DATA = ("separate_channels", "domain")
 
 
-def metadata(generator, info, **options):
+def metadata(generator: Model, info: ModelInfo, **options: Any) -> dict[str, Any]:
     """The metadata of an exported network: JSON values.
 
     Args:
@@ -29,14 +32,14 @@ def metadata(generator, info, **options):
     return {
         **kept,
         "data": {key: info.data[key] for key in _OF_DATA if key in info.data},
-        "licence": info.data.get("licence") or _TERMS.get(info.data.get("kind"), _UNKNOWN),
+        "licence": info.data.get("licence") or _TERMS.get(info.data.get("kind", ""), _UNKNOWN),
         "exported_by": f"keras-mrisr {__version__}",
         "footprint": _footprint(generator),
         **options,
     }
 
 
-def info_of(values, name):
+def info_of(values: dict[str, Any], name: str) -> ModelInfo:
     """The `ModelInfo` in metadata.
 
     Args:
@@ -54,7 +57,7 @@ def info_of(values, name):
         ) from error
 
 
-def _footprint(generator):
+def _footprint(generator: Model) -> dict[str, int] | None:
     from keras_mrisr.models.footprint import activation_bytes
     from keras_mrisr.models.receptive_field import receptive_field
 

@@ -1,11 +1,15 @@
 """From the bytes of a PNG file to those of the upscaled one, in TensorFlow operations only."""
 
+from collections.abc import Sequence
+
+from keras_mrisr.types import Model, Tensor
+
 _DEPTH, _COLOUR = 24, 25  # Places in a PNG file (ISO/IEC 15948, 11.2.2): bits a channel, kind of colour.
 _COLOURS = {1: (0, "grey"), 3: (2, "RGB")}  # By channels: the kind's number and name.
 _PERCENTILE = 99.9  # As in `data.normalize`.
 
 
-def upscale_png(data, generator, size=None):
+def upscale_png(data: Tensor, generator: Model, size: Sequence[int] | None = None) -> Tensor:
     """Upscales one image, as `SuperResolver` does with the array in it.
 
     Args:
@@ -51,7 +55,7 @@ def upscale_png(data, generator, size=None):
     return tf.cond(deep, lambda: encode(tf.cast(top, tf.float64), tf.uint16), lambda: encode(255.0, tf.uint8))
 
 
-def _upper_end(values):
+def _upper_end(values: Tensor) -> Tensor:
     """The intensity that becomes 1: the 99.9th percentile, or the maximum where that is 0."""
     import tensorflow as tf
 

@@ -1,6 +1,7 @@
 """`SuperResolver` for networks that are no Keras models, but describe themselves."""
 
 import types
+from typing import Any
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.export.describe import info_of
@@ -20,20 +21,22 @@ class ExportedSuperResolver(SuperResolver):
         ModelError: They are not metadata of this package.
     """
 
-    def __init__(self, network, metadata, memory=None, name="the model"):
+    def __init__(
+        self, network: Any, metadata: dict[str, Any], memory: int | str | None = None, name: str = "the model"
+    ) -> None:
         super().__init__(network, info_of(metadata, name), memory, name)
         self.metadata = metadata
 
     @property
-    def _field(self):
+    def _field(self) -> Any:
         return types.SimpleNamespace(radius=self._footprint["radius"], period=self._footprint["period"])
 
     @property
-    def _cost(self):
+    def _cost(self) -> int:
         return self._footprint["bytes"]
 
     @property
-    def _footprint(self):
+    def _footprint(self) -> dict[str, int]:
         footprint = self.metadata.get("footprint")
         if footprint is None:
             raise ModelError(f"{self.name} cannot be cut into tiles. Give it the memory for whole slices.")

@@ -1,13 +1,17 @@
 """A Keras generator as a LiteRT (TFLite) file of one fixed size."""
 
+import pathlib
 import warnings
+from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 
 from keras_mrisr.errors import ModelError
+from keras_mrisr.types import Model
 
 
-def write_litert(generator, path, size):
+def write_litert(generator: Model, path: pathlib.Path, size: Sequence[int]) -> None:
     """Writes a `.tflite` file; batch 1, float32.
 
     Args:
@@ -29,7 +33,7 @@ def write_litert(generator, path, size):
         ) from error
 
 
-def load_litert(path):
+def load_litert(path: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
     """A function from (N, H, W, C) to the SR array, for a file of `write_litert`; one slice at a time."""
     import numpy as np
     import tensorflow as tf
@@ -43,7 +47,7 @@ def load_litert(path):
     source = interpreter.get_input_details()[0]["index"]
     target = interpreter.get_output_details()[0]["index"]
 
-    def run(batch):
+    def run(batch: np.ndarray) -> np.ndarray:
         results = []
         for one in batch:
             interpreter.set_tensor(source, one[np.newaxis])

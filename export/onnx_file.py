@@ -6,15 +6,18 @@ import pathlib
 import re
 import tempfile
 import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import onnx
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.errors import MissingDependencyError, ModelError
 from keras_mrisr.export import onnx_graph
 from keras_mrisr.export.onnx_nodes import Nodes
 from keras_mrisr.export.onnx_resolver import METADATA
+from keras_mrisr.types import Model
 from keras_mrisr.version import __version__
 
 OPSET = 17
@@ -32,7 +35,9 @@ PASSES = (
 )
 
 
-def convert(generator, size=None, layout="nhwc", surgery=True):
+def convert(
+    generator: Model, size: Sequence[int] | None = None, layout: str = "nhwc", surgery: bool = True
+) -> onnx.ModelProto:
     """Converts a generator to ONNX.
 
     Args:
@@ -75,7 +80,7 @@ def convert(generator, size=None, layout="nhwc", surgery=True):
     return model
 
 
-def check(model):
+def check(model: onnx.ModelProto) -> None:
     """Runs ONNX's checker and strict shape inference.
 
     Raises:
@@ -85,7 +90,7 @@ def check(model):
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
 
-def add_metadata(model, metadata):
+def add_metadata(model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
     """Writes what a network is into its file.
 
     Args:
@@ -98,7 +103,7 @@ def add_metadata(model, metadata):
     onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata), **plain})
 
 
-def name_after_layers(graph, layers):
+def name_after_layers(graph: onnx.GraphProto, layers: Iterable[str]) -> None:
     """Names nodes and what they make after the Keras layers that they come from: "block1_conv1/Conv".
 
     Args:
@@ -132,7 +137,7 @@ def name_after_layers(graph, layers):
         item.name = names[item.name]
 
 
-def _free(name, taken):
+def _free(name: str, taken: set[str]) -> str:
     number, free = 1, name
     while free in taken:
         number, free = number + 1, f"{name}_{number}"
@@ -140,7 +145,7 @@ def _free(name, taken):
     return free
 
 
-def _sound_conversion(generator, size):
+def _sound_conversion(generator: Model, size: Sequence[int] | None) -> onnx.ModelProto:
     """About one in fifty conversions of a 3-D network by tf2onnx 1.17 has an axis too many in its output."""
     rank = len(generator.output_shape)
     for _ in range(ATTEMPTS):
@@ -152,7 +157,7 @@ def _sound_conversion(generator, size):
     )
 
 
-def _keras_to_onnx(generator, size):
+def _keras_to_onnx(generator: Model, size: Sequence[int] | None) -> onnx.ModelProto:
     shape = (None, *(size or generator.input_shape[1:-1]), generator.input_shape[-1])
     # Keras exports only what was called.
     generator(np.zeros((1, *(size or [8] * (len(shape) - 2)), shape[-1]), "float32"))
@@ -169,7 +174,7 @@ def _keras_to_onnx(generator, size):
             generator.export(path, format="onnx", **options)
             return onnx.load(path)
     except ImportError as error:
-        raise ModelError(f"ONNX export needs {error.name}: pip install 'keras-mrisr[export]'") from error
+        raise MissingDependencyError(f"ONNX export needs {error.name}: pip install {error.name}") from error
     except (ValueError, NotImplementedError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
@@ -179,7 +184,7 @@ def _keras_to_onnx(generator, size):
         log.setLevel(level)
 
 
-def _name_interface(graph, generator, size):
+def _name_interface(graph: onnx.GraphProto, generator: Model, size: Sequence[int] | None) -> None:
     """Gives the output its name and all free dimensions theirs."""
     (source,), (target,) = graph.input, graph.output
     for node in graph.node:

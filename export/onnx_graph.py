@@ -1,6 +1,9 @@
 """Surgery on the graph that Keras and tf2onnx write: one ONNX node for what is one layer."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import onnx
 from onnx import helper
 
 from keras_mrisr.export.onnx_nodes import Nodes, attributes, set_attribute
@@ -9,7 +12,7 @@ _FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # Between channels-last and channels
 _ALL = 2**31 - 1  # The end of a slice that has none.
 
 
-def merge_prelu(nodes: Nodes):
+def merge_prelu(nodes: Nodes) -> None:
     """Relu(x) + Relu(-x) * -a, as Keras computes a PReLU, becomes PRelu(x, a)."""
     for total in list(nodes.nodes):
         if total.op_type != "Add":
@@ -24,7 +27,7 @@ def merge_prelu(nodes: Nodes):
             break
 
 
-def _negative_part(nodes, product):
+def _negative_part(nodes: Nodes, product: onnx.NodeProto) -> tuple[onnx.NodeProto, np.ndarray] | None:
     """(x, b) of Relu(-x) * b with a constant b, or None."""
     for factor, constant in (product.input, reversed(product.input)):
         relu = nodes.producer(factor, "Relu")
@@ -34,7 +37,7 @@ def _negative_part(nodes, product):
     return None
 
 
-def restore_transposes(nodes: Nodes):
+def restore_transposes(nodes: Nodes) -> None:
     """Transpositions of one-channel slices, which tf2onnx writes as reshapes, become Transpose again.
 
     So that they can be moved and cancelled like those of more channels.
@@ -47,7 +50,7 @@ def restore_transposes(nodes: Nodes):
             nodes.replace(last, [turn])
 
 
-def _transposition(nodes, reshape):
+def _transposition(nodes: Nodes, reshape: onnx.NodeProto) -> tuple[str, list[int], onnx.NodeProto] | None:
     """(input, order of axes, last node) of a Reshape that stands for a transposition, or None."""
     shape = nodes.constants.get(reshape.input[1])
     shape = [] if shape is None else shape.tolist()
@@ -69,7 +72,7 @@ def _transposition(nodes, reshape):
     return None
 
 
-def trim_slices(nodes: Nodes):
+def trim_slices(nodes: Nodes) -> None:
     """Slice gets rid of the axes along which it takes everything."""
     for node in nodes.nodes:
         if node.op_type != "Slice":
@@ -84,7 +87,7 @@ def trim_slices(nodes: Nodes):
                 node.input[place] = nodes.constant(value[cut], node.input[place])
 
 
-def merge_edge_pads(nodes: Nodes):
+def merge_edge_pads(nodes: Nodes) -> None:
     """A tensor with its first and last line repeated before and behind it becomes Pad in mode edge.
 
     `BicubicUpsampling` is written so that TensorFlow makes Slice and Concat of it: first the rows, then
@@ -116,7 +119,9 @@ def merge_edge_pads(nodes: Nodes):
         nodes.replace(concat, [pad])
 
 
-def _is_edge(nodes, name, source=None, axis=None, start=None):
+def _is_edge(
+    nodes: Nodes, name: str, source: str | None = None, axis: int | None = None, start: int | None = None
+) -> bool:
     """Whether a tensor is one line at the edge of another: x[:1] or x[-1:] along an axis."""
     node = nodes.producer(name, "Slice")
     if node is None:
@@ -131,7 +136,7 @@ def _is_edge(nodes, name, source=None, axis=None, start=None):
     return node.input[0] == source and axes[0] == axis and bool(first if start == 0 else last)
 
 
-def explicit_pads(nodes: Nodes):
+def explicit_pads(nodes: Nodes) -> None:
     """auto_pad of convolutions and means with stride 1, which ONNX deprecates, becomes pads."""
     for node in nodes.nodes:
         values = attributes(node)
@@ -150,7 +155,7 @@ def explicit_pads(nodes: Nodes):
         set_attribute(node, "pads", small + large if upper else large + small)
 
 
-def channels_first(nodes: Nodes):
+def channels_first(nodes: Nodes) -> None:
     """Makes input and output (N, C, ...), and with them all between that was kept channels-last.
 
     ONNX convolutions and DepthToSpace are channels-first: what TensorFlow had channels-last has
@@ -190,12 +195,12 @@ def channels_first(nodes: Nodes):
     _permute(target, first)
 
 
-def _parameters(node):
+def _parameters(node: onnx.NodeProto) -> int:
     """How many of the inputs that `_turn_axes` knows hold parameters, not data."""
     return {"Slice": len(node.input) - 1, "Pad": len(node.input) - 1}.get(node.op_type, 0)
 
 
-def _turn_axes(nodes, node, where, rank):
+def _turn_axes(nodes: Nodes, node: onnx.NodeProto, where: dict[int, int], rank: int) -> bool:
     """Changes a node of channels-last tensors to channels-first ones; False if it is not known how."""
     if node.op_type == "Concat":
         set_attribute(node, "axis", where[attributes(node)["axis"] % rank])
@@ -211,7 +216,9 @@ def _turn_axes(nodes, node, where, rank):
     return True
 
 
-def _channels_first_output(nodes, target, first, last):
+def _channels_first_output(
+    nodes: Nodes, target: onnx.ValueInfoProto, first: list[int], last: list[int]
+) -> None:
     node = nodes.producer(target.name)
     if node.op_type == "Transpose" and attributes(node)["perm"] == last:
         maker = nodes.producer(node.input[0])
@@ -227,7 +234,7 @@ def _channels_first_output(nodes, target, first, last):
     nodes.nodes.append(helper.make_node("Transpose", [inner], [target.name], perm=first))
 
 
-def channels_last_interface(nodes: Nodes):
+def channels_last_interface(nodes: Nodes) -> None:
     """Puts a transposition behind the input and one before the output of a channels-first graph."""
     source, target = nodes.graph.input[0], nodes.graph.output[0]
     rank = len(source.type.tensor_type.shape.dim)
@@ -245,7 +252,7 @@ def channels_last_interface(nodes: Nodes):
     _permute(target, order)
 
 
-def _permute(value, order):
+def _permute(value: onnx.ValueInfoProto, order: Sequence[int]) -> None:
     """Reorders the dimensions of a graph's input or output."""
     shape = value.type.tensor_type.shape
     dims = [type(dim).FromString(dim.SerializeToString()) for dim in shape.dim]
@@ -253,7 +260,7 @@ def _permute(value, order):
     shape.dim.extend(dims[axis] for axis in order)
 
 
-def rewrite_for_cpu(model):
+def rewrite_for_cpu(model: onnx.ModelProto) -> None:
     """Writes a network in the operators that onnxruntime is fast with on CPUs; the result is the same.
 
     Its float32 convolutions work on blocks of 16 channels. Half-precision networks are left alone, since
@@ -271,7 +278,7 @@ def rewrite_for_cpu(model):
     nodes.save()
 
 
-def split_prelu(nodes: Nodes):
+def split_prelu(nodes: Nodes) -> None:
     """PRelu(x, a) becomes a * x + (1 - a) * Relu(x), as two 1x1 convolutions of each channel.
 
     onnxruntime has no PRelu in the order of its fast convolutions and would reorder the tensor before and
@@ -307,7 +314,7 @@ def split_prelu(nodes: Nodes):
         nodes.replace(node, [*first, *rest])
 
 
-def split_narrow_convs(nodes: Nodes):
+def split_narrow_convs(nodes: Nodes) -> None:
     """A large convolution to a few channels becomes one of its columns, side by side, and their sum.
 
     onnxruntime computes 4 blocks of 16 output channels at once. With 3 or 12 channels most of that idles;

@@ -5,12 +5,13 @@ import io
 import logging
 import pathlib
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.errors import MissingDependencyError, ModelError
 from keras_mrisr.export.onnx_file import INPUT
 from keras_mrisr.export.onnx_graph import rewrite_for_cpu
 from keras_mrisr.export.onnx_nodes import Nodes
@@ -20,7 +21,7 @@ from keras_mrisr.export.onnx_nodes import Nodes
 _FLOAT = ("output_", "to_nchw/", "to_nhwc/")
 
 
-def to_float16(model):
+def to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Makes all but the last layers compute in half precision; input and output stay float32.
 
     Args:
@@ -33,7 +34,7 @@ def to_float16(model):
     half = set()  # Tensors in half precision.
     casts = {}
 
-    def cast(tensor, kind, before):
+    def cast(tensor: str, kind: int, before: onnx.NodeProto) -> str:
         if (tensor, kind) not in casts:
             name = nodes.free(f"{tensor}_{'half' if kind == TensorProto.FLOAT16 else 'float'}")
             nodes.replace(before, [helper.make_node("Cast", [tensor], [name], name, to=kind), before])
@@ -55,7 +56,7 @@ def to_float16(model):
     return model
 
 
-def to_int8(model, slices, symmetric=False):
+def to_int8(model: onnx.ModelProto, slices: Sequence[np.ndarray], symmetric: bool = False) -> onnx.ModelProto:
     """Quantises a network to 8 bits: weights per channel, activations by the range that they have.
 
     The first convolution and the last layers stay float32: they are a few percent of the work, and their
@@ -76,7 +77,7 @@ def to_int8(model, slices, symmetric=False):
     try:
         from onnxruntime import quantization
     except ImportError as error:
-        raise ModelError("INT8 needs onnxruntime: pip install 'keras-mrisr[export]'") from error
+        raise MissingDependencyError("INT8 needs onnxruntime: pip install onnxruntime") from error
     if not symmetric:  # Besides, there is no PRelu of integers, but there are such convolutions and sums.
         model = onnx.ModelProto.FromString(model.SerializeToString())
         rewrite_for_cpu(model)
@@ -110,16 +111,16 @@ def to_int8(model, slices, symmetric=False):
 class _Batches:
     """onnxruntime's calibration reader: hands out one batch after the other."""
 
-    def __init__(self, batches):
+    def __init__(self, batches: Iterable[np.ndarray]) -> None:
         self.batches = iter(batches)
 
-    def get_next(self):
+    def get_next(self) -> dict[str, np.ndarray] | None:
         batch = next(self.batches, None)
         return None if batch is None else {INPUT: batch}
 
 
 @contextlib.contextmanager
-def _silence():
+def _silence() -> Iterator[None]:
     """onnxruntime's quantiser prints, and logs advice that does not hold for these graphs."""
     root = logging.getLogger()
     level = root.level

@@ -3,11 +3,14 @@
 import json
 import logging
 import pathlib
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from keras_mrisr.errors import MissingDependencyError, ModelError
 from keras_mrisr.export.exported_resolver import ExportedSuperResolver
+from keras_mrisr.types import PathLike
 
 FILE = "model.onnx"
 METADATA = "keras_mrisr"  # Key of the file's metadata that holds all of it as JSON.
@@ -15,7 +18,7 @@ _SUFFIX = "ExecutionProvider"
 log = logging.getLogger(__name__)
 
 
-def is_onnx(path):
+def is_onnx(path: PathLike) -> bool:
     """Whether a path is an ONNX file, by its name, or the folder of an ONNX export."""
     path = pathlib.Path(path)
     return path.suffix == ".onnx" or (path / FILE).is_file()
@@ -29,7 +32,13 @@ class OnnxSuperResolver(ExportedSuperResolver):
     """
 
     @classmethod
-    def load(cls, path, memory=None, providers=None, threads=None):
+    def load(
+        cls,
+        path: PathLike,
+        memory: int | str | None = None,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> Self:
         """Loads an ONNX file.
 
         Args:
@@ -72,14 +81,14 @@ class OnnxSuperResolver(ExportedSuperResolver):
 class _Network:
     """An onnxruntime session as `SuperResolver` takes a network."""
 
-    def __init__(self, session, channels_first, path):
+    def __init__(self, session: Any, channels_first: bool, path: pathlib.Path) -> None:
         self.session = session
         self.path = path
         self.channels_first = channels_first
         (source,) = session.get_inputs()
         self.input, self.shape = source.name, source.shape
 
-    def predict_on_batch(self, lr):
+    def predict_on_batch(self, lr: np.ndarray) -> np.ndarray:
         """(N, ..., C) float32 -> the SR array."""
         last = lr.ndim - 1
         if self.channels_first:
@@ -101,7 +110,9 @@ class _Network:
         return np.moveaxis(sr, 1, last) if self.channels_first else sr
 
 
-def _session(onnxruntime, path, network, providers, threads):
+def _session(
+    onnxruntime: Any, path: pathlib.Path, network: str | bytes, providers: Sequence[str], threads: int | None
+) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
@@ -114,11 +125,11 @@ def _session(onnxruntime, path, network, providers, threads):
         ) from error
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _providers(wanted, available):
+def _providers(wanted: Sequence[str] | None, available: Sequence[str]) -> list[str]:
     """onnxruntime's names of providers; a CPU stands last for what the others don't have."""
     if not wanted:
         usual = (f"CUDA{_SUFFIX}", f"CPU{_SUFFIX}")
@@ -136,7 +147,7 @@ def _providers(wanted, available):
     return list(dict.fromkeys([*chosen, f"CPU{_SUFFIX}"]))
 
 
-def _metadata(session, path):
+def _metadata(session: Any, path: pathlib.Path) -> dict[str, Any]:
     """What the network says about itself."""
     try:
         text = session.get_modelmeta().custom_metadata_map.get(METADATA)
@@ -152,7 +163,7 @@ def _metadata(session, path):
     return values
 
 
-def _check_active(active, chosen, asked):
+def _check_active(active: str, chosen: str, asked: bool) -> str:
     """The provider that works; onnxruntime goes on with the CPU where the libraries of a GPU are missing."""
     if active == chosen:
         return active
@@ -166,7 +177,7 @@ def _check_active(active, chosen, asked):
     return active
 
 
-def _for_cpu(path):
+def _for_cpu(path: pathlib.Path) -> bytes | None:
     """The network as onnxruntime is fast with on CPUs, in bytes; None where it stays as it is."""
     try:
         import onnx

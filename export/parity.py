@@ -1,5 +1,8 @@
 """Does an exported network compute what Keras computes?"""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_mrisr.errors import ModelError
@@ -9,7 +12,12 @@ TOLERANCE = 1e-4
 _SIZES = {4: ((24, 40), (37, 29)), 5: ((6, 8, 10), (7, 5, 9))}  # By rank of the network's input.
 
 
-def check_parity(reference, exported, inputs, tolerance=TOLERANCE):
+def check_parity(
+    reference: Callable[[np.ndarray], Any],
+    exported: Callable[[np.ndarray], Any],
+    inputs: Mapping[str, np.ndarray],
+    tolerance: float = TOLERANCE,
+) -> dict[str, Any]:
     """Runs both networks on the same inputs.
 
     Args:
@@ -24,7 +32,7 @@ def check_parity(reference, exported, inputs, tolerance=TOLERANCE):
     Raises:
         ModelError: A difference beyond the tolerance, NaN or another shape.
     """
-    cases = []
+    cases: list[dict[str, Any]] = []
     for name, batch in inputs.items():
         expected, got = np.asarray(reference(batch)), np.asarray(exported(batch))
         if got.shape != expected.shape:
@@ -44,7 +52,12 @@ def check_parity(reference, exported, inputs, tolerance=TOLERANCE):
     return {"max_difference": worst["difference"], "tolerance": tolerance, "cases": cases}
 
 
-def probes(shape, size=None, slices=(), seed=0):
+def probes(
+    shape: Sequence[Any],
+    size: Sequence[int] | None = None,
+    slices: Sequence[np.ndarray] = (),
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
     """Batches to compare two networks on: noise, a phantom, and real slices where there are some.
 
     Args:
@@ -57,7 +70,7 @@ def probes(shape, size=None, slices=(), seed=0):
         {name: array (N, ..., C) float32} with batches of 1 and 3.
     """
     rng = np.random.default_rng(seed)
-    sizes = [tuple(size)] if size else _SIZES[len(shape) + 1]
+    sizes: Sequence[tuple[int, ...]] = [tuple(size)] if size else _SIZES[len(shape) + 1]
     batches = {}
     for edges in sizes:
         name = "x".join(map(str, edges))
@@ -67,13 +80,13 @@ def probes(shape, size=None, slices=(), seed=0):
         batches[f"phantom {name}"] = phantom(edges, shape[-1])[np.newaxis]
     if len(slices) > 0:
         batches["real"] = fit_size(slices[0], size)[np.newaxis]
-        few = [fit_size(one, size) for one in (slices * 3)[:3]]
+        few = [fit_size(one, size) for one in (list(slices) * 3)[:3]]
         if len({one.shape for one in few}) == 1:
             batches["real, batch 3"] = np.stack(few)
     return batches
 
 
-def phantom(sizes, channels):
+def phantom(sizes: Sequence[int], channels: int) -> np.ndarray:
     """A head made of ellipsoids on a black ground, (*sizes, channels) float32 in [0, 1]."""
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in sizes), indexing="ij")
     image = np.zeros(sizes, "float32")
@@ -83,7 +96,7 @@ def phantom(sizes, channels):
     return image[..., np.newaxis] * contrasts
 
 
-def fit_size(image, size):
+def fit_size(image: np.ndarray, size: Sequence[int] | None) -> np.ndarray:
     """A slice (H, W, C) as it is, or for a fixed size (H, W) cropped, or its edge repeated."""
     if size is None:
         return image

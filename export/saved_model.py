@@ -2,20 +2,25 @@
 
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.errors import MissingDependencyError
 from keras_mrisr.export.deployable import separate_biases
 from keras_mrisr.export.encoded_images import upscale_png
+from keras_mrisr.types import Model
 
 SERVING, ENCODED, RAW, DESCRIBE = "serving_default", "upscale_image", "upscale_raw", "describe"
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 WARMUP_SIZES = ((128, 128), (256, 256))
 
 
-def write_saved_model(generator, folder, metadata, size=None):
+def write_saved_model(
+    generator: Model, folder: pathlib.Path, metadata: dict[str, Any], size: Sequence[int] | None = None
+) -> None:
     """Writes a SavedModel that needs none of this package's Python.
 
     Its signatures, all with a free batch:
@@ -77,13 +82,15 @@ def write_saved_model(generator, folder, metadata, size=None):
     archive.write_out(str(folder), verbose=False)
 
 
-def takes_images(generator):
+def takes_images(generator: Model) -> bool:
     """Whether a network upscales single grey or RGB slices, so that a PNG is a whole input."""
     shape = generator.input_shape
     return len(shape) == 4 and shape[-1] == generator.output_shape[-1] and shape[-1] in (1, 3)
 
 
-def write_warmup(folder, name, generator, size=None):
+def write_warmup(
+    folder: pathlib.Path, name: str, generator: Model, size: Sequence[int] | None = None
+) -> None:
     """Writes the requests that TensorFlow Serving runs before it says that a model is ready.
 
     Args:
@@ -100,8 +107,8 @@ def write_warmup(folder, name, generator, size=None):
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
-        raise ModelError(
-            "Warm-up records need tensorflow-serving-api: pip install 'keras-mrisr[export]'"
+        raise MissingDependencyError(
+            "Warm-up records need tensorflow-serving-api: pip install tensorflow-serving-api"
         ) from error
 
     def record(signature, **inputs):

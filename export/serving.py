@@ -59,7 +59,7 @@ services:
 }
 
 
-def write_serving_files(folder, name):
+def write_serving_files(folder: pathlib.Path, name: str) -> None:
     """Writes configuration for TensorFlow Serving beside the model's version folder `1`.
 
     Args:

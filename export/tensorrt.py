@@ -6,6 +6,7 @@ their attributes against onnxOpImporters.cpp, onnxOpCheckers.cpp and importerUti
 """
 
 import pathlib
+from typing import Any
 
 import onnx
 from onnx import numpy_helper
@@ -23,7 +24,7 @@ _SIZES = {"batch": (1, 4, 8), "height": (64, 128, 512), "width": (64, 128, 512)}
 _SIZES_3D = {"batch": (1, 1, 1), "x": (32, 96, 192), "y": (32, 96, 192), "z": (16, 32, 64)}
 
 
-def unsupported(model):
+def unsupported(model: onnx.ModelProto) -> list[str]:
     """What TensorRT's parser would refuse.
 
     Args:
@@ -42,7 +43,7 @@ def unsupported(model):
     return problems
 
 
-def _reason(node, values, constants):
+def _reason(node: onnx.NodeProto, values: dict[str, Any], constants: dict[str, Any]) -> str | None:
     """Why a node is not supported, or None."""
     kind = node.op_type
     if node.domain not in ("", "ai.onnx"):
@@ -70,7 +71,7 @@ def _reason(node, values, constants):
     return "not in the list of supported operators"
 
 
-def write_recipes(model, folder, values):
+def write_recipes(model: onnx.ModelProto, folder: pathlib.Path, values: dict[str, Any]) -> None:
     """Writes `tensorrt.md`, the commands for this network, and Triton's `config.pbtxt`.
 
     Args:
@@ -83,7 +84,7 @@ def write_recipes(model, folder, values):
     (folder / TRITON).write_text(_triton(model, values), encoding="utf-8")
 
 
-def _recipes(model, values):
+def _recipes(model: onnx.ModelProto, values: dict[str, Any]) -> str:
     problems = unsupported(model)
     kinds = sorted({node.op_type for node in model.graph.node})
     if problems:
@@ -119,15 +120,15 @@ Build the engine for the sizes that will come (a profile's min, opt and max; opt
 """
 
 
-def _shapes(model):
+def _shapes(model: onnx.ModelProto) -> list[list[int]]:
     """The smallest, the usual and the largest shape of the input, as lists."""
     dims = model.graph.input[0].type.tensor_type.shape.dim
     sizes = _SIZES if len(dims) == 4 else _SIZES_3D
     return [[dim.dim_value or sizes[dim.dim_param][kind] for dim in dims] for kind in range(3)]
 
 
-def _triton(model, values):
-    def tensor(value):
+def _triton(model: onnx.ModelProto, values: dict[str, Any]) -> str:
+    def tensor(value: onnx.ValueInfoProto) -> str:
         dims = ", ".join(str(dim.dim_value or -1) for dim in value.type.tensor_type.shape.dim[1:])
         return f'{{ name: "{value.name}" data_type: TYPE_FP32 dims: [ {dims} ] }}'
 

@@ -4,6 +4,7 @@ Public names are loaded when they are first used: a study can be read without Ke
 """
 
 import importlib
+from typing import Any
 
 _NAMES = {
     "Budget": "budget",
@@ -23,11 +24,11 @@ _NAMES = {
 __all__ = [*_NAMES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

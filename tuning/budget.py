@@ -2,8 +2,11 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
+from typing import Self
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Model
 
 SLICE = 256  # Edge of the HR slice that operations are counted for.
 _SUFFIXES = {"k": 1e3, "M": 1e6, "G": 1e9}
@@ -24,7 +27,7 @@ class Budget:
     hours: float | None = None
 
     @classmethod
-    def parse(cls, texts):
+    def parse(cls, texts: Iterable[str]) -> Self:
         """Makes it from words such as "parameters=200k", "gflops=5" and "hours=8".
 
         Raises:
@@ -39,17 +42,17 @@ class Budget:
             found[name] = _number(text, value)
         return cls(**found)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, float]:
         """What decides which networks are tried, as plain values; the time is no part of it."""
         limits = {"parameters": self.parameters, "gflops": self.gflops}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     @property
-    def limits_networks(self):
+    def limits_networks(self) -> bool:
         """Whether the size of the networks is limited at all."""
         return self.parameters is not None or self.gflops is not None
 
-    def allows(self, cost):
+    def allows(self, cost: "InferenceCost") -> bool:
         """Whether an `InferenceCost` is within the limits."""
         over = self.parameters is not None and cost.parameters > self.parameters
         return not over and (self.gflops is None or cost.gflops <= self.gflops)
@@ -69,7 +72,7 @@ class InferenceCost:
     gflops: float
 
 
-def inference_cost(generator):
+def inference_cost(generator: Model) -> InferenceCost:
     """The `InferenceCost` of a functional generator.
 
     Args:
@@ -93,7 +96,7 @@ def inference_cost(generator):
     return InferenceCost(generator.count_params(), float(operations) / 1e9)
 
 
-def _number(text, value):
+def _number(text: str, value: str) -> float:
     factor = _SUFFIXES.get(value[-1:], 1)
     try:
         number = float(value[:-1] if factor > 1 else value) * factor

@@ -12,6 +12,8 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_json
@@ -41,12 +43,12 @@ class Place:
     name: str
 
     @property
-    def address(self):
+    def address(self) -> str:
         """The address for gRPC."""
         return f"{self.host}:{self.port}"
 
 
-def find_place(chief=None, worker=None, name=None):
+def find_place(chief: str | None = None, worker: str | None = None, name: str | None = None) -> Place | None:
     """The `Place` of this process, from the arguments or from KerasTuner's environment variables.
 
     Args:
@@ -84,7 +86,7 @@ def find_place(chief=None, worker=None, name=None):
 
 
 @contextlib.contextmanager
-def environment(place):
+def environment(place: Place | None) -> Iterator[None]:
     """Tells KerasTuner in its variables what this process is, and puts the old ones back."""
     new = dict.fromkeys((IP, PORT, TUNER_ID))
     if place is not None:
@@ -97,7 +99,7 @@ def environment(place):
         _set(old)
 
 
-def check_port(place):
+def check_port(place: Place) -> None:
     """Raises ConfigError where a chief cannot listen."""
     # gRPC shares a port with whoever listens there, and says nothing.
     try:
@@ -114,7 +116,7 @@ def check_port(place):
         ) from error
 
 
-def serve(oracle, place):
+def serve(oracle: Any, place: Place) -> None:
     """Answers workers until the search is over.
 
     Args:
@@ -140,7 +142,7 @@ def serve(oracle, place):
         server.stop(grace=2).wait()
 
 
-def await_chief(place, seconds):
+def await_chief(place: Place, seconds: float) -> None:
     """Waits for the chief to answer.
 
     Raises:
@@ -172,7 +174,7 @@ class Claim:
         lease: Seconds of silence after which the chief takes a worker for dead.
     """
 
-    def __init__(self, oracle, trial_id, folder, lease):
+    def __init__(self, oracle: Any, trial_id: str, folder: pathlib.Path, lease: float) -> None:
         self.oracle = oracle
         self.trial_id = trial_id
         self.file = pathlib.Path(folder) / OWNER
@@ -181,45 +183,45 @@ class Claim:
         self._end = threading.Event()
         self._checked = time.monotonic()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         write_json(self.file, {"mark": self.mark, "host": socket.gethostname(), "process": os.getpid()})
         self._thread = threading.Thread(target=self._beat, daemon=True)
         self._thread.start()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._end.set()
         self._thread.join(timeout=5)
 
-    def check(self):
+    def check(self) -> None:
         """Raises LostTrial when another worker has the trial; asks the file system once a second at most."""
         if time.monotonic() - self._checked > 1:
             self._checked = time.monotonic()
             if not self.holds():
                 raise LostTrial(self.trial_id)
 
-    def holds(self):
+    def holds(self) -> bool:
         """Whether nobody has claimed the trial since."""
         try:
             return json.loads(self.file.read_text(encoding="utf-8"))["mark"] == self.mark
         except (OSError, ValueError):
             return True  # A shared folder that is away for a moment is no other worker.
 
-    def _beat(self):
+    def _beat(self) -> None:
         while not self._end.wait(self.lease / 4):
             # Without a chief there is nobody to convince, and the training goes on.
             with contextlib.suppress(Exception):
                 self.oracle.get_trial(self.trial_id)
 
 
-def _split(address):
+def _split(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError(f"Expected HOST:PORT, such as 127.0.0.1:8000. Received: {address!r}")
     return host, int(port)
 
 
-def _set(variables):
+def _set(variables: Mapping[str, str | None]) -> None:
     for variable, value in variables.items():
         if value is None:
             os.environ.pop(variable, None)

@@ -1,7 +1,12 @@
 """The data of a study, checked before the first trial."""
 
+import numpy as np
 
-def checked_data(study, dataset):
+from keras_mrisr.data import SliceDataset
+from keras_mrisr.tuning.study import Study
+
+
+def checked_data(study: Study, dataset: SliceDataset | None) -> tuple[SliceDataset, int]:
     """The dataset and its number of channels, once it is clear that the study can be trained on it."""
     from keras_mrisr.data.read import read_dataset
     from keras_mrisr.data.splits import check_unseen, split_patients
@@ -26,5 +31,5 @@ def checked_data(study, dataset):
     return dataset, _channels(read_image(first.path), 2)
 
 
-def _channels(array, axes):
+def _channels(array: np.ndarray, axes: int) -> int:
     return array.shape[axes] if array.ndim > axes else 1

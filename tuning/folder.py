@@ -5,10 +5,12 @@ import dataclasses
 import json
 import pathlib
 import shutil
+from collections.abc import Iterator
+from typing import Any
 
 from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import check_new_directory, write_json
-from keras_mrisr.tuning.study import read_study, write_study
+from keras_mrisr.tuning.study import Study, read_study, write_study
 
 STUDY = "study.yaml"
 SEARCH = "search.json"
@@ -30,7 +32,7 @@ class Strategy:
     budget: dict = dataclasses.field(default_factory=dict)
 
 
-def check_folder(study, strategy, out, overwrite):
+def check_folder(study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool) -> None:
     """Raises ConfigError for an `out` that cannot hold this search."""
     if not (out / STUDY).is_file():
         if out.is_dir() and [path.name for path in out.iterdir()] == [LOCK]:
@@ -42,7 +44,7 @@ def check_folder(study, strategy, out, overwrite):
         check_same(study, strategy, out)
 
 
-def check_same(study, strategy, out):
+def check_same(study: Study, strategy: Strategy, out: pathlib.Path) -> None:
     """Raises ConfigError unless `out` holds a search of the same study, by the same strategy."""
     try:
         old = {
@@ -63,14 +65,14 @@ def check_same(study, strategy, out):
             )
 
 
-def _difference(name, old, new):
+def _difference(name: str, old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         key = next(key for key in [*new, *old] if old.get(key) != new.get(key))
         return f"{name}: {key}: {old.get(key)!r} there, {new.get(key)!r} now"
     return f"{name}: {old!r} there, {new!r} now"
 
 
-def read_strategy(out):
+def read_strategy(out: pathlib.Path) -> Strategy:
     """The `Strategy` of the search in a folder.
 
     Raises:
@@ -84,7 +86,7 @@ def read_strategy(out):
 
 
 @contextlib.contextmanager
-def held_folder(out):
+def held_folder(out: pathlib.Path) -> Iterator[None]:
     """Keeps other searches off a folder; the system lets go of it however the process ends.
 
     Raises:
@@ -116,7 +118,7 @@ def _lock(file, out):
         return  # Not every file system of a network has locks.
 
 
-def claim_folder(study, strategy, out, overwrite, alone):
+def claim_folder(study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool, alone: bool) -> None:
     """Writes what is searched into a folder that is held, after what is left over there is gone."""
     if overwrite and out.is_dir():
         # The study goes last: a folder without it is not taken for a search.

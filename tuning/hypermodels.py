@@ -3,11 +3,16 @@
 `mrisr tune` does not need them: it runs whole training runs, which can be killed and resumed.
 """
 
+import pathlib
 import tempfile
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import keras_tuner
 
+from keras_mrisr.config import RunConfig
+from keras_mrisr.data import SliceDataset, Split
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.data.splits import split_patients
 from keras_mrisr.degrade import get_degradation
@@ -22,7 +27,8 @@ from keras_mrisr.training.state import RunState
 from keras_mrisr.training.strategy import strategy_scope
 from keras_mrisr.training.volumes import VolumeValidation
 from keras_mrisr.tuning.objective import WORST_PERCEPTUAL, WORST_PSNR
-from keras_mrisr.tuning.study import check_study, read_study
+from keras_mrisr.tuning.study import Study, check_study, read_study
+from keras_mrisr.types import Model
 
 # What a training that fell ill returns: finite, because KerasTuner takes NaN for a failure of the program,
 # and three of those for the end of the search.
@@ -55,7 +61,14 @@ class TrainingHyperModel(keras_tuner.HyperModel):
 
     stage = None
 
-    def __init__(self, study, dataset=None, split=None, name=None, tunable=True):
+    def __init__(
+        self,
+        study: Study,
+        dataset: SliceDataset | None = None,
+        split: Split | None = None,
+        name: str | None = None,
+        tunable: bool = True,
+    ) -> None:
         super().__init__(name=name, tunable=tunable)
         self.study = read_study(study) if isinstance(study, str) else study
         if self.study.stage != self.stage:
@@ -73,11 +86,11 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         self.channels = self.train_pairs[0].hr.shape[-1]
         self.val_pairs = validation_pairs(config, dataset.select(split.val), degradation, self.channels)
 
-    def config(self, hp):
+    def config(self, hp: Any) -> RunConfig:
         """The `RunConfig` of a trial."""
         return self.study.run_config(self.study.space.declare(hp))
 
-    def build(self, hp):
+    def build(self, hp: Any) -> Model:
         """The compiled model of a trial, its optimizer built."""
         config = self.config(hp)
         keras.utils.set_random_seed(config.training.seed)
@@ -88,7 +101,16 @@ class TrainingHyperModel(keras_tuner.HyperModel):
             model.optimizer.build(model.trainable_variables)
         return model
 
-    def fit(self, hp, model, *args, callbacks=(), epochs=None, initial_epoch=0, **kwargs):
+    def fit(
+        self,
+        hp: Any,
+        model: Model,
+        *args: Any,
+        callbacks: Sequence[Any] = (),
+        epochs: int | None = None,
+        initial_epoch: int = 0,
+        **kwargs: Any,
+    ) -> Any:
         """Trains the model of a trial on the study's patches and scores it on the validation patients.
 
         Args:
@@ -127,10 +149,10 @@ class TrainingHyperModel(keras_tuner.HyperModel):
             except TrainingDivergedError:
                 return dict(WORST)
 
-    def _compiled(self, config):
+    def _compiled(self, config: RunConfig) -> Model:
         raise NotImplementedError
 
-    def _scoring(self, config, generator, state, folder):
+    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: pathlib.Path) -> list[Any]:
         """The callbacks that score and watch over the model, scores first."""
         raise NotImplementedError
 
@@ -143,10 +165,10 @@ class GeneratorHyperModel(TrainingHyperModel):
 
     stage = "generator"
 
-    def _compiled(self, config):
+    def _compiled(self, config: RunConfig) -> Model:
         return compiled_generator(config, self.channels)
 
-    def _scoring(self, config, generator, state, folder):
+    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: pathlib.Path) -> list[Any]:
         scoring = VolumeValidation if config.is_3d else cb.Validation
         return [scoring(generator, self.val_pairs), cb.FiniteLoss()]
 
@@ -162,10 +184,10 @@ class SRGANHyperModel(TrainingHyperModel):
 
     stage = "adversarial"
 
-    def _compiled(self, config):
+    def _compiled(self, config: RunConfig) -> Model:
         return compiled_srgan(config, self.channels, feature_network(config))
 
-    def _scoring(self, config, generator, state, folder):
+    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: pathlib.Path) -> list[Any]:
         features, perception = feature_network(config), config.adversarial.perception
         validation = AdversarialValidation(generator, self.val_pairs, features, state, perception)
         # A trial that was promoted starts from other weights than it is compared with.

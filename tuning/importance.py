@@ -2,10 +2,13 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
-from keras_mrisr.errors import ConfigError
+from keras_mrisr.errors import MissingDependencyError
+from keras_mrisr.tuning.results import SearchResults
+from keras_mrisr.tuning.space import Parameter
 
 LEAST = 6  # Healthy trials; with fewer a forest only knows them by heart.
 EPOCHS = "epochs trained"
@@ -23,12 +26,12 @@ class Importance:
         trials: Number of trials that it was fitted to.
     """
 
-    shares: dict
+    shares: dict[str, float]
     explained: float
     trials: int
 
 
-def importance(results):
+def importance(results: SearchResults) -> Importance | None:
     """Importance by permutation in a random forest (Breiman 2001, section 10).
 
     Args:
@@ -38,7 +41,7 @@ def importance(results):
         An `Importance`, or None with too few trials or parameters, or equal scores.
 
     Raises:
-        ConfigError: scikit-learn is not installed.
+        MissingDependencyError: scikit-learn is not installed.
     """
     trials = results.healthy
     columns = {
@@ -54,7 +57,7 @@ def importance(results):
         from sklearn.ensemble import RandomForestRegressor
         from sklearn.inspection import permutation_importance
     except ImportError as error:
-        raise ConfigError("Importance needs scikit-learn: pip install 'keras-mrisr[tuning]'.") from error
+        raise MissingDependencyError("Importance needs scikit-learn: pip install scikit-learn") from error
     table = np.array(list(columns.values())).T
     forest = RandomForestRegressor(200, oob_score=True, min_samples_leaf=2, random_state=0)
     forest.fit(table, scores)
@@ -65,7 +68,7 @@ def importance(results):
     return Importance({key: float(share) for key, share in ranked}, float(forest.oob_score_), len(trials))
 
 
-def place(parameter, value):
+def place(parameter: Parameter, value: Any) -> float:
     """Where a value lies on the axis of its parameter, from 0 to 1; -0.15 for an inactive one."""
     if value is None:
         return -0.15

@@ -8,11 +8,13 @@ import math
 import pathlib
 import time
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_mrisr.errors import ConfigError
+from keras_mrisr.errors import ConfigError, MissingDependencyError
 from keras_mrisr.files import write_json
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class Steady:
         **kwargs: Arguments of the oracle.
     """
 
-    def __init__(self, rules, **kwargs):
+    def __init__(self, rules: Rules, **kwargs: Any) -> None:
         # The limit on failures in a row would raise with KerasTuner's lock held; see `_give_up`.
         super().__init__(**kwargs, max_retries_per_trial=1, max_consecutive_failed_trials=10**9)
         self.rules = rules
@@ -70,7 +72,7 @@ class Steady:
 
     # What is drawn.
 
-    def _random_values(self):
+    def _random_values(self) -> dict[str, Any] | None:
         if not self.trials and self.rules.first is not None:
             first = self._first_values()
             if first is not None:
@@ -81,7 +83,7 @@ class Steady:
                 return values
         return None
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         response = super().populate_space(trial_id)
         values = response.get("values")
         if values and "tuner/trial_id" not in values and not self._allowed(values):
@@ -91,10 +93,10 @@ class Steady:
             return {"status": status, "values": values}
         return response
 
-    def _allowed(self, values):
+    def _allowed(self, values: Mapping[str, Any]) -> bool:
         return self.rules.allows(self.rules.space.decode(values))
 
-    def _first_values(self):
+    def _first_values(self) -> dict[str, Any] | None:
         """The recipe as it stands as far as the space has its values, and chance for the others."""
         drawn = super()._random_values()
         if drawn is None:
@@ -113,7 +115,7 @@ class Steady:
     # The life of a trial.
 
     @keras_tuner.synchronized
-    def create_trial(self, tuner_id):
+    def create_trial(self, tuner_id: str) -> Any:
         self._seen[tuner_id] = time.monotonic()
         self.reclaim()
         late = self.rules.deadline is not None and time.monotonic() > self.rules.deadline
@@ -127,14 +129,14 @@ class Steady:
             self.closed = True
         return trial
 
-    def _nothing_to_do(self, tuner_id):
+    def _nothing_to_do(self, tuner_id: str) -> Any:
         if tuner_id in self.ongoing_trials:
             return self.ongoing_trials[tuner_id]
         self.tuner_ids.discard(tuner_id)
         return keras_tuner.engine.trial.Trial(self.get_space(), "none", TrialStatus.STOPPED)
 
     @keras_tuner.synchronized
-    def end_trial(self, trial):
+    def end_trial(self, trial: Any) -> None:
         with contextlib.redirect_stdout(io.StringIO()) as said:  # KerasTuner prints of retries.
             super().end_trial(trial)
         for line in said.getvalue().split("\n"):
@@ -145,20 +147,20 @@ class Steady:
         if self.rules.report is not None:
             self.rules.report(self)
 
-    def _give_up(self):
+    def _give_up(self) -> None:
         last = [self.trials[trial_id] for trial_id in self.end_order[-_FAILURES:]]
         if len(last) == _FAILURES and all(trial.status == TrialStatus.FAILED for trial in last):
             self.given_up = last[-1].trial_id
 
     # Workers.
 
-    def get_trial(self, trial_id):
+    def get_trial(self, trial_id: str) -> Any:
         # Workers ask for their trial every now and then to show that they are alive.
         self._seen[trial_id] = time.monotonic()
         return super().get_trial(trial_id)
 
     @keras_tuner.synchronized
-    def reclaim(self):
+    def reclaim(self) -> None:
         """Takes the trials of silent workers away from them, and forgets such workers."""
         if self.rules.lease is None:
             return
@@ -176,7 +178,7 @@ class Steady:
                 del self.ongoing_trials[tuner_id]
                 self._take_back(trial, tuner_id)
 
-    def _take_back(self, trial, tuner_id):
+    def _take_back(self, trial: Any, tuner_id: str) -> None:
         attempts = self._attempts[trial.trial_id] = self._attempts.get(trial.trial_id, 0) + 1
         if attempts < _FAILURES:
             log.warning("Worker %s is silent: its trial %s goes to another.", tuner_id, trial.trial_id)
@@ -190,7 +192,7 @@ class Steady:
         self.save()
 
     @property
-    def is_over(self):
+    def is_over(self) -> bool:
         """Whether no worker is needed any more."""
         if self.ongoing_trials or self.tuner_ids:
             return False
@@ -198,14 +200,14 @@ class Steady:
 
     # Files.
 
-    def save(self):
+    def save(self) -> None:
         write_json(self._get_oracle_fname(), self.get_state())
 
-    def _save_trial(self, trial):
+    def _save_trial(self, trial: Any) -> None:
         folder = pathlib.Path(self._get_trial_dir(trial.trial_id))
         write_json(folder / "trial.json", trial.get_state())
 
-    def reload(self):
+    def reload(self) -> None:
         """Goes on from the files of an earlier search in the same folder; trials that failed are run again.
 
         Raises:
@@ -234,7 +236,7 @@ class Steady:
                     self.ongoing_trials[tuner_id] = trial
                     self.tuner_ids.add(tuner_id)
 
-    def _run_failed_again(self):
+    def _run_failed_again(self) -> None:
         """Queues the trials that failed, as what was wrong may be mended; not those that killed workers."""
         failed = [
             trial.trial_id
@@ -248,23 +250,23 @@ class Steady:
         self._run_times.update(dict.fromkeys(failed, 0))
         self._retry_queue = [*reversed(failed), *self._retry_queue]  # Taken from its end.
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self._were_ongoing = dict(self.ongoing_trials)
 
     # Progress.
 
-    def epochs_of(self, trial):
+    def epochs_of(self, trial: Any) -> int:
         """Epochs that a trial trains itself, without those of the trial that it goes on from."""
         values = trial.hyperparameters.values
         return values.get("tuner/epochs", self.rules.epochs) - values.get("tuner/initial_epoch", 0)
 
-    def planned_epochs(self):
+    def planned_epochs(self) -> int:
         """Epochs of all trials of the search."""
         return self.max_trials * self.rules.epochs
 
     @property
-    def ended(self):
+    def ended(self) -> int:
         """The trials that are done with, in the order of their end."""
         return [self.trials[trial_id] for trial_id in self.end_order]
 
@@ -276,7 +278,7 @@ class RandomOracle(Steady, keras_tuner.oracles.RandomSearchOracle):
 class BayesianOracle(Steady, keras_tuner.oracles.BayesianOptimizationOracle):
     """Search by a Gaussian process, after some random trials."""
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         with warnings.catch_warnings():
             # That the process is sure of itself after a handful of trials is no news to anybody.
             warnings.simplefilter("ignore", category=UserWarning)
@@ -286,18 +288,18 @@ class BayesianOracle(Steady, keras_tuner.oracles.BayesianOptimizationOracle):
 class HyperbandOracle(Steady, keras_tuner.oracles.HyperbandOracle):
     """Hyperband (Li et al. 2018): many short trials, of which the best go on."""
 
-    def __init__(self, rules, max_trials=None, **kwargs):
+    def __init__(self, rules: Rules, max_trials: int | None = None, **kwargs: Any) -> None:
         super().__init__(rules, max_epochs=rules.epochs, factor=FACTOR, **kwargs)
         # KerasTuner's has no limit on trials but the whole sweeps.
         self.max_trials = max_trials or len(self.sweep())
         self.hyperband_iterations = math.ceil(self.max_trials / len(self.sweep()))
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         iterations = self.hyperband_iterations
         super().set_state(state)
         self.hyperband_iterations = iterations  # More trials may be asked for than before.
 
-    def sweep(self):
+    def sweep(self) -> int:
         """Epochs of each trial of one sweep through all brackets, in the order of their start."""
         trials = []
         for bracket in reversed(range(self._get_num_brackets())):
@@ -308,12 +310,12 @@ class HyperbandOracle(Steady, keras_tuner.oracles.HyperbandOracle):
                 before = epochs
         return trials
 
-    def planned_epochs(self):
+    def planned_epochs(self) -> int:
         sweep = self.sweep()
         return sum(sweep[i % len(sweep)] for i in range(self.max_trials))
 
 
-def make_oracle(tuner, rules, max_trials=None, seed=0):
+def make_oracle(tuner: str, rules: Rules, max_trials: int | None = None, seed: int = 0) -> Any:
     """Makes the oracle of a search.
 
     Args:
@@ -341,4 +343,6 @@ def make_oracle(tuner, rules, max_trials=None, seed=0):
     try:
         return BayesianOracle(rules, max_trials=max_trials or 10, **arguments)
     except ImportError as error:
-        raise ConfigError("Bayesian search needs scikit-learn: pip install 'keras-mrisr[tuning]'.") from error
+        raise MissingDependencyError(
+            "Bayesian search needs scikit-learn: pip install scikit-learn"
+        ) from error

@@ -1,8 +1,13 @@
 """Pictures of a search: all trials at once, what matters, and quality against cost."""
 
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
 from keras_mrisr.files import whole_file
-from keras_mrisr.tuning.importance import EPOCHS, importance, place
-from keras_mrisr.tuning.results import ILL
+from keras_mrisr.tuning.importance import EPOCHS, Importance, importance, place
+from keras_mrisr.tuning.results import ILL, SearchResults
+from keras_mrisr.tuning.space import Parameter
 from keras_mrisr.tuning.tables import shown
 
 PLOTS = ("parallel.png", "pareto.png", "importance.png")
@@ -10,7 +15,7 @@ _ILL, _MUTED, _FRONT = "#d1495b", "#8b949e", "#1f77b4"
 _DPI = 130
 
 
-def write_plots(results, folder):
+def write_plots(results: SearchResults, folder: pathlib.Path) -> list[pathlib.Path]:
     """Writes `parallel.png`, `pareto.png` and, with trials enough for it, `importance.png`.
 
     Args:
@@ -27,7 +32,7 @@ def write_plots(results, folder):
     return written
 
 
-def parallel_plot(results, path):
+def parallel_plot(results: SearchResults, path: pathlib.Path) -> pathlib.Path:
     """Writes parallel coordinates: an axis for each parameter and the score, a line for each trial.
 
     Lines are coloured by score; trials that fell ill are dashed, and end at the bottom.
@@ -71,7 +76,7 @@ def parallel_plot(results, path):
     return _save(figure, axes, path)
 
 
-def pareto_plot(results, path):
+def pareto_plot(results: SearchResults, path: pathlib.Path) -> pathlib.Path:
     """Writes quality against cost: each trial's score and the operations of its generator.
 
     Args:
@@ -102,7 +107,7 @@ def pareto_plot(results, path):
     return _save(figure, axes, path)
 
 
-def importance_plot(found, path):
+def importance_plot(found: Importance, path: pathlib.Path) -> pathlib.Path:
     """Writes bars of an `Importance`.
 
     Args:
@@ -124,7 +129,7 @@ def importance_plot(found, path):
     return _save(figure, axes, path)
 
 
-def _figure(width, height):
+def _figure(width: float, height: float) -> tuple[Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -133,7 +138,7 @@ def _figure(width, height):
     return figure, figure.add_subplot()
 
 
-def _save(figure, axes, path):
+def _save(figure: Any, axes: Any, path: pathlib.Path) -> pathlib.Path:
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     with whole_file(path) as temporary:
@@ -141,17 +146,17 @@ def _save(figure, axes, path):
     return path
 
 
-def _colour(share):
+def _colour(share: float) -> Any:
     from matplotlib import colormaps
 
     return colormaps["viridis"](0.95 - 0.9 * (1 - share))
 
 
-def _varies(parameter, results):
+def _varies(parameter: Parameter, results: SearchResults) -> bool:
     return len({str(trial.values.get(parameter.key)) for trial in results.trials}) > 1
 
 
-def _ticks(parameter, results):
+def _ticks(parameter: Parameter, results: SearchResults) -> list[tuple[float, str]]:
     """(height, text) of the marks on the axis of a parameter."""
     if parameter.values:
         ticks = [(place(parameter, value), _text(value)) for value in parameter.values]
@@ -162,7 +167,7 @@ def _ticks(parameter, results):
     return ticks
 
 
-def _draw_axis(axes, x, ticks):
+def _draw_axis(axes: Any, x: float, ticks: Sequence[tuple[float, str]]) -> None:
     axes.axvline(x, color="black", linewidth=0.8, zorder=0)
     for height, text in ticks:
         axes.annotate(
@@ -171,14 +176,14 @@ def _draw_axis(axes, x, ticks):
         )  # fmt: skip
 
 
-def _short(key):
+def _short(key: str) -> str:
     return "\n".join(key.replace("_", " ").split(".")[1:])
 
 
-def _text(value):
+def _text(value: Any) -> str:
     text = shown(value)
     return text if len(text) <= 14 else f"{text[:12]}.."
 
 
-def _count(number):
+def _count(number: float) -> str:
     return f"{number / 1e6:.2f} M" if number >= 1e6 else f"{number / 1e3:.0f} k"

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -13,11 +14,11 @@ class Reporter:
     epochs differ between trials, so it is a rough number.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._started = time.monotonic()
         self._epochs_before = None
 
-    def __call__(self, oracle):
+    def __call__(self, oracle: Any) -> None:
         """Called by the oracle after each trial.
 
         Args:
@@ -39,7 +40,7 @@ class Reporter:
         )  # fmt: skip
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Seconds for a person: "45 s", "12 min" or "3 h 20 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import math
 import pathlib
+from typing import Any
 
 from keras_mrisr.config import write_config
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_csv
 from keras_mrisr.tuning.study import Study, read_study
+from keras_mrisr.types import PathLike
 
 FINISHED, ILL, FAILED, RUNNING = "finished", "ill", "failed", "running"
 TABLE = "trials.csv"
@@ -32,11 +34,11 @@ class TrialRecord:
 
     name: str
     status: str
-    values: dict
+    values: dict[str, Any]
     score: float | None
     epochs: int
     folder: pathlib.Path
-    facts: dict
+    facts: dict[str, Any]
     reason: str = ""
 
 
@@ -52,14 +54,14 @@ class SearchResults:
 
     folder: pathlib.Path
     study: Study
-    trials: tuple
+    trials: tuple[TrialRecord, ...]
 
     @property
-    def healthy(self):
+    def healthy(self) -> list[TrialRecord]:
         """The finished trials, best first."""
         return [trial for trial in self.trials if trial.status == FINISHED]
 
-    def find(self, name):
+    def find(self, name: str) -> TrialRecord:
         """The trial of that name.
 
         Raises:
@@ -70,7 +72,7 @@ class SearchResults:
                 return trial
         raise ConfigError(f"{self.folder} has no trial {name!r}.")
 
-    def best(self):
+    def best(self) -> TrialRecord:
         """The trial with the highest score.
 
         Raises:
@@ -90,7 +92,7 @@ class SearchResults:
             f"No trial of {self.folder} has finished yet{why}. Run mrisr tune again: it goes on."
         )
 
-    def front(self, cost="gflops"):
+    def front(self, cost: str = "gflops") -> list[TrialRecord]:
         """The trials that none beats in both score and cost, cheapest first.
 
         Of the rungs of Hyperband that one network climbed only the best counts.
@@ -98,14 +100,17 @@ class SearchResults:
         Args:
             cost: "gflops" or "parameters".
         """
-        front, highest = [], -math.inf
-        for trial in sorted(self.healthy, key=lambda trial: (trial.facts[cost], -trial.score)):
-            if trial.score > highest:
+        front: list[TrialRecord] = []
+        highest = -math.inf
+        # Healthy trials have a score.
+        ranked = [(trial.facts[cost], -(trial.score or 0.0), trial) for trial in self.healthy]
+        for _, worse, trial in sorted(ranked, key=lambda row: row[:2]):
+            if -worse > highest:
                 front.append(trial)
-                highest = trial.score
+                highest = -worse
         return front
 
-    def write_best(self, path):
+    def write_best(self, path: PathLike) -> TrialRecord:
         """Writes the config of the best trial, for `mrisr train --config`.
 
         Args:
@@ -118,7 +123,7 @@ class SearchResults:
         write_config(self.study.run_config(best.values), path)
         return best
 
-    def write_table(self, path):
+    def write_table(self, path: PathLike) -> None:
         """Writes all trials as CSV, in their order."""
         keys = self.study.space.keys
         facts = list(dict.fromkeys(key for trial in self.trials for key in trial.facts))
@@ -137,7 +142,7 @@ class SearchResults:
         write_csv(path, ["trial", "status", "score", "epochs", *facts, *keys, "reason"], rows)
 
 
-def read_results(folder):
+def read_results(folder: PathLike) -> SearchResults:
     """Reads a search, finished or not. Needs neither Keras nor KerasTuner.
 
     Args:
@@ -158,10 +163,9 @@ def read_results(folder):
     return SearchResults(folder, study, tuple(trials))
 
 
-def _read_trial(study, folder):
-    state, result = _read(folder / _TRIAL), {}
-    if (folder / _RESULT).is_file():
-        result = _read(folder / _RESULT)
+def _read_trial(study: Study, folder: pathlib.Path) -> TrialRecord:
+    state = _read(folder / _TRIAL)
+    result = _read(folder / _RESULT) if (folder / _RESULT).is_file() else {}
     facts = {key: value for key, value in result.items() if key not in _OWN and value is not None}
     status = RUNNING
     if state["status"] == "COMPLETED" and result:
@@ -184,7 +188,7 @@ def _read_trial(study, folder):
 _OWN = ("values", "score", "epochs", "ill", "failed")  # Of a result, what a record has fields for.
 
 
-def _read(file):
+def _read(file: pathlib.Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -4,32 +4,37 @@ import contextlib
 import math
 import pathlib
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from keras_mrisr.errors import ConfigError, MrisrError
+from keras_mrisr.config import RunConfig
+from keras_mrisr.data import SliceDataset
+from keras_mrisr.errors import ConfigError, MissingDependencyError, MrisrError
 from keras_mrisr.tuning.budget import Budget
-from keras_mrisr.tuning.cluster import await_chief, check_port, environment, serve
+from keras_mrisr.tuning.cluster import Place, await_chief, check_port, environment, serve
 from keras_mrisr.tuning.data import checked_data
 from keras_mrisr.tuning.folder import STUDY, Strategy, check_folder, check_same, claim_folder, held_folder
 from keras_mrisr.tuning.results import read_results
-from keras_mrisr.tuning.study import check_options, check_study, present_values
+from keras_mrisr.tuning.study import Study, check_options, check_study, present_values
+from keras_mrisr.types import PathLike, Progress
 
 LEASE = 120.0  # Seconds.
 
 
 def search(
-    study,
-    out,
-    tuner="hyperband",
-    max_trials=None,
-    budget=None,
-    seed=0,
-    dataset=None,
-    overwrite=False,
-    place=None,
-    lease=LEASE,
-    wait=120.0,
-    progress=None,
-):
+    study: Study,
+    out: PathLike,
+    tuner: str = "hyperband",
+    max_trials: int | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    dataset: SliceDataset | None = None,
+    overwrite: bool = False,
+    place: Place | None = None,
+    lease: float = LEASE,
+    wait: float = 120.0,
+    progress: Progress | None = None,
+) -> pathlib.Path:
     """Searches a study, or goes on with a search that was stopped or is to have more trials.
 
     `out` then holds `study.yaml`, `search.json`, KerasTuner's `oracle.json`, and for each trial a folder
@@ -63,7 +68,7 @@ def search(
     try:
         import keras_tuner  # noqa: F401
     except ImportError as error:
-        raise ConfigError("The search needs KerasTuner: pip install 'keras-mrisr[tuning]'.") from error
+        raise MissingDependencyError("The search needs KerasTuner: pip install keras-tuner") from error
     from keras_mrisr.training import Interrupted
     from keras_mrisr.tuning.objective import judge_network
     from keras_mrisr.tuning.oracles import HyperbandOracle
@@ -103,12 +108,12 @@ def search(
     return out
 
 
-def _check_seconds(name, seconds):
+def _check_seconds(name: str, seconds: float) -> None:
     if not 0 < seconds < math.inf:
         raise ConfigError(f"{name} must be more than 0 seconds. Received: {seconds:g}")
 
 
-def _run(runner, place):
+def _run(runner: Any, place: Place | None) -> None:
     if place is None:
         runner.search()
         return
@@ -127,7 +132,15 @@ def _run(runner, place):
         ) from error
 
 
-def _make_oracle(study, strategy, budget, max_trials, channels, place, lease):
+def _make_oracle(
+    study: Study,
+    strategy: Strategy,
+    budget: Budget,
+    max_trials: int | None,
+    channels: int,
+    place: Place | None,
+    lease: float,
+) -> Any:
     from keras_mrisr.tuning.oracles import Rules, make_oracle
     from keras_mrisr.tuning.progress import Reporter
 
@@ -145,10 +158,10 @@ def _make_oracle(study, strategy, budget, max_trials, channels, place, lease):
     return make_oracle(strategy.tuner, rules, max_trials, strategy.seed)
 
 
-def _gate(study, budget, channels):
+def _gate(study: Study, budget: Budget, channels: int) -> Callable[[Mapping[str, Any]], bool]:
     """A function of values: whether they make a config, and one within the budget."""
 
-    def allows(values):
+    def allows(values: Mapping[str, Any]) -> bool:
         try:
             config = study.run_config(values)
             check_options(config)
@@ -159,7 +172,7 @@ def _gate(study, budget, channels):
     return allows
 
 
-def _cost(config, channels):
+def _cost(config: RunConfig, channels: int) -> Any:
     from keras_mrisr.models.registry import build_generator
     from keras_mrisr.tuning.budget import inference_cost
 
@@ -170,7 +183,7 @@ def _cost(config, channels):
     )
 
 
-def _await(study, strategy, out, place, wait):
+def _await(study: Study, strategy: Strategy, out: pathlib.Path, place: Place, wait: float) -> None:
     """Waits for the chief, which writes the study before it listens, and checks that it is the same."""
     await_chief(place, wait)
     if not (out / STUDY).is_file():
@@ -180,7 +193,7 @@ def _await(study, strategy, out, place, wait):
     check_same(study, strategy, out)
 
 
-def _check_outcome(oracle, out):
+def _check_outcome(oracle: Any, out: pathlib.Path) -> None:
     """Raises ConfigError for a search that found nothing."""
     if not oracle.trials:
         raise ConfigError(

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import json
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 from keras_mrisr.errors import ConfigError
 
@@ -42,7 +44,7 @@ class Parameter:
     when: dict = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def from_dict(cls, key, entry):
+    def from_dict(cls, key: str, entry: Any) -> Self:
         """Makes it from what a study file says.
 
         Raises:
@@ -69,7 +71,7 @@ class Parameter:
             return cls(key, kind, (False, True), when=when)
         return cls(key, kind, when=when, **_range(key, kind, entry))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """What `from_dict` takes, without its key."""
         entry = {"type": self.kind}
         if self.kind == "choice":
@@ -83,7 +85,7 @@ class Parameter:
         return entry
 
     @property
-    def labels(self):
+    def labels(self) -> list[str]:
         """How KerasTuner sees the values of a choice: all of one kind, in the same order."""
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
         if numbers:
@@ -91,7 +93,7 @@ class Parameter:
             return [value if whole else float(value) for value in self.values]
         return [value if isinstance(value, str) else json.dumps(value) for value in self.values]
 
-    def encode(self, value):
+    def encode(self, value: Any) -> Any:
         """A config's value as KerasTuner's, or None for one that the parameter cannot take."""
         if self.kind == "choice":
             return self.labels[self.values.index(value)] if value in self.values else None
@@ -101,13 +103,13 @@ class Parameter:
             return None
         return value if self.low <= value <= self.high and self._on_grid(value) else None
 
-    def _on_grid(self, value):
+    def _on_grid(self, value: float) -> float:
         if self.step is None:
             return True
         steps = math.log(value / self.low, self.step) if self.log else (value - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=1e-6)
 
-    def decode(self, value):
+    def decode(self, value: Any) -> Any:
         """KerasTuner's value as the config's.
 
         Floats get four digits: enough, readable, and the same after a trip through gRPC, where they are of
@@ -122,7 +124,7 @@ class Parameter:
             return int(value)
         return bool(value) if self.kind == "boolean" else float(f"{value:.4g}")
 
-    def ask(self, hp):
+    def ask(self, hp: Any) -> Any:
         """Registers the parameter with a `keras_tuner.HyperParameters`: its value there, None if inactive."""
         if self.kind == "choice":
             return hp.Choice(self.key, self.labels)
@@ -144,7 +146,7 @@ class SearchSpace:
     parameters: tuple
 
     @classmethod
-    def from_dict(cls, entries):
+    def from_dict(cls, entries: Mapping[str, Any]) -> Self:
         """Makes it from the `space` of a study file.
 
         Raises:
@@ -166,16 +168,16 @@ class SearchSpace:
             earlier[parameter.key] = parameter
         return cls(parameters)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """What `from_dict` takes."""
         return {parameter.key: parameter.to_dict() for parameter in self.parameters}
 
     @property
-    def keys(self):
+    def keys(self) -> list[str]:
         """The keys, in order."""
         return tuple(parameter.key for parameter in self.parameters)
 
-    def declare(self, hp):
+    def declare(self, hp: Any) -> dict[str, Any]:
         """Registers all parameters, for a `build(hp)` of KerasTuner.
 
         Args:
@@ -193,7 +195,7 @@ class SearchSpace:
                 asked[parameter.key] = parameter.ask(hp)
         return self.decode({key: value for key, value in asked.items() if value is not None})
 
-    def decode(self, values):
+    def decode(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values as KerasTuner holds them, by key, as a config takes them; what is inactive is left out."""
         decoded = {}
         for parameter in self.parameters:
@@ -202,7 +204,7 @@ class SearchSpace:
                 decoded[parameter.key] = parameter.decode(values[parameter.key])
         return decoded
 
-    def fixed(self, key, value, keep=False):
+    def fixed(self, key: str, value: Any, keep: bool = False) -> Self:
         """The space with a parameter fixed; those that depend on another value of it go.
 
         A parameter without a `when` goes, too: its value is the base config's then. One that has a `when`
@@ -227,15 +229,15 @@ class SearchSpace:
             kept.append(Parameter(key, "choice", (value,)))
         return SearchSpace(tuple(kept))
 
-    def _find(self, key):
+    def _find(self, key: str) -> Parameter | None:
         return next(parameter for parameter in self.parameters if parameter.key == key)
 
 
-def _listed(values):
+def _listed(values: Iterable[Any]) -> str:
     return values if isinstance(values, list) else [values]
 
 
-def _range(key, kind, entry):
+def _range(key: str, kind: str, entry: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a range, checked."""
     found = {}
     for word, name in (("min", "low"), ("max", "high"), ("step", "step")):
@@ -256,7 +258,7 @@ def _range(key, kind, entry):
     return {**found, "log": log}
 
 
-def _number(what, value, kind):
+def _number(what: str, value: Any, kind: str) -> Any:
     # YAML 1.1 takes "1e-4" for a word.
     if isinstance(value, str):
         with contextlib.suppress(ValueError):

@@ -3,6 +3,8 @@
 import dataclasses
 import inspect
 import pathlib
+from collections.abc import Mapping
+from typing import Any, Self
 
 import yaml
 
@@ -12,6 +14,7 @@ from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import write_text
 from keras_mrisr.presets import DEFAULT_PRESET, adversarial_config, preset_config
 from keras_mrisr.tuning.space import SearchSpace
+from keras_mrisr.types import PathLike
 
 STUDIES = pathlib.Path(__file__).parent / "studies"
 STAGES = ("generator", "adversarial")
@@ -41,7 +44,7 @@ class Study:
     space: SearchSpace
     judge: dict = dataclasses.field(default_factory=dict)
 
-    def run_config(self, values):
+    def run_config(self, values: Mapping[str, Any]) -> RunConfig:
         """The `RunConfig` of a trial.
 
         Args:
@@ -52,7 +55,7 @@ class Study:
         """
         return self.config.replace(values)
 
-    def fixed(self, key, value):
+    def fixed(self, key: str, value: Any) -> Self:
         """The study with one key of the config fixed, whether the space has it or not.
 
         Raises:
@@ -65,7 +68,7 @@ class Study:
         config = self.config if key in space.keys else self.config.replace({key: value})
         return dataclasses.replace(self, config=config, space=space)
 
-    def starting_from(self, init):
+    def starting_from(self, init: str) -> Self:
         """The study of runs that start from a trained model: of its generator, scale and degradation.
 
         Args:
@@ -89,7 +92,7 @@ class Study:
         )
         return dataclasses.replace(self, config=config)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain values, which a study file may hold."""
         flat = {}
         for name, value in self.config.to_dict().items():
@@ -139,12 +142,12 @@ def read_study(source, fixes=None, objective=None):
     return study
 
 
-def write_study(study, path):
+def write_study(study: Study, path: PathLike) -> None:
     """Writes a `Study`, whole or not at all; `read_study` gives an equal one back."""
     write_text(path, yaml.safe_dump(study.to_dict(), sort_keys=False))
 
 
-def check_study(study):
+def check_study(study: Study) -> None:
     """Tries every end of every range and every value of every choice, one at a time; builds no network.
 
     Raises:
@@ -171,7 +174,7 @@ def check_study(study):
     check_options(study.config)
 
 
-def present_values(study):
+def present_values(study: Study) -> dict[str, Any]:
     """The values that a study's config has now, of the keys that its space varies: the recipe as it stands.
 
     Returns:
@@ -193,7 +196,7 @@ def present_values(study):
     return found
 
 
-def _builders(config):
+def _builders(config: RunConfig) -> dict[str, Any]:
     """{section of the config: the parameters of the function that takes its options}."""
     from keras_mrisr.models.discriminators import DISCRIMINATORS
     from keras_mrisr.models.features import build_features
@@ -208,7 +211,7 @@ def _builders(config):
     }
 
 
-def check_options(config):
+def check_options(config: RunConfig) -> None:
     """Raises ConfigError for options that the builders of a config don't have; builds nothing."""
     from keras_mrisr.degrade import get_degradation
     from keras_mrisr.models.discriminators import DISCRIMINATORS
@@ -223,7 +226,7 @@ def check_options(config):
         _check_arguments({"features": build_features}, {"name": "features", **config.adversarial.features})
 
 
-def _find(source):
+def _find(source: PathLike) -> Any:
     shipped = STUDIES / f"{source}.yaml"
     path = pathlib.Path(source)
     if shipped.is_file() and not path.is_file():
@@ -234,7 +237,7 @@ def _find(source):
     return path
 
 
-def _from_dict(values):
+def _from_dict(values: Any) -> Study:
     if not isinstance(values, dict):
         raise ConfigError(f"it must hold keys and values, not {type(values).__name__}.")
     for key in values:
@@ -259,7 +262,7 @@ def _from_dict(values):
     return Study(stage, objective, config, SearchSpace.from_dict(values.get("space", {})), parts["judge"])
 
 
-def _check_keys(study):
+def _check_keys(study: Study) -> None:
     """Raises ConfigError unless every key of the space is one that a `RunConfig` has, and may differ."""
     for key in study.space.keys:
         *parents, last = str(key).split(".")
@@ -282,13 +285,13 @@ def _check_keys(study):
         raise ConfigError("space is empty: nothing is left to search.")
 
 
-def _decides_score(key):
+def _decides_score(key: str) -> bool:
     if key in ("scale", "training.validation_slices"):
         return True
     return key.split(".")[0] in ("degradation", "data") and key != "data.neighbours"
 
 
-def _check_arguments(builders, options):
+def _check_arguments(builders: dict[str, Any], options: dict[str, Any]) -> None:
     name = options["name"]
     if name not in builders:
         raise ConfigError(f"unknown name {name!r}. Known: {', '.join(builders)}.")

@@ -1,10 +1,13 @@
 """The tables of `mrisr tune results`, as columns and rows of text."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from keras_mrisr.tuning.progress import duration
-from keras_mrisr.tuning.results import FINISHED, ILL
+from keras_mrisr.tuning.results import FINISHED, ILL, SearchResults
 
 
-def trial_rows(results):
+def trial_rows(results: SearchResults) -> tuple[list[str], list[list[str]]]:
     """All trials by score: (columns, rows)."""
     perceptual = any("perceptual" in trial.facts for trial in results.trials)
     columns = ["trial", "status", "score", "PSNR", "SSIM", *(["features"] if perceptual else [])]
@@ -22,7 +25,7 @@ def trial_rows(results):
     return columns, rows
 
 
-def value_rows(results, top):
+def value_rows(results: SearchResults, top: int) -> tuple[list[str], list[list[str]]]:
     """The values of the best trials, one a column: (columns, rows)."""
     trials = results.healthy[: max(top, 1)]
     keys = results.study.space.keys
@@ -32,7 +35,7 @@ def value_rows(results, top):
     return ["key", *(f"trial {trial.name}" for trial in trials)], rows
 
 
-def front_rows(results):
+def front_rows(results: SearchResults) -> tuple[list[str], list[list[str]]]:
     """The trials that none beats in both score and cost: (columns, rows)."""
     rows = [
         [
@@ -46,7 +49,7 @@ def front_rows(results):
     return ["trial", "score", "parameters", "GFLOP"], rows
 
 
-def short_names(keys):
+def short_names(keys: Iterable[str]) -> list[str]:
     """The ends of dotted keys, as long as they need to be to differ: "blocks", "generator.name"."""
     parts = [key.split(".") for key in keys]
     names = []
@@ -62,11 +65,11 @@ def short_names(keys):
     return names
 
 
-def _number(value, digits):
+def _number(value: Any, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def shown(value):
+def shown(value: Any) -> str:
     """A value of a space, short: a dictionary is shown by its keys."""
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -7,9 +7,12 @@ import logging
 import pathlib
 import shutil
 import time
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import keras
 
+from keras_mrisr.data import SliceDataset
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.files import whole_directory, write_json
 from keras_mrisr.models.storage import INFO, load_trained
@@ -18,6 +21,8 @@ from keras_mrisr.training.directory import BACKUP
 from keras_mrisr.training.state import read_state
 from keras_mrisr.tuning.budget import inference_cost
 from keras_mrisr.tuning.objective import measure, score
+from keras_mrisr.tuning.study import Study
+from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +62,12 @@ class TrialResult:
     ill: str | None = None
     failed: str | None = None
 
-    def write(self, folder):
+    def write(self, folder: PathLike) -> None:
         """Writes it into the folder of the trial."""
         write_json(pathlib.Path(folder) / RESULT, dataclasses.asdict(self))
 
     @classmethod
-    def read(cls, folder):
+    def read(cls, folder: PathLike) -> Self | None:
         """Reads it from the folder of a trial; None where there is none yet."""
         try:
             values = json.loads((pathlib.Path(folder) / RESULT).read_text(encoding="utf-8"))
@@ -72,7 +77,15 @@ class TrialResult:
         return cls(**{key: value for key, value in values.items() if key in known})
 
 
-def run_trial(study, values, folder, dataset, until=None, parent=None, report=None):
+def run_trial(
+    study: Study,
+    values: Mapping[str, Any],
+    folder: PathLike,
+    dataset: SliceDataset,
+    until: int | None = None,
+    parent: PathLike | None = None,
+    report: Callable[..., None] | None = None,
+) -> TrialResult:
     """Trains and scores one trial, or goes on with one that was stopped.
 
     Args:
@@ -121,14 +134,18 @@ def run_trial(study, values, folder, dataset, until=None, parent=None, report=No
     return result
 
 
-def _is_trained(run, until):
+def _is_trained(run: pathlib.Path, until: int | None) -> bool:
     state = read_state(run / BACKUP)
-    return state is not None and (state.finished or (state.epoch >= until and not state.step))
+    if state is None or state.finished:
+        return state is not None
+    return until is not None and state.epoch >= until and not state.step
 
 
-def _scored(study, values, run, dataset, ill):
+def _scored(
+    study: Study, values: Mapping[str, Any], run: pathlib.Path, dataset: SliceDataset, ill: str | None
+) -> TrialResult:
     state = read_state(run / BACKUP)
-    facts = {"values": values, "ill": ill}
+    facts: dict[str, Any] = {"values": values, "ill": ill}
     if state is not None:
         facts.update(epochs=state.epoch, seconds=round(state.seconds, 1), best_epoch=state.best_epoch)
     if (run / INFO).is_file():
@@ -138,7 +155,7 @@ def _scored(study, values, run, dataset, ill):
     return TrialResult(score=score(study, measured), **facts, **(measured or {}))
 
 
-def write_hparams(folder, result):
+def write_hparams(folder: PathLike, result: TrialResult) -> None:
     """Writes values and scores for TensorBoard's HParams page; without TensorFlow there is none.
 
     Args:

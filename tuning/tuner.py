@@ -5,15 +5,19 @@ import logging
 import pathlib
 import time
 import traceback
+from typing import Any
 
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.errors import FailedTrialError, FatalError
 
+from keras_mrisr.data import SliceDataset
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.training import Interrupted
 from keras_mrisr.tuning.cluster import Claim, LostTrial
+from keras_mrisr.tuning.study import Study
 from keras_mrisr.tuning.trial import TrialResult, run_trial
+from keras_mrisr.types import Progress
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +40,15 @@ class StudyTuner(keras_tuner.Tuner):
         progress: `progress(done, total)` in epochs of the whole search, or None.
     """
 
-    def __init__(self, study, oracle, folder, dataset, lease=None, progress=None):
+    def __init__(
+        self,
+        study: Study,
+        oracle: Any,
+        folder: pathlib.Path,
+        dataset: SliceDataset,
+        lease: float | None = None,
+        progress: Progress | None = None,
+    ) -> None:
         folder = pathlib.Path(folder).absolute()
         local = oracle
         super().__init__(oracle=oracle, directory=str(folder.parent), project_name=folder.name)
@@ -45,24 +57,24 @@ class StudyTuner(keras_tuner.Tuner):
         self.lease = lease
         self.progress = progress
         self._is_idle = False
-        self._lost = set()
+        self._lost: set[str] = set()
         if not self._is_worker() and (folder / "oracle.json").exists():
             local.reload()
 
-    def save(self):
+    def save(self) -> None:
         # The oracle is all that there is to save, and the chief has it.
         if not self._is_worker():
             self.oracle.save()
 
-    def on_search_begin(self):
+    def on_search_begin(self) -> None:
         self.save()
 
-    def pre_create_trial(self):
+    def pre_create_trial(self) -> None:
         if self._is_idle:
             time.sleep(_PAUSE)
         self._is_idle = True
 
-    def run_trial(self, trial):
+    def run_trial(self, trial: Any) -> Any:
         """Trains and scores one trial.
 
         Args:
@@ -104,7 +116,7 @@ class StudyTuner(keras_tuner.Tuner):
         log.info("Trial %s: score %.3f dB", trial.trial_id, result.score)
         return {"score": result.score}
 
-    def _try_run_and_update_trial(self, trial, *fit_args, **fit_kwargs):
+    def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
         """KerasTuner's own, but that one prints the traceback of a trial that failed.
 
         `run_trial` has said why in a line; the traceback of an accident stays in `trial.json`.
@@ -119,7 +131,7 @@ class StudyTuner(keras_tuner.Tuner):
         except Exception:
             trial.status, trial.message = TrialStatus.INVALID, traceback.format_exc()
 
-    def on_trial_end(self, trial):
+    def on_trial_end(self, trial: Any) -> None:
         self._is_idle = False
         if trial.trial_id in self._lost:
             self._lost.discard(trial.trial_id)
@@ -148,7 +160,7 @@ class StudyTuner(keras_tuner.Tuner):
         TrialResult(values, failed=reason).write(folder)
 
 
-def _said(values, parent):
+def _said(values: Any, parent: Any) -> str:
     """What a trial is, in a line; one of Hyperband that goes on is what it was."""
     if parent:
         return f"goes on from trial {parent}"

@@ -159,7 +159,7 @@ def test_results_into_a_folder_of_ones_own(refused, made_search, mrisr, tmp_path
 def test_no_keras_tuner(refused, study_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_tuner", None)
     words = ["tune", "--study", study_file(), "--out", "out"]
-    refused(words, "The search needs KerasTuner: pip install 'keras-mrisr[tuning]'")
+    refused(words, "The search needs KerasTuner: pip install keras-tuner")
 
 
 def test_no_chief_and_no_port(refused, study_file):
