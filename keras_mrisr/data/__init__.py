@@ -1,6 +1,7 @@
 """Readers, intensity normalisation, splits by patient and the input pipeline."""
 
-from keras_mrisr.data.images import read_image, read_image_folder, write_image
+from keras_mrisr.data.image_folder import read_image_folder
+from keras_mrisr.data.images import read_image, write_image
 from keras_mrisr.data.lgg import read_lgg
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
 from keras_mrisr.data.read import read_dataset

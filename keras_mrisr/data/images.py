@@ -1,19 +1,21 @@
-"""Image files as arrays, 8 and 16 bit and float, and folders of them as data sets."""
+"""Image files as arrays, 8 and 16 bit and float."""
 
 import io
 import logging
+import math
 import os
 import pathlib
 import struct
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from keras_mrisr.data.patient_pattern import PatientPattern
-from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
-from keras_mrisr.data.tiff_extent import is_complete_tiff
 from keras_mrisr.errors import DataError, MrisrError
-from keras_mrisr.files import visible_files, whole_file
+from keras_mrisr.files import whole_file
+from keras_mrisr.memory import check_claim
+from keras_mrisr.types import PathLike
+from keras_mrisr.volumes.voxel_file import MOST_DEFLATED, silent
 
 log = logging.getLogger(__name__)
 
@@ -21,18 +23,23 @@ _FORMATS = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".jpg": "JPEG", ".jp
 IMAGE_SUFFIXES = tuple(_FORMATS)
 """File name endings (lower case) that count as images."""
 
-# Pillow refuses images of over 179 million pixels, as an attack, and warns of half as many.
-Image.MAX_IMAGE_PIXELS = None
-
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_JPEG_MAGIC = b"\xff\xd8\xff"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # By colour type.
+# How many times smaller than its pixels a file can be: a block of 8 x 8 takes a bit or two in JPEG, codes of
+# LZW stand for at most 4,094 bytes, and a run of Zstandard for 128 KB. By TIFF's numbers.
+_MOST_JPEG = 1300
+_MOST_IN_TIFF = {1: 1, 5: 2800, 32773: 64, 34925: 7100, 50000: 33_000}
+_EXIF_ORIENTATION = 274
 
 
-def read_image(path: str | os.PathLike) -> np.ndarray:
+def read_image(path: PathLike) -> np.ndarray:
     """Reads a PNG, TIFF or JPEG file without losing depth.
 
-    Alpha channels are dropped (with a log line), palettes become the colours they stand for, 1-bit
-    images become 0 and 255. Grey stays one channel.
+    The orientation that EXIF names is honoured, and white-is-zero turned. Alpha channels are dropped (with
+    a log line), palettes become the colours they stand for, 1-bit images become 0 and 255. Grey stays one
+    channel.
 
     Args:
         path: The file; what it holds decides the format, not its name.
@@ -42,28 +49,40 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
     Raises:
         DataError: The file is missing, broken, truncated, empty, no such image, of several pages, of
-            another type (CMYK, negative integers, over 16 bits), or holds NaN or infinity.
+            another type (CMYK, negative integers, over 16 bits), holds NaN or infinity, or says that it is
+            larger than it or the memory can be.
     """
     path = pathlib.Path(path)
+    with _open(path) as stream:
+        try:
+            array = _decode(path, stream)
+        except MrisrError:
+            raise
+        except MemoryError as error:
+            raise DataError(f"{path} does not fit into memory. Cut it, or take a larger machine.") from error
+        except (
+            Exception
+        ) as error:  # Decoders raise almost anything on broken bytes: struct.error, KeyError, ...
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"{path} is broken or cut short ({reason[:120]}). Copy or export it again, or remove it."
+            ) from error
+    _check_pixels(path, array)
+    return array
+
+
+def _open(path: pathlib.Path) -> BinaryIO:
     try:
-        content = path.read_bytes()
+        return path.open("rb")
     except FileNotFoundError:
         raise DataError(f"{path} does not exist. Check the path.") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder. Give an image file here.") from None
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. Check its permissions.") from error
-    if not content:
-        raise DataError(f"{path} is empty (0 bytes). Copy it again or remove it.")
-    try:
-        array = _decode(path, content)
-    except (MrisrError, MemoryError):
-        raise
-    except Exception as error:  # Decoders raise almost anything on broken bytes: struct.error, KeyError, ...
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{path} is broken or cut short ({reason[:120]}). Copy or export it again, or remove it."
-        ) from error
+
+
+def _check_pixels(path: pathlib.Path, array: np.ndarray) -> None:
     if array.size == 0:
         raise DataError(f"{path} has no pixels (shape {array.shape}). Export it again or remove it.")
     if array.dtype == np.float32 and not np.isfinite(array).all():
@@ -71,7 +90,6 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
         raise DataError(
             f"{path} holds {bad} NaN or infinite values. Replace them (numpy.nan_to_num) and save it again."
         )
-    return array
 
 
 def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
@@ -113,118 +131,134 @@ def check_image_name(path: str | os.PathLike, dtype: np.dtype | None = None) -> 
         )
 
 
-def read_image_folder(root: str | os.PathLike, patient_pattern: str | None = None) -> SliceDataset:
-    """Finds the images in a folder and below; reads no pixels.
+def _decode(path: pathlib.Path, stream: BinaryIO) -> np.ndarray:
+    """Finds the format. Pillow's own entrance would refuse large images by a limit of the whole process."""
+    begin = stream.read(len(_PNG_MAGIC))
+    stream.seek(0)
+    if not begin:
+        raise DataError(f"{path} is empty (0 bytes). Copy it again or remove it.")
+    if begin.startswith(_TIFF_MAGICS):
+        return _decode_tiff(path, stream)
+    if begin == _PNG_MAGIC:
+        return _decode_png(path, stream)
+    if begin.startswith(_JPEG_MAGIC):
+        with JpegImagePlugin.JpegImageFile(stream) as image:
+            _check_size(path, image.width, image.height, 8 * len(image.getbands()), _MOST_JPEG)
+            return _upright(_from_pillow(path, image), _orientation(image))
+    raise DataError(f"{path} is not a PNG, TIFF or JPEG image. Convert it or remove it.")
 
-    A file `*_mask.*` is the mask of the image beside it, not a slice. Hidden files are skipped.
 
-    Args:
-        root: The folder.
-        patient_pattern: A regular expression searched in each path relative to `root` (with `/`). Its
-            group named `patient`, or else its only group, is the patient; a group named `site` is the
-            site. Without a pattern the folder that holds a file is the patient.
+def _decode_png(path: pathlib.Path, stream: BinaryIO) -> np.ndarray:
+    name, width, height, depth, colour = struct.unpack(">12x4sIIBB", stream.read(26))
+    if name != b"IHDR" or colour not in _PNG_CHANNELS:
+        raise ValueError("its header is missing")
+    _check_size(path, width, height, depth * _PNG_CHANNELS[colour], MOST_DEFLATED)
+    stream.seek(0)
+    with PngImagePlugin.PngImageFile(stream) as image:
+        _check_pages(path, getattr(image, "n_frames", 1))
+        array = _from_pillow(path, image)
+        orientation = _orientation(image)
+    if depth == 16 and colour != 0:  # Pillow cuts these down to 8 bits silently.
+        import tensorflow as tf
 
-    Returns:
-        A data set of kind "images", patients and slices in natural order.
+        stream.seek(0)
+        array = _without_alpha(path, tf.io.decode_png(stream.read(), dtype=tf.uint16).numpy())
+    return _upright(array, orientation)
 
-    Raises:
-        DataError: No such folder, no images in it, a pattern that is not one, or a file that the
-            pattern does not match.
-    """
-    root = pathlib.Path(root)
-    pattern = PatientPattern(patient_pattern) if patient_pattern is not None else None
-    names = image_files(root)
-    masks = {_unmasked(name): root / name for name in sorted(names) if _is_mask(name)}
-    names = [name for name in names if not _is_mask(name)]
-    if not names:
-        raise DataError(f"{root} holds no images. Expected {', '.join(IMAGE_SUFFIXES)} files in it or below.")
-    slices: dict[str, list[SliceRecord]] = {}
-    for name in sorted(names, key=natural_key):
-        if pattern is None:
-            # Files in the root itself belong to one patient: the root.
-            patient, site = os.path.dirname(name) or root.resolve().name, None
+
+def _decode_tiff(path: pathlib.Path, stream: BinaryIO) -> np.ndarray:
+    import tifffile
+
+    size = path.stat().st_size
+    with silent("tifffile"):
+        try:
+            tiff = tifffile.TiffFile(stream)
+            pages, page = len(tiff.pages), tiff.pages[0]
+            whole = _is_whole(stream, size, tiff, page)
+        except Exception:
+            whole = False
+        if not whole:
+            raise ValueError("its end is missing")
+        _check_pages(path, pages)
+        bits = page.bitspersample * page.samplesperpixel
+        most = _MOST_IN_TIFF.get(page.compression, _MOST_JPEG)
+        _check_size(path, page.imagewidth, page.imagelength, bits, most)
+        stream.seek(0)
+        array = _from_tiff_page(path, stream, page)
+    return _black_is_zero(path, array, page)
+
+
+def _is_whole(stream: BinaryIO, size: int, tiff: Any, page: Any) -> bool:
+    """Whether the directory of a page, its values and the pixels are there."""
+    form = tiff.tiff
+    stream.seek(page.offset)
+    [count] = struct.unpack(form.tagnoformat, stream.read(form.tagnosize))
+    entries = stream.read(count * form.tagsize + form.offsetsize)
+    codes = [
+        struct.unpack_from(f"{form.byteorder}H", entries, place * form.tagsize)[0] for place in range(count)
+    ]
+    # tifffile leaves out a tag whose value it cannot find. Private ones, from 32768 on, may be of any type.
+    lost = any(code < 32768 and code not in page.tags for code in codes)
+    ends = [start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    return not lost and len(entries) == count * form.tagsize + form.offsetsize and 0 < max(ends) <= size
+
+
+def _from_tiff_page(path: pathlib.Path, stream: BinaryIO, page: Any) -> np.ndarray:
+    signed = page.sampleformat == 2 and page.bitspersample <= 8
+    if not signed and (page.samplesperpixel == 1 or page.bitspersample <= 8):
+        try:
+            image = TiffImagePlugin.TiffImageFile(stream)
+        except SyntaxError:  # Pillow knows neither float RGB nor float64 TIFFs.
+            pass
         else:
-            patient, site = pattern.find(root, name)
-        stack = slices.setdefault(patient, [])
-        if stack and stack[0].site != site:
-            raise DataError(
-                f"{root / name} puts patient {patient!r} at site {site!r}, other files at {stack[0].site!r}."
-                " Mend the patient pattern: a patient has one site."
-            )
-        stack.append(
-            SliceRecord(root / name, patient, len(stack), site, masks.get(os.path.splitext(name)[0]))
-        )
-    ordered = tuple(record for patient in sorted(slices, key=natural_key) for record in slices[patient])
-    used = {record.mask for record in ordered}
-    findings = tuple(
-        Finding("unpaired-mask", mask, None, f"{mask.name} has no image beside it")
-        for mask in masks.values()
-        if mask not in used
-    )
-    dataset = SliceDataset(root=root, kind="images", slices=ordered, findings=findings)
-    odd = f"{len(findings)} masks without an image" if findings else "nothing odd"
-    log.info("%s: %s; %s", root, dataset.extent, odd)
-    return dataset
+            with image:
+                return _from_pillow(path, image)  # Turned upright by Pillow.
+    tag = page.tags.get(_EXIF_ORIENTATION)
+    return _upright(_from_tifffile(path, page), 1 if tag is None else tag.value)
 
 
-def image_files(root: pathlib.Path) -> list[str]:
-    """Relative paths (with `/`) of all images below `root`, hidden ones left out."""
-    if not root.is_dir():
+def _check_size(path: pathlib.Path, width: int, height: int, bits: int, most: float) -> None:
+    stored = height * math.ceil(width * bits / 8)
+    needed = width * height * max(4, bits // 8)  # Pillow keeps colours in four bytes.
+    check_claim(path, f"{width} x {height} pixels", needed, stored, path.stat().st_size * most)
+
+
+def _check_pages(path: pathlib.Path, pages: int) -> None:
+    if pages > 1:
         raise DataError(
-            f"{root} {'is not a folder' if root.exists() else 'does not exist'}. Give a folder of images."
+            f"{path} holds {pages} pages. Give it as a volume where those are slices, or save each page as a "
+            "file of its own."
         )
-    # macOS leaves the hidden `._slice.tif` beside each file: the right ending, but no image.
-    paths = (path for path in visible_files(root) if path.suffix.lower() in _FORMATS)
-    return [path.relative_to(root).as_posix() for path in paths]
 
 
-def _is_mask(name: str) -> bool:
-    return os.path.splitext(name)[0].lower().endswith("_mask")
-
-
-def _unmasked(name: str) -> str:
-    return os.path.splitext(name)[0][: -len("_mask")]
-
-
-def _decode(path: pathlib.Path, content: bytes) -> np.ndarray:
-    if content.startswith(_TIFF_MAGICS) and not is_complete_tiff(content):
-        raise ValueError("its end is missing")
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number for how an image is turned; 1 where it is upright or does not say."""
     try:
-        image = Image.open(io.BytesIO(content), formats=("PNG", "TIFF", "JPEG"))
-    except Image.UnidentifiedImageError:
-        # Pillow knows neither float RGB nor float64 TIFFs.
-        if content.startswith(_TIFF_MAGICS):
-            return _decode_deep_tiff(path, content)
-        raise DataError(f"{path} is not a PNG, TIFF or JPEG image. Convert it or remove it.") from None
-    with image:
-        pages = getattr(image, "n_frames", 1)
-        if pages > 1:
-            raise DataError(f"{path} holds {pages} pages. Save each page (slice) as a file of its own.")
-        image.load()  # Finds a truncated file, also where another decoder reads it below.
-        if image.format == "PNG" and _png_is_deep_colour(content):
-            return _decode_deep_png(path, content)
-        if image.format == "TIFF":
-            bits = image.tag_v2.get(258, (1,))
-            signed = 2 in image.tag_v2.get(339, ())
-            if (len(bits) > 1 and max(bits) > 8) or (signed and max(bits) <= 8):
-                return _decode_deep_tiff(path, content)
-        return _from_pillow(path, image)
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # Broken EXIF does not make the image worse.
+        return 1
+
+
+def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns an image as EXIF 2.3 says (tag 274): 5 to 8 are turned by 90 degrees."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)
 
 
 def _from_pillow(path: pathlib.Path, image: Image.Image) -> np.ndarray:
+    image.load()
     mode = image.mode
     if mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
         log.info("%s: alpha channel dropped", path)
     if mode in ("P", "PA"):
-        # A palette of greys is a grey image, also where this slice happens to use one colour only.
-        colours = np.reshape(image.getpalette("RGB"), (-1, 3))
-        mode = "L" if (colours == colours[:, :1]).all() else "RGB"
-        # By way of RGB, where equal channels are taken as they are: "L" of Pillow is a weighted sum.
-        return np.array(image.convert("RGB"))[..., : len(mode)]
-    if mode == "1":
-        mode = "L"
-    if mode in ("L", "RGB", "LA", "RGBA"):
-        array = np.array(image.convert(mode.removesuffix("A") if mode != "LA" else "L"))
+        return _from_palette(image)
+    if mode in ("1", "L", "LA", "RGB", "RGBA"):
+        array = np.array(image.convert("RGB" if mode.startswith("RGB") else "L"))
     elif mode.startswith("I;16"):
         array = np.array(image).astype(np.uint16)
     elif mode == "I":
@@ -236,6 +270,14 @@ def _from_pillow(path: pathlib.Path, image: Image.Image) -> np.ndarray:
     return array[..., np.newaxis] if array.ndim == 2 else array
 
 
+def _from_palette(image: Image.Image) -> np.ndarray:
+    # A palette of greys is a grey image, also where this slice happens to use one colour only.
+    colours = np.reshape(image.getpalette("RGB"), (-1, 3))
+    channels = 1 if (colours == colours[:, :1]).all() else 3
+    # By way of RGB, where equal channels are taken as they are: "L" of Pillow is a weighted sum.
+    return np.array(image.convert("RGB"))[..., :channels]
+
+
 def _unsigned(path: pathlib.Path, array: np.ndarray) -> np.ndarray:
     low, high = array.min(), array.max()
     if low < 0 or high > 65535:
@@ -245,37 +287,16 @@ def _unsigned(path: pathlib.Path, array: np.ndarray) -> np.ndarray:
     return array.astype(np.uint16)
 
 
-def _png_is_deep_colour(content: bytes) -> bool:
-    """Whether a PNG has 16 bits and more than one channel, which Pillow cuts down to 8 silently."""
-    depth, colour = struct.unpack_from(">BB", content, 24)  # IHDR is always first and of fixed layout.
-    return content.startswith(_PNG_MAGIC) and depth == 16 and colour != 0
-
-
-def _decode_deep_png(path: pathlib.Path, content: bytes) -> np.ndarray:
-    import tensorflow as tf
-
-    array = tf.io.decode_png(content, dtype=tf.uint16).numpy()
-    return _without_alpha(path, array)
-
-
-def _decode_deep_tiff(path: pathlib.Path, content: bytes) -> np.ndarray:
-    import tifffile
-
-    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
-        if len(tiff.pages) != 1:
+def _from_tifffile(path: pathlib.Path, page: Any) -> np.ndarray:
+    try:
+        array = page.asarray()
+    except ValueError as error:
+        if "imagecodecs" in str(error):
             raise DataError(
-                f"{path} holds {len(tiff.pages)} pages. Save each page (slice) as a file of its own."
-            )
-        page = tiff.pages[0]
-        try:
-            array = page.asarray()
-        except ValueError as error:
-            if "imagecodecs" in str(error):
-                raise DataError(
-                    f"{path} is compressed ({page.compression.name}). Save it uncompressed."
-                ) from error
-            raise
-        axes = page.axes
+                f"{path} is compressed ({page.compression.name}). Save it uncompressed."
+            ) from error
+        raise
+    axes = page.axes
     if axes == "SYX":
         array, axes = np.moveaxis(array, 0, -1), "YXS"
     if axes not in ("YX", "YXS"):
@@ -293,6 +314,18 @@ def _decode_deep_tiff(path: pathlib.Path, content: bytes) -> np.ndarray:
             f"{path} holds {array.dtype} pixels. Save it as 8- or 16-bit unsigned or 32-bit float."
         )
     return _without_alpha(path, array)
+
+
+def _black_is_zero(path: pathlib.Path, array: np.ndarray, page: Any) -> np.ndarray:
+    """Turns white-is-zero where that is left to the reader: Pillow does so up to 8 bits."""
+    if page.photometric != 0 or (page.bitspersample <= 8 and page.sampleformat == 1):
+        return array
+    if page.sampleformat != 1:
+        raise DataError(
+            f"{path} says that white is zero, but not which number is black (they are signed or real). "
+            "Save it black-is-zero."
+        )
+    return (2 ** min(page.bitspersample, 16) - 1 - array.astype("int64")).clip(0).astype(array.dtype)
 
 
 def _without_alpha(path: pathlib.Path, array: np.ndarray) -> np.ndarray:

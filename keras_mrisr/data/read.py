@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-from keras_mrisr.data.images import image_files, read_image_folder
+from keras_mrisr.data.image_folder import image_files, read_image_folder
 from keras_mrisr.data.lgg import find_lgg_root, read_lgg
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.volume_folder import read_volume_folder, volume_files

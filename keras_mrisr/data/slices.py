@@ -60,6 +60,7 @@ class SliceDataset:
             one record for each volume.
         findings: What the reader (and `check_pixels`, once run) noticed.
         table: One row per patient out of the data set's own table (LGG's `data.csv`), as text.
+        patients_by: How patients were found: "BIDS subject", "folder", "pattern", "file name", or several.
     """
 
     root: pathlib.Path
@@ -67,6 +68,7 @@ class SliceDataset:
     slices: tuple[SliceRecord, ...]
     findings: tuple[Finding, ...] = ()
     table: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, hash=False)
+    patients_by: str = "folder"
 
     def __len__(self) -> int:
         """The number of slices."""

@@ -1,24 +1,23 @@
 """Folders of NIfTI volumes as data sets for 3-D generators."""
 
 import logging
-import os
 import pathlib
 import re
 
-from keras_mrisr.data.patient_pattern import PatientPattern
+from keras_mrisr.data.patients import Patients
 from keras_mrisr.data.slices import SliceDataset, SliceRecord, natural_key
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import visible_files
+from keras_mrisr.types import PathLike
 from keras_mrisr.volumes.nifti import ENDINGS as NIFTI_SUFFIXES
 from keras_mrisr.volumes.nifti import recognises as is_nifti
 
 log = logging.getLogger(__name__)
 
 _MASK = re.compile(r"_(mask|d?seg)\.nii(\.gz)?$", re.IGNORECASE)
-_BIDS_SUBJECT = re.compile(r"(?:^|[/_])(sub-[0-9A-Za-z]+)")
 
 
-def read_volume_folder(root: str | os.PathLike, patient_pattern: str | None = None) -> SliceDataset:
+def read_volume_folder(root: PathLike, patient_pattern: str | None = None) -> SliceDataset:
     """Finds the NIfTI volumes in a folder and below; reads no voxels.
 
     Hidden files are skipped, and so are masks and segmentations: `*_mask.*`, `*_seg.*`, `*_dseg.*`.
@@ -27,7 +26,7 @@ def read_volume_folder(root: str | os.PathLike, patient_pattern: str | None = No
         root: The folder.
         patient_pattern: As for `read_image_folder`. Without one the patient is `sub-...` where the path says
             so as in BIDS, else the first folder below the root, else the file: several scans of one patient
-            must not fall into different parts of a split.
+            must not fall into different parts of a split. See `Patients`.
 
     Returns:
         A data set of kind "volumes" with one record a file; `index` counts the volumes of a patient.
@@ -37,18 +36,18 @@ def read_volume_folder(root: str | os.PathLike, patient_pattern: str | None = No
             does not match.
     """
     root = pathlib.Path(root)
-    pattern = PatientPattern(patient_pattern) if patient_pattern is not None else None
+    patients = Patients(root, patient_pattern, whole_files=True)
     volumes: dict[str, list[SliceRecord]] = {}
     for name in sorted(volume_files(root), key=natural_key):
-        patient, site = pattern.find(root, name) if pattern else (_patient_of(name), None)
+        patient, site = patients.find(name)
         scans = volumes.setdefault(patient, [])
         scans.append(SliceRecord(root / name, patient, len(scans), site))
     if not volumes:
         endings = " or ".join(NIFTI_SUFFIXES)
         raise DataError(f"{root} holds no volumes. Expected {endings} files in it or below.")
     ordered = tuple(record for patient in sorted(volumes, key=natural_key) for record in volumes[patient])
-    dataset = SliceDataset(root=root, kind="volumes", slices=ordered)
-    log.info("%s: %s", root, dataset.extent)
+    dataset = SliceDataset(root, "volumes", ordered, patients_by=patients.way)
+    log.info("%s: %s (by %s)", root, dataset.extent, patients.way)
     return dataset
 
 
@@ -56,11 +55,3 @@ def volume_files(root: pathlib.Path) -> list[str]:
     """Relative paths (with `/`) of the NIfTI files below `root` that are not hidden and no masks."""
     images = (path for path in visible_files(root) if is_nifti(path) and not _MASK.search(path.name))
     return [path.relative_to(root).as_posix() for path in images]
-
-
-def _patient_of(name: str) -> str:
-    subject = _BIDS_SUBJECT.search(name)
-    if subject:
-        return subject.group(1)
-    first, *rest = name.split("/")
-    return first if rest else re.sub(r"\.nii(\.gz)?$", "", first, flags=re.IGNORECASE)

@@ -7,14 +7,8 @@ import pathlib
 
 import numpy as np
 
-from keras_mrisr.data.images import (
-    IMAGE_SUFFIXES,
-    check_image_name,
-    image_files,
-    read_image,
-    read_image_folder,
-    write_image,
-)
+from keras_mrisr.data.image_folder import image_files, read_image_folder
+from keras_mrisr.data.images import IMAGE_SUFFIXES, check_image_name, read_image, write_image
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.volume_folder import volume_files
 from keras_mrisr.errors import DataError, MrisrError

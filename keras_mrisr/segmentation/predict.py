@@ -5,7 +5,8 @@ import pathlib
 
 import numpy as np
 
-from keras_mrisr.data.images import read_image, read_image_folder, write_image
+from keras_mrisr.data.image_folder import read_image_folder
+from keras_mrisr.data.images import read_image, write_image
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
 

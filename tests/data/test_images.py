@@ -2,15 +2,18 @@ import io
 import logging
 import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
+from PIL import Image, ImageOps
 
-from keras_mrisr.data.images import read_image, read_image_folder, write_image
+from keras_mrisr.data.image_folder import read_image_folder
+from keras_mrisr.data.images import read_image, write_image
 from keras_mrisr.errors import MrisrError
+from keras_mrisr.memory import memory_limit, resident_memory
 
 
 def _pixels(dtype, channels, size=(9, 14)):
@@ -70,17 +73,16 @@ def _deep_png(array):
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
     header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
 
-    def chunk(name, content):
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
-
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(rows))
+        + _chunk(b"IEND", b"")
     )
+
+
+def _chunk(name, content):
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 @pytest.mark.parametrize(("stored", "kept"), [(1, 1), (2, 1), (3, 3), (4, 3)])
@@ -188,6 +190,139 @@ def test_broken_files_give_one_line_that_names_them(tmp_path, capfd, case):
     assert str(tmp_path / "slice.tif") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""  # Nor do the decoders say anything.
+
+
+def _pillow(array, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "TIFF", **options)
+    return buffer.getvalue()
+
+
+_GREY = _pixels("uint16", 1, (32, 48))[..., 0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _pillow(_GREY),
+        _pillow(_GREY.astype("uint8"), compression="tiff_lzw"),
+        _pillow(_pixels("uint8", 3, (32, 48)), compression="jpeg"),
+        _tiff(_GREY, compression="zlib"),
+        _tiff(_GREY, rowsperstrip=4),
+        _tiff(_GREY, tile=(16, 16)),
+        _tiff(_GREY, byteorder=">"),
+        _tiff(_GREY, bigtiff=True),
+    ],
+    ids=["pillow", "lzw", "jpeg", "deflate", "strips", "tiles", "big-endian", "bigtiff"],
+)
+def test_every_missing_end_of_a_tiff_is_noticed(tmp_path, content):
+    path = tmp_path / "a.tif"
+    path.write_bytes(content + b"more")
+    assert read_image(path).shape[:2] == (32, 48)
+    last = 60  # The ends of the pixels and of the directory lie close together in so small a file.
+    for size in (*range(4, len(content) - last, 13), *range(len(content) - last, len(content))):
+        path.write_bytes(content[:size])
+        with pytest.raises(MrisrError, match="its end is missing"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", "16.png", "16.tif"])
+def test_exif_orientation_is_honoured(tmp_path, suffix, orientation):
+    array = np.zeros((16, 24, 3), "uint8")
+    array[:4, :6], array[:4, 12:] = 250, (200, 100, 50)
+    exif = Image.Exif()
+    exif[274] = orientation
+    expected = np.asarray(ImageOps.exif_transpose(_with_exif(array, exif)))
+    path = tmp_path / f"a{suffix}"
+    if suffix == "16.tif":
+        array, expected = (each.astype("uint16") * 257 for each in (array, expected))
+        tifffile.imwrite(path, array, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
+    elif suffix == "16.png":
+        array, expected = (each.astype("uint16") * 257 for each in (array, expected))
+        content = _deep_png(array)
+        tag = b"MM\0*\0\0\0\x08\0\1" + struct.pack(">HHIHHI", 274, 3, 1, orientation, 0, 0)
+        path.write_bytes(content[:33] + _chunk(b"eXIf", tag) + content[33:])
+    else:
+        Image.fromarray(array).save(path, exif=exif, **({"quality": 95} if suffix == ".jpg" else {}))
+    image = read_image(path)
+    assert image.shape == expected.shape
+    np.testing.assert_allclose(image, expected, atol=60 if suffix == ".jpg" else 0)
+
+
+def _with_exif(array, exif):
+    image = Image.fromarray(array)
+    image.info["exif"] = exif.tobytes()
+    return image
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("predictor", [False, True])
+def test_white_is_zero_is_turned(tmp_path, dtype, compression, predictor):
+    array = _pixels(dtype, 1)[..., 0]
+    options = {"compression": compression, "predictor": bool(compression and predictor)}
+    stored = np.iinfo(dtype).max - array
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite", **options)
+    image = read_image(tmp_path / "a.tif")
+    assert image.dtype == dtype
+    np.testing.assert_array_equal(image[..., 0], array)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16", "int8"])
+def test_white_is_zero_without_a_black(tmp_path, dtype):
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((4, 5), dtype), photometric="miniswhite")
+    with pytest.raises(MrisrError, match="white is zero, but not which number is black"):
+        read_image(tmp_path / "a.tif")
+
+
+def _promises(kind):
+    """Small files whose header says 20,000 x 20,000 pixels."""
+    if kind == "png":
+        content = bytearray(_deep_png(_pixels("uint16", 1)))
+        struct.pack_into(">II", content, 16, 20_000, 20_000)
+        struct.pack_into(">I", content, 29, zlib.crc32(content[12:29]))
+        return bytes(content)
+    if kind == "jpeg":
+        content = bytearray(_JPEG.getvalue())
+        struct.pack_into(">HH", content, content.index(b"\xff\xc0") + 5, 20_000, 20_000)
+        return bytes(content)
+    content = bytearray(_pillow(_GREY, compression=None if kind == "tiff" else kind))
+    for tag in (256, 257):
+        # As one short or one long number: by libtiff or by Pillow itself.
+        entries = (content.find(struct.pack("<HHI", tag, number, 1)) for number in (3, 4))
+        struct.pack_into("<H", content, max(entries) + 8, 20_000)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_a_header_that_promises_more_than_the_file_can_hold(tmp_path, kind):
+    path = tmp_path / "a.img"
+    path.write_bytes(_promises(kind))
+    tracemalloc.start()
+    try:
+        with pytest.raises(MrisrError, match="header says 20000 x 20000 pixels, and the file has"):
+            read_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_does_not_fit_into_memory_is_one_line(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise MemoryError
+
+    write_image(tmp_path / "a.png", np.ones((100, 100), "uint8"))
+    with memory_limit(resident_memory() - 1), pytest.raises(MrisrError, match="its 100 x 100 pixels take"):
+        read_image(tmp_path / "a.png")
+    monkeypatch.setattr("keras_mrisr.data.images._from_pillow", fail)
+    with pytest.raises(MrisrError, match="does not fit into memory"):
+        read_image(tmp_path / "a.png")
+
+
+def test_pillow_keeps_its_own_limit():
+    """It holds for the whole process, which is not ours alone."""
+    assert Image.MAX_IMAGE_PIXELS == 89_478_485
 
 
 def test_an_image_that_pillow_takes_for_an_attack(tmp_path):
