@@ -83,7 +83,7 @@ def _wiener(pairs, degradation):
     point = np.zeros((*shape[:2], 1), "float32")
     point[shape[0] // 2, shape[1] // 2] = 1
     # The gain of each frequency in the band, from the response to a point.
-    response = np.abs(np.fft.fft2(degradation.degrade_image(point)[..., 0])) * degradation.scale**2
+    response = np.abs(np.fft.fft2(degradation.degrade(point)[..., 0])) * degradation.scale**2
     height, width = response.shape
     rows = np.fft.fftfreq(shape[0], 1 / shape[0]).astype(int)
     columns = np.fft.fftfreq(shape[1], 1 / shape[1]).astype(int)

@@ -232,7 +232,7 @@ class Scorer:
 
     def _slice(self, pair, sr):
         one, two = _in_unit_range(pair.hr), _in_unit_range(sr)
-        again = self.degradation.degrade_image(sr).astype("float64")
+        again = self.degradation.degrade(sr).astype("float64")
         row = {
             "PSNR": psnr(one, two, 1.0)[0],
             "SSIM": ssim(one, two, 1.0)[0],

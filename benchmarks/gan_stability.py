@@ -237,7 +237,7 @@ def _score(predict, pairs, originals, features, degradation):
         row = {"psnr": float(psnr(_unit(pair.hr), _unit(sr), 1.0)[0])}
         for layer, hr_map, sr_map in zip(features.layers, hr_maps, features(_unit(sr)), strict=True):
             row[layer] = float(keras.ops.mean(keras.ops.square(hr_map - sr_map)))
-        again = degradation.degrade_image(sr).astype("float64")
+        again = degradation.degrade(sr).astype("float64")
         row["consistency"] = float(np.sqrt(np.mean((again - pair.lr) ** 2)))
         rows.append(row)
         images.append(sr)

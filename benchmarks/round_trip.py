@@ -99,7 +99,7 @@ def round_trip(path, options, degradation):
 
 
 def _degrade(plane, degradation):
-    return degradation.degrade_image(plane[..., None])[..., 0]
+    return degradation.degrade(plane[..., None])[..., 0]
 
 
 def _interpolate(plane, scale, method):

@@ -56,7 +56,7 @@ def real_slices(
     from keras_mrisr.data.pipeline import load_pairs, separate_channels
     from keras_mrisr.degrade import get_degradation
 
-    if info.factors:
+    if info.dimensions == 3:
         raise ModelError("A folder of slices is no calibration for a model of volumes: leave it out.")
     if not info.degradation:
         raise ModelError("The model does not say what it was trained to undo: give its `degradation`.")

@@ -158,7 +158,7 @@ def export_model(
 
 
 def _degradation(given: str | Degradation, info: ModelInfo) -> Degradation:
-    return get_degradation(given, info.factors or info.scale) if isinstance(given, str) else given
+    return get_degradation(given, info.factors) if isinstance(given, str) else given
 
 
 def _copy_card(model: PathLike | Model, folder: pathlib.Path) -> None:
@@ -201,9 +201,9 @@ def _check_options(
 
 
 def _check_volumes(info: ModelInfo, to: str, precision: str) -> None:
-    if info.factors and precision == "int8":
+    if info.dimensions == 3 and precision == "int8":
         raise ModelError("INT8 is for networks of slices. Export this network of volumes as float32.")
-    if info.factors and to == "litert":
+    if info.dimensions == 3 and to == "litert":
         raise ModelError("LiteRT is for networks of slices. Export this network of volumes as onnx.")
 
 

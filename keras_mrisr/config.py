@@ -8,6 +8,7 @@ import yaml
 
 from keras_mrisr.config_base import Config, check, none_or, one_of, set_types, unknown_key
 from keras_mrisr.errors import ConfigError, MrisrError
+from keras_mrisr.factors import factors_of, scale_of
 from keras_mrisr.files import write_text
 
 SCALES = (2, 3, 4, 8)
@@ -279,7 +280,8 @@ class RunConfig(Config):
 
     def __post_init__(self):
         set_types(self, "")
-        if self.is_3d:
+        object.__setattr__(self, "scale", scale_of(self.scale))
+        if isinstance(self.scale, tuple):
             self._check_3d()
         else:
             one_of("scale", self.scale, SCALES)
@@ -289,7 +291,7 @@ class RunConfig(Config):
         for key in {"scale", "channels", "neighbours"} & set(self.generator):
             raise ConfigError(f"generator.{key} is no option: it follows from scale and data. Leave it out.")
         scale = self.degradation.get("scale", self.scale)
-        if (tuple(scale) if isinstance(scale, list) else scale) != self.scale:
+        if scale_of(scale) != self.scale:
             raise ConfigError(
                 f"degradation.scale must be the scale {self.scale}; leave it out. Received: {scale!r}"
             )
@@ -300,7 +302,7 @@ class RunConfig(Config):
                 "training.loss must be mean_absolute_error or mean_squared_error in adversarial training; "
                 "'psnr' is for its first stage: adversarial.pretraining. Received: 'psnr'"
             )
-        for factor in self.scale[:2] if self.is_3d else (self.scale,):
+        for factor in self.factors[:2]:
             if self.training.patch_size % factor:
                 raise ConfigError(
                     f"training.patch_size must be a multiple of the scale {factor}. "
@@ -308,9 +310,14 @@ class RunConfig(Config):
                 )
 
     @property
-    def is_3d(self):
-        """Whether the generator maps volumes and not slices."""
-        return isinstance(self.scale, tuple)
+    def factors(self) -> tuple[int, ...]:
+        """The factor of each axis: (2, 2) of the scale 2 of slices, (1, 1, 2) of volumes."""
+        return factors_of(self.scale)
+
+    @property
+    def dimensions(self) -> int:
+        """2 for a generator of slices, 3 for one of volumes."""
+        return len(self.factors)
 
     def _check_3d(self):
         known = all(factor in FACTORS for factor in self.scale)

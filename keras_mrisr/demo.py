@@ -217,5 +217,5 @@ def _write_low_resolution(dataset, folder):
     degradation = get_degradation("paper", 2)
     for record in dataset.slices:
         hr = read_image(record.path)
-        lr = degradation.degrade_image(hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2])
+        lr = degradation.degrade(hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2])
         write_image(folder / record.path.name, lr)

@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_mrisr.errors import ModelError
+from keras_mrisr.factors import factors_of, scale_of, scale_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,9 @@ class ModelInfo(Description):
         version: Version of keras-mrisr that wrote it.
         neighbours: Adjacent slices on each side that the generator also takes: its input has
             (2 * neighbours + 1) * channels channels, in the order of `data.neighbours`.
-        factors: Of a 3-D generator, which maps (N, X, Y, Z, C): the factor of each axis, such as (1, 1, 2);
-            the third axis is the one across the slices. Empty for a generator of slices.
+        factors: The factor of each axis. By default the scale for both axes of slices, such as (2, 2), for
+            which `model.json` holds an empty list. A 3-D generator, which maps (N, X, Y, Z, C), has three,
+            such as (1, 1, 2); its third axis is the one across the slices.
     """
 
     scale: int
@@ -68,19 +70,31 @@ class ModelInfo(Description):
     neighbours: int = 0
     factors: tuple = ()
 
+    def __post_init__(self):
+        if not self.factors:
+            object.__setattr__(self, "factors", factors_of(self.scale))
+
+    def to_dict(self):
+        values = super().to_dict()
+        return values if self.dimensions == 3 else {**values, "factors": []}
+
     @classmethod
     def from_dict(cls, values):
         """As `Description.from_dict`; also raises ModelError for parts that contradict each other."""
         info = super().from_dict(values)
-        scale = list(info.factors) or info.scale
-        given = info.degradation.get("scale")
-        if info.degradation and (list(given) if isinstance(given, list | tuple) else given) != scale:
+        scale, given = scale_of(info.factors), info.degradation.get("scale")
+        if info.degradation and scale_of(given) != scale:
             raise ModelError(f"degradation.scale must be {scale} as the model's, not {given!r}")
         if info.degradation and "name" not in info.degradation:
             raise ModelError("degradation.name is missing")
         if not isinstance(info.data.get("split"), dict | None):
             raise ModelError(f"data.split must hold lists of patients, not {info.data['split']!r}")
         return info
+
+    @property
+    def dimensions(self):
+        """2 of a generator of slices (N, H, W, C), 3 of one of volumes (N, X, Y, Z, C)."""
+        return len(self.factors)
 
     @property
     def input_channels(self):
@@ -97,4 +111,4 @@ class ModelInfo(Description):
     @property
     def scale_text(self):
         """The scale for a person: "2", or "1x1x2" of a 3-D generator."""
-        return "x".join(map(str, self.factors or (self.scale,)))
+        return scale_text(self.factors)

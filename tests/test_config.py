@@ -222,8 +222,9 @@ def test_parse_override_rejects(text):
 
 def test_volumes_round_trip(tmp_path):
     config = RunConfig().replace({"scale": [1, 1, 2], "degradation": {"name": "slice-profile"}})
-    assert config.is_3d and config.scale == (1, 1, 2)
+    assert config.dimensions == 3 and config.scale == (1, 1, 2)
     write_config(config, tmp_path / "config.yaml")
     assert read_config(tmp_path / "config.yaml") == config
-    assert config.replace({"degradation.scale": [1, 1, 2]}).is_3d
-    assert not config.replace({"scale": 2.0}).is_3d
+    assert config.replace({"degradation.scale": [1, 1, 2]}).dimensions == 3
+    assert config.replace({"scale": 2.0}).dimensions == 2
+    assert config.replace({"scale": [2, 2]}).scale == 2

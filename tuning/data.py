@@ -24,7 +24,7 @@ def checked_data(study: Study, dataset: SliceDataset | None) -> tuple[SliceDatas
         taught = load_info(init).data.get("split") or {}
         check_unseen("training.init", init, taught, split)
     first = dataset.select(split.val).slices[0]
-    if study.config.is_3d:
+    if study.config.dimensions == 3:
         return dataset, _channels(read_volume(first.path).array, 3)
     from keras_mrisr.data.images import read_image
 

@@ -169,7 +169,7 @@ class GeneratorHyperModel(TrainingHyperModel):
         return compiled_generator(config, self.channels)
 
     def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: pathlib.Path) -> list[Any]:
-        scoring = VolumeValidation if config.is_3d else cb.Validation
+        scoring = VolumeValidation if config.dimensions == 3 else cb.Validation
         return [scoring(generator, self.val_pairs), cb.FiniteLoss()]
 
 

@@ -86,7 +86,7 @@ class Study:
                 "training.init": str(init),
                 "generator": info.generator,
                 "degradation": degradation,
-                "scale": info.factors or info.scale,
+                "scale": info.factors,
                 "data.neighbours": info.neighbours,
             }
         )
@@ -162,7 +162,7 @@ def check_study(study: Study) -> None:
             )
     elif study.stage == "adversarial" and not study.config.adversarial.pretraining:
         raise ConfigError("An adversarial study starts from a trained generator: give one with --init RUN.")
-    if study.config.is_3d and study.objective != "psnr":
+    if study.config.dimensions == 3 and study.objective != "psnr":
         raise ConfigError(f"The objective of a 3-D generator is psnr. Received: {study.objective!r}")
     for parameter in study.space.parameters:
         for value in parameter.values or (parameter.low, parameter.high):

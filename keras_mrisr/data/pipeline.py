@@ -84,7 +84,7 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
             )
         try:
             degradation.check_size(hr.shape, original=image.shape)
-            lr_slices[record] = degradation.degrade_image(hr)
+            lr_slices[record] = degradation.degrade(hr)
         except MrisrError as error:
             raise DataError(f"{record.path}: {error}") from error
         if record in wanted:

@@ -50,7 +50,7 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
 
     Args:
         dataset: A `SliceDataset` of any kind.
-        degradation: A `SliceProfile`, or another degradation with `degrade_volume` and three factors.
+        degradation: A `Degradation` of volumes, such as `SliceProfile`.
         channels: Required number of channels; by default that of the first volume.
         progress: Called with the number of volumes done so far and the number in all.
 
@@ -77,10 +77,10 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
                 f"{path} has {hr.shape[-1]} channels where {channels} were expected: train on volumes of one "
                 "kind."
             )
-        sizes = zip(hr.shape, degradation.scale, strict=False)
+        sizes = zip(hr.shape, degradation.factors, strict=False)
         hr = hr[tuple(slice(size // factor * factor) for size, factor in sizes)]
         try:
-            lr = degradation.degrade_volume(hr)
+            lr = degradation.degrade(hr)
         except MrisrError as error:
             raise DataError(f"{path}: {error}") from error
         # From the LR volume: at inference there is no other to take the range from.

@@ -13,7 +13,7 @@ class BlurBicubic(Degradation):
     """Gaussian blur and bicubic downsampling by an integer factor.
 
     With the default arguments the result agrees with Pillow's `GaussianBlur(sigma)` and
-    `resize(BICUBIC)` within the rounding of its 8-bit intermediate images. `degrade_image` on 8-bit
+    `resize(BICUBIC)` within the rounding of its 8-bit intermediate images. `degrade` on 8-bit
     slices calls Pillow itself when the parameters are Pillow's.
 
     Args:
@@ -29,6 +29,8 @@ class BlurBicubic(Degradation):
     Raises:
         ConfigError: An argument is out of range.
     """
+
+    linear = True
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class BlurBicubic(Degradation):
     @property
     def smallest_size(self):
         blur = 1 + sum(len(kernel) - 1 for kernel in self._blurs)
-        return max(blur, len(self._bicubic))
+        return (max(blur, len(self._bicubic)),) * 2
 
     def get_config(self):
         return {
@@ -110,10 +112,9 @@ class BlurBicubic(Degradation):
             x = blur_axis(x, kernel, axis)
         return downsample_axis(x, self._bicubic, self._first, self.scale, axis)
 
-    def degrade_image(self, hr):
+    def _on_host(self, hr):
         if hr.dtype != np.uint8 or self.kernel != "pillow" or not self.antialias:
-            return super().degrade_image(hr)
-        self.check_size(hr.shape)
+            return super()._on_host(hr)
         size = (hr.shape[1] // self.scale, hr.shape[0] // self.scale)
         planes = []
         for channel in np.moveaxis(hr, -1, 0):

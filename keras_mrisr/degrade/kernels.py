@@ -67,8 +67,13 @@ def bicubic_kernel(scale, antialias=True, a=-0.5):
     centre = (scale - 1) / 2
     first = math.floor(centre - 2 * stretch) + 1
     last = math.ceil(centre + 2 * stretch) - 1
-    x = np.abs((np.arange(first, last + 1) - centre) / stretch)
+    taps = keys_kernel((np.arange(first, last + 1) - centre) / stretch, a)
+    return taps / taps.sum(), first
+
+
+def keys_kernel(x, a=-0.5):
+    """Keys' cubic convolution kernel (1981, eq. 4) at `x`, distances in pixels; 0 from 2 on."""
+    x = np.abs(x)
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-    taps = np.where(x < 1, near, np.where(x < 2, far, 0))
-    return taps / taps.sum(), first
+    return np.where(x < 1, near, np.where(x < 2, far, 0))

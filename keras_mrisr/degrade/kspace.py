@@ -25,7 +25,7 @@ class KSpaceCrop(Degradation):
     nothing to do with each other touch, so that whole slices should be degraded.
 
     All this is one real matrix along each axis, and is computed so. Complex data can therefore be given
-    as real and imaginary parts in two channels with `magnitude=False`; `degrade_image` also takes
+    as real and imaginary parts in two channels with `magnitude=False`; `degrade` also takes
     complex arrays, and gives complex ones.
 
     Args:
@@ -39,6 +39,8 @@ class KSpaceCrop(Degradation):
     Raises:
         ConfigError: An argument is out of range.
     """
+
+    linear = True
 
     def __init__(self, scale, window="none", alpha=None, magnitude=True, name="kspace"):
         if not isinstance(scale, int) or scale < 1:
@@ -77,10 +79,9 @@ class KSpaceCrop(Degradation):
             x = ops.einsum(product, ops.cast(matrix, x.dtype), x)
         return ops.abs(x) if self.magnitude else x
 
-    def degrade_image(self, hr):
+    def _on_host(self, hr):
         if not np.iscomplexobj(hr):
-            return super().degrade_image(hr)
-        self.check_size(hr.shape)
+            return super()._on_host(hr)
         rows, columns = (self.axis_matrix(size) for size in hr.shape[:2])
         return np.einsum("ih,hwc,jw->ijc", rows, hr, columns, optimize=True).astype(hr.dtype)
 

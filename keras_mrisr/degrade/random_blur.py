@@ -17,8 +17,8 @@ class RandomBlur(Degradation):
     the same LR wherever it is degraded, and the models that are compared on it get the same. With (0, 2)
     it reaches from the degradation `bicubic` to `paper`.
 
-    It has no operator for whole batches, because what blurred an image cannot be told from the LR or SR
-    image: losses and projections that degrade SR again need a blur that is known.
+    What blurred an image cannot be told from the LR or SR image: losses and projections that degrade SR again
+    need a degradation that is `fixed`.
 
     Args:
         scale: Integer factor, 1 or more.
@@ -29,6 +29,8 @@ class RandomBlur(Degradation):
     Raises:
         ConfigError: An argument is out of range.
     """
+
+    fixed = False
 
     def __init__(self, scale, smallest_sigma=0.0, largest_sigma=2.0, name="random-blur"):
         numbers = is_number(smallest_sigma) and is_number(largest_sigma)
@@ -51,11 +53,11 @@ class RandomBlur(Degradation):
         return {"smallest_sigma": self.smallest_sigma, "largest_sigma": self.largest_sigma}
 
     def __call__(self, hr):
-        raise ConfigError(
-            f"The degradation {self.name!r} blurs every slice otherwise, so that nothing can be degraded "
-            "again to compare it with LR: leave out what asks for that (adversarial.consistency_weight=0), "
-            "or choose paper or bicubic."
-        )
+        # Imported here, so that the other methods need no Keras.
+        from keras import ops
+
+        # A radius follows from pixels, which a graph does not have yet: this is for eager tensors.
+        return ops.stack([self.of_slice(ops.convert_to_numpy(one))(one[np.newaxis])[0] for one in hr])
 
     def of_slice(self, hr):
         """The `BlurBicubic` that degrades this slice, array (H, W, C)."""
@@ -63,6 +65,5 @@ class RandomBlur(Degradation):
         sigma = self.smallest_sigma + drawn * (self.largest_sigma - self.smallest_sigma)
         return BlurBicubic(self.scale, sigma, name=self.name)
 
-    def degrade_image(self, hr):
-        self.check_size(hr.shape)
-        return self.of_slice(hr).degrade_image(hr)
+    def _on_host(self, hr):
+        return self.of_slice(hr).degrade(hr)

@@ -7,6 +7,7 @@ from keras_mrisr.degrade.kspace import KSpaceCrop
 from keras_mrisr.degrade.random_blur import RandomBlur
 from keras_mrisr.degrade.slice_profile import SliceProfile
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.factors import scale_of
 
 # The paper: Pillow's GaussianBlur(radius=2), then BICUBIC.
 DEGRADATIONS = {
@@ -24,8 +25,9 @@ def get_degradation(name, scale, **overrides):
 
     Args:
         name: A key of `DEGRADATIONS`: "paper", "bicubic", "random-blur", "kspace" or "slice-profile".
-        scale: Integer factor; for "slice-profile", which is of volumes, the factor of each axis.
-        **overrides: Arguments of the degradation that differ from the preset's.
+        scale: Integer factor, or the factor of each axis: three for "slice-profile", which is for volumes.
+        **overrides: Arguments of the degradation that differ from the preset's. `in_plane` of
+            "slice-profile" holds the name and the arguments of the degradation of each slice.
 
     Returns:
         A `Degradation`.
@@ -37,7 +39,8 @@ def get_degradation(name, scale, **overrides):
         known = ", ".join(sorted(DEGRADATIONS))
         raise ConfigError(f"Unknown degradation {name!r}. Known: {known}.")
     cls, preset = DEGRADATIONS[name]
-    if isinstance(scale, list | tuple) and cls is not SliceProfile:
+    scale = scale_of(scale)
+    if isinstance(scale, tuple) and cls.dimensions == 2:
         raise ConfigError(
             f"The degradation {name!r} is for slices and takes one factor: choose slice-profile for volumes. "
             f"Received: scale={scale!r}"
@@ -48,4 +51,7 @@ def get_degradation(name, scale, **overrides):
             raise ConfigError(
                 f"Unknown argument {key!r} of the degradation {name!r}. Allowed: {', '.join(allowed)}."
             )
+    in_plane = overrides.get("in_plane")
+    if isinstance(in_plane, dict) and isinstance(scale, tuple) and scale[0] != 1:
+        overrides["in_plane"] = get_degradation(**{"name": "bicubic", **in_plane, "scale": scale[0]})
     return cls(scale, name=name, **{**preset, **overrides})

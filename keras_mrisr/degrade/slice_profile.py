@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from keras_mrisr.config_base import is_number
+from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.volumes.stored_values import rounded
@@ -29,13 +30,15 @@ class SliceProfile(Degradation):
             of `in_plane`.
         thickness: Thickness of the LR slices in HR slices; by default `scale[2]`, slices that touch each
             other. Less leaves gaps, more overlaps.
-        in_plane: Name and arguments of the degradation of each slice, for `get_degradation`, where x and
-            y are over 1; by default {"name": "bicubic"}.
+        in_plane: The degradation of each slice, where x and y are over 1; by default bicubic. (Its name and
+            arguments, for `get_degradation`.)
         name: What the degradation is called in messages and in `model.json`.
 
     Raises:
         ConfigError: An argument is out of range.
     """
+
+    dimensions = 3
 
     def __init__(self, scale, thickness=None, in_plane=None, name="slice-profile"):
         factors = tuple(scale) if isinstance(scale, list | tuple) else ()
@@ -52,35 +55,38 @@ class SliceProfile(Degradation):
                 "in_plane is for a scale over 1 in the first two factors. "
                 f"Received: in_plane={in_plane!r}, scale={scale!r}"
             )
-        if not isinstance(in_plane, dict | None):
+        if not isinstance(in_plane, Degradation | None):
             raise ConfigError(
-                f"in_plane must hold the name and arguments of a degradation. Received: in_plane={in_plane!r}"
+                "in_plane must be a degradation; for get_degradation, its name and arguments. "
+                f"Received: in_plane={in_plane!r}"
+            )
+        if in_plane is not None and in_plane.factors != factors[:2]:
+            raise ConfigError(
+                "in_plane must have the first two factors of the scale. "
+                f"Received: in_plane={in_plane!r}, scale={scale!r}"
             )
         self.name = name
         self.scale = factors
         self.thickness = float(thickness or factors[2])
-        self.in_plane = _in_plane(in_plane, factors[0]) if factors[0] > 1 else None
+        self.in_plane = in_plane
+        if in_plane is None and factors[0] > 1:
+            self.in_plane = BlurBicubic(factors[0], sigma=0.0, name="bicubic")
         self._taps, self._first = slice_profile(factors[2], self.thickness)
 
     @property
+    def fixed(self):
+        return self.in_plane is None or self.in_plane.fixed
+
+    @property
     def smallest_size(self):
-        """The smallest (x, y, z), in HR voxels, that can be degraded."""
-        in_plane = self.in_plane.smallest_size if self.in_plane else 1
-        return (in_plane, in_plane, self.scale[2])
+        in_plane = self.in_plane.smallest_size if self.in_plane else (1, 1)
+        return (*in_plane, self.scale[2])
 
     def get_config(self):
         in_plane = self.in_plane and {k: v for k, v in self.in_plane.to_dict().items() if k != "scale"}
         return {"thickness": self.thickness, "in_plane": in_plane}
 
     def __call__(self, hr):
-        """Degrades a batch on the device; differentiable.
-
-        Args:
-            hr: Tensor (N, X, Y, Z, C), float, nominally in [0, 1]; sizes multiples of the factors.
-
-        Returns:
-            Tensor (N, X / fx, Y / fy, Z / fz, C) of the same dtype.
-        """
         from keras import ops
 
         x = ops.convert_to_tensor(hr)
@@ -104,24 +110,12 @@ class SliceProfile(Degradation):
         volume = ops.reshape(planes, (n, slices, width // factor, height // factor, channels))
         return ops.transpose(volume, (0, 2, 3, 1, 4))
 
-    def degrade_volume(self, hr):
-        """Degrades one whole volume on the host.
-
-        Args:
-            hr: Array (X, Y, Z, C), float or integer; sizes multiples of the factors.
-
-        Returns:
-            Array (X / fx, Y / fy, Z / fz, C) of the same dtype; integers are rounded (once) and clipped.
-
-        Raises:
-            ConfigError: The volume is too small or its size is no multiple of the factors.
-        """
-        self.check_size(hr.shape)
+    def _on_host(self, hr):
         x = hr
         if self.in_plane is not None:
             top = np.iinfo(hr.dtype).max if np.issubdtype(hr.dtype, np.integer) else 1
             planes = np.moveaxis(hr, 2, 0).astype("float32") / np.float32(top)
-            x = np.stack([self.in_plane.degrade_image(plane) for plane in planes], axis=2) * np.float32(top)
+            x = np.stack([self.in_plane.degrade(plane) for plane in planes], axis=2) * np.float32(top)
         factor, size = self.scale[2], x.shape[2]
         first = np.arange(size // factor) * factor + self._first
         # One tap after the other: no array is larger than the result.
@@ -129,24 +123,6 @@ class SliceProfile(Degradation):
         for i, tap in enumerate(self._taps):
             total += np.float32(tap) * x[:, :, np.clip(first + i, 0, size - 1)]
         return rounded(total, hr.dtype)
-
-    def degrade_image(self, hr):
-        """Raises ConfigError: this degradation is of volumes, see `degrade_volume`."""
-        raise ConfigError(f"The degradation {self.name!r} is for volumes, not for slices.")
-
-    def check_size(self, shape):
-        """Raises ConfigError unless `shape` (X, Y, Z, ...) can be degraded."""
-        text = "x".join(map(str, shape[:3]))
-        if any(size < least for size, least in zip(shape[:3], self.smallest_size, strict=True)):
-            least = "x".join(map(str, self.smallest_size))
-            raise ConfigError(
-                f"A volume of {text} is too small for the degradation {self.name!r}: it needs {least} voxels."
-            )
-        if any(size % factor for size, factor in zip(shape[:3], self.scale, strict=True)):
-            factors = "x".join(map(str, self.scale))
-            raise ConfigError(
-                f"A volume of {text} cannot be divided by the scale {factors}: crop it to multiples."
-            )
 
 
 def slice_profile(factor, thickness):
@@ -167,10 +143,3 @@ def slice_profile(factor, thickness):
     exponent = -0.5 * (x / sigma) ** 2
     taps = np.exp(exponent - exponent.max())  # However thin the slice, one tap is 1.
     return taps / taps.sum(), round(centre - reach)
-
-
-def _in_plane(config, factor):
-    from keras_mrisr.degrade.registry import get_degradation  # It lists this degradation too.
-
-    config = {"name": "bicubic", **(config or {})}
-    return get_degradation(**{**config, "scale": factor})

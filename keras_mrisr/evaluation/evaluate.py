@@ -133,7 +133,7 @@ def evaluate_models(
                 "Predictions are images under the names of slices; volumes have none: save them as images."
             )
         foreign = [Predictions(name, path, dataset) for name, path in (predictions or {}).items()]
-        in_3d = not isinstance(degradation.scale, int)
+        in_3d = degradation.dimensions == 3
         interpolator = StackInterpolator if in_3d else Interpolator
         plain = [interpolator(name, degradation.scale) for name in _interpolators(methods, degradation)]
         contenders = [*plain, *models, *foreign]
@@ -158,7 +158,7 @@ def evaluate_models(
         if in_3d and reader.left_out:
             notes.append(
                 f"{reader.left_out} slices at the end of stacks were left out, to make a multiple of "
-                f"{degradation.scale[2]}."
+                f"{degradation.factors[2]}."
             )
         records = spread(reader.dataset.select(patients).slices, limit)
         for one in foreign:
@@ -286,7 +286,7 @@ def _interpolators(methods, degradation):
     """Names of the interpolators; zero-filling undoes a k-space crop, so it is that one's baseline."""
     if methods is not None:
         return tuple(dict.fromkeys(methods))
-    if not isinstance(degradation.scale, int):
+    if degradation.dimensions == 3:
         return ("nearest", "linear", "cubic")
     return ("nearest", "bicubic", "lanczos", *(("zero-filled",) if degradation.name == "kspace" else ()))
 

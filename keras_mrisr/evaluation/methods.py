@@ -9,6 +9,7 @@ from keras_mrisr.data import read_image
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.slices import to_8bit
+from keras_mrisr.factors import scale_of
 from keras_mrisr.pretrained import find_model
 
 
@@ -62,12 +63,12 @@ class Model:
             model = SuperResolver.load(model)
             model.warns = False  # How LR was made is known here, and the scores say the rest.
         self.model, self.info = model, model.info
-        if self.info.factors and not self.of_stacks:
+        if self.info.dimensions == 3 and not self.of_stacks:
             raise DataError(
                 f"{self.source} is a model of volumes ({self.info.scale_text}), and slices are compared "
                 "here: use mrisr evaluate."
             )
-        self.scale = tuple(self.info.factors) or model.scale
+        self.scale = scale_of(self.info.factors)
         options = {"ensemble": ensemble, "consistency": consistency}
         self.options = {key: True for key, wanted in options.items() if wanted}
         if is_path and consistency:  # Refused now, if at all.

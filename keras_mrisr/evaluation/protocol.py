@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_mrisr.evaluation.scores import TUMOUR
+from keras_mrisr.factors import scale_text
 
 SR = "SR"
 """What a model is called that is evaluated alone."""
@@ -97,8 +98,8 @@ class Protocol:
         """Scale and degradation in a few words."""
         # What is off (None, False, 0) is left out here; the stored protocol has it.
         options = (f"{key}={value}" for key, value in self.degradation.items() if key not in _NAMED and value)
-        scale = "x".join(map(str, self.scale)) if isinstance(self.scale, tuple) else self.scale
-        return f"x{scale}, degradation {self.degradation.get('name', '?')} ({', '.join(options)})"
+        name = self.degradation.get("name", "?")
+        return f"x{scale_text(self.scale)}, degradation {name} ({', '.join(options)})"
 
     def lines(self):
         """The protocol for a person: a list of short lines without line breaks."""

@@ -59,7 +59,7 @@ class ConsistencyScorer:
 
         methods, scale = list(images.images), self.degradation.scale
         degradation = self.degradation.of_slice(images.hr)
-        again = np.stack([degradation.degrade_image(images.images[method]) for method in methods])
+        again = np.stack([degradation.degrade(images.images[method]) for method in methods])
         lr = np.broadcast_to(images.lr, again.shape)
         found = {}
         for region, mask in images.masks.items():

@@ -137,7 +137,7 @@ class _Image:
         height, width = (size - size % self._degradation.scale for size in image.shape[:2])
         hr = image[:height, :width]
         try:
-            return hr, self._degradation.degrade_image(hr)
+            return hr, self._degradation.degrade(hr)
         except MrisrError as error:
             raise DataError(f"{self.path}: {error}") from error
 

@@ -75,8 +75,7 @@ class SliceReader:
         self.degradation = degradation
         self.stack = stack
         self._open = read or (lambda record: read_image(record.path))
-        factors = degradation.scale
-        self._factor = factors if isinstance(factors, int) else factors[0]
+        self._factor = degradation.factors[0]
         self._channels, self._taker = channels, taker
         self._noise_snr = noise_snr
         self.cropped, self.converted = set(), set()
@@ -154,7 +153,7 @@ class SliceReader:
             raise DataError(f"{record.path}: {error}") from error
 
     def _degrade(self, hr, record):
-        lr = self.degradation.degrade_image(hr)
+        lr = self.degradation.degrade(hr)
         if self._noise_snr is None:
             return lr
         from keras_mrisr.degrade.noise import rician_noise

@@ -22,7 +22,7 @@ def make_model(name, model, ensemble=False, consistency=False):
     from keras_mrisr.models.storage import load_info
 
     info = load_info(model) if isinstance(model, (str, os.PathLike)) else model.info
-    return (StackModel if info.factors else Model)(name, model, ensemble, consistency)
+    return (StackModel if info.dimensions == 3 else Model)(name, model, ensemble, consistency)
 
 
 class VolumeSlices:
@@ -63,7 +63,7 @@ class StackReader(SliceReader):
 
     Args:
         dataset: The `SliceDataset`; slices of one stack follow each other.
-        degradation: A degradation with `degrade_volume` and three factors.
+        degradation: A `Degradation` of volumes.
         **options: Those of `SliceReader`.
 
     Attributes:
@@ -75,7 +75,7 @@ class StackReader(SliceReader):
         if options.get("noise_snr") is not None:
             raise DataError("Noise at a given SNR is for models of slices: leave out --noise-snr.")
         super().__init__(dataset, degradation, *channels, **options)
-        factor = degradation.scale[2]
+        factor = degradation.factors[2]
         self._stacks = {
             key: stack[: len(stack) // factor * factor]
             for key, stack in self._stacks.items()
@@ -90,7 +90,7 @@ class StackReader(SliceReader):
 
     def lr(self, record, neighbours=0):
         """The LR slice that the slice lies in, uint8 (h, w, C)."""
-        return self.lr_volume(record)[:, :, self._places[record.path] // self.degradation.scale[2]]
+        return self.lr_volume(record)[:, :, self._places[record.path] // self.degradation.factors[2]]
 
     def lr_volume(self, record):
         """The stack of the slice, degraded: uint8 (X, Y, Z, C)."""
@@ -106,7 +106,7 @@ class StackReader(SliceReader):
             raise DataError(
                 f"{self._stacks[key][0].path.parent} holds slices of several sizes: a stack must be of one."
             )
-        return self.degradation.degrade_volume(np.stack(slices, axis=2))
+        return self.degradation.degrade(np.stack(slices, axis=2))
 
     def _degrade(self, hr, record):
         return None  # With the whole stack, in `lr_volume`.

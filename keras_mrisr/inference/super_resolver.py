@@ -74,7 +74,7 @@ class SuperResolver:
         self.info = info
         self.scale = info.scale
         self.channels = info.channels
-        self.factors = info.factors or (info.scale, info.scale)
+        self.factors = info.factors
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
         self.name = name
         self._kept = 0
@@ -170,7 +170,7 @@ class SuperResolver:
 
     def check_image(self, image):
         """Raises DataError unless this model can upscale the slice (H, W, C)."""
-        if self.info.factors:
+        if self.info.dimensions == 3:
             raise DataError(
                 "The model is for volumes, not for slices: use a model that was trained on slices."
             )
@@ -237,7 +237,7 @@ class SuperResolver:
 
     def _warn_of_misfit(self, sr, lr):
         """Warns once where what the model undoes is not what was done to an image (see `misfit`)."""
-        if not self.warns or self.info.factors or not self.info.degradation:
+        if not self.warns or self.info.dimensions == 3 or not self.info.degradation:
             return
         for one, slice_ in zip(sr, lr, strict=True):
             share = misfit(one, slice_, self.degradation)
@@ -260,7 +260,7 @@ class SuperResolver:
         """
         from keras_mrisr.degrade import get_degradation
 
-        if self.info.factors:
+        if self.info.dimensions == 3:
             raise DataError(f"{self.name} is a model for volumes: leave out --consistency with it.")
         if not self.info.degradation:
             raise DataError(

@@ -88,7 +88,7 @@ def _upscale(volume, resolver, axis, uncertainty, consistency, ensemble, memory,
     lr = stacked(volume.array, axis)
     result = GrowingResult(volume, resolver, axis, uncertainty, consistency)
     result.allocate(memory)
-    sizes = lr.shape[:3] if resolver.info.factors else lr.shape[:2]
+    sizes = lr.shape[: resolver.info.dimensions]
     most_pixels = resolver.most_pixels(sizes, memory)
     steps = _Steps(progress, resolver.count_tiles(sizes, most_pixels), ensemble or uncertainty)
     options = {
@@ -98,7 +98,7 @@ def _upscale(volume, resolver, axis, uncertainty, consistency, ensemble, memory,
         "most_pixels": most_pixels,
         "step": steps.step,
     }
-    upscale = _upscale_whole if resolver.info.factors else _upscale_slices
+    upscale = _upscale_whole if resolver.info.dimensions == 3 else _upscale_slices
     upscale(lr, resolver, result, steps, options)
     return result.finish()
 

@@ -44,16 +44,20 @@ class ConsistencyLoss(keras.losses.Loss):
     """`consistency_error` as a loss of (LR, SR): the true value is what the generator was given.
 
     Args:
-        degradation: A `Degradation`, or its `to_dict()`.
+        degradation: A `Degradation` that is `fixed`, or its `to_dict()`.
         name: Name of the loss.
         reduction: As in `keras.losses.Loss`.
         dtype: As in `keras.losses.Loss`.
+
+    Raises:
+        ConfigError: The degradation differs from image to image.
     """
 
     def __init__(self, degradation, name="consistency", reduction="sum_over_batch_size", dtype="float32"):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         is_object = isinstance(degradation, Degradation)
         self.degradation = degradation if is_object else get_degradation(**degradation)
+        self.degradation.require_fixed()
 
     def call(self, y_true, y_pred):
         """Error of every image, shape (N,)."""

@@ -12,7 +12,7 @@ def consistency(lr, sr, degradation, data_range, mask=None):
     Args:
         lr: What the reconstructions were made from, (N, h, w, C).
         sr: Reconstructions (N, h * scale, w * scale, C), same range.
-        degradation: Callable from HR in [0, 1] to LR: a `Degradation`.
+        degradation: A `Degradation` that is `fixed`.
         data_range: Distance between the smallest and the largest possible value: 1.0 for images in
             [0, 1], 255 for 8-bit ones. It is never guessed.
         mask: (N, h, w) on the LR grid, bool or weights; None for all.
@@ -21,9 +21,11 @@ def consistency(lr, sr, degradation, data_range, mask=None):
         Tensor (N,): 0 where nothing was made up, `nan` where the mask is empty.
 
     Raises:
-        ConfigError: Shapes don't fit, or `data_range` is no positive number.
+        ConfigError: Shapes don't fit, the degradation differs from image to image, or `data_range` is no
+            positive number.
     """
     check_data_range(data_range)
+    degradation.require_fixed()
     again = degradation(ops.cast(sr, "float32") / data_range)
     if again.shape != ops.shape(lr):
         raise ConfigError(

@@ -7,6 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_mrisr.data.neighbours import middle_channels
+from keras_mrisr.degrade.kernels import keys_kernel
+from keras_mrisr.factors import factors_of, scale_of
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")
@@ -114,13 +116,8 @@ def cubic_phases(scale):
     Output `scale * i + p` is the sum of row p times the inputs i - 2 to i + 2; the grids stay aligned by
     their outer edges.
     """
-    phases = np.zeros((scale, 5))
-    for phase in range(scale):
-        position = (phase + 0.5) / scale - 0.5
-        x = np.abs(np.arange(-2, 3) - position)
-        near = 1.5 * x**3 - 2.5 * x**2 + 1
-        far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
-        phases[phase] = np.where(x < 1, near, np.where(x < 2, far, 0))
+    positions = (np.arange(scale) + 0.5) / scale - 0.5
+    phases = keys_kernel(np.arange(-2, 3) - positions[:, np.newaxis])
     return phases / phases.sum(axis=1, keepdims=True)
 
 
@@ -144,12 +141,12 @@ class ICNR(keras.initializers.Initializer):
     """
 
     def __init__(self, scale, initializer="glorot_uniform"):
-        self.scale = scale if isinstance(scale, int) else tuple(scale)
+        self.scale = scale_of(scale)
         self.initializer = keras.initializers.get(initializer)
 
     def __call__(self, shape, dtype=None):
         *kernel, channels = shape
-        phases = self.scale**2 if isinstance(self.scale, int) else math.prod(self.scale)
+        phases = math.prod(factors_of(self.scale))
         base = self.initializer((*kernel, channels // phases), dtype=dtype)
         return ops.tile(base, [1] * len(kernel) + [phases])
 

@@ -3,6 +3,7 @@
 import inspect
 
 from keras_mrisr.errors import ModelError
+from keras_mrisr.factors import factors_of, scale_of
 from keras_mrisr.models.edsr import edsr
 from keras_mrisr.models.srresnet import srresnet
 from keras_mrisr.models.srresnet3d import srresnet3d
@@ -21,7 +22,7 @@ def build_generator(name, scale, channels, neighbours=0, **options):
 
     Args:
         name: A key of `GENERATORS`.
-        scale: 2, 3, 4 or 8; for a 3-D generator the factors of its axes, such as (1, 1, 2).
+        scale: 2, 3, 4 or 8, or the factor of each axis, such as (1, 1, 2) for a 3-D generator.
         channels: Channels of a slice or volume, in and out.
         neighbours: Adjacent slices on each side that the generator also takes.
         **options: Other arguments of the builder, such as `blocks` and `filters`.
@@ -35,7 +36,7 @@ def build_generator(name, scale, channels, neighbours=0, **options):
     check_generator(name, scale, neighbours, **options)
     if neighbours:
         options["neighbours"] = neighbours
-    return GENERATORS[name](scale=scale, channels=channels, **options)
+    return GENERATORS[name](scale=scale_of(scale), channels=channels, **options)
 
 
 def check_generator(name, scale, neighbours=0, **options):
@@ -45,13 +46,13 @@ def check_generator(name, scale, neighbours=0, **options):
 
     Args:
         name: A key of `GENERATORS`.
-        scale: A number, or the factors of a 3-D generator.
+        scale: A number, or the factor of each axis.
         neighbours: Adjacent slices on each side.
         **options: Other arguments of the builder.
     """
     if not isinstance(name, str) or name not in GENERATORS:
         raise ModelError(f"Unknown generator {name!r}. Known: {', '.join(sorted(GENERATORS))}.")
-    if (name in GENERATORS_3D) != isinstance(scale, tuple | list):
+    if (name in GENERATORS_3D) != (len(factors_of(scale)) == 3):
         takes = "three factors, such as 1,1,2" if name in GENERATORS_3D else "one number, such as 2"
         raise ModelError(f"The generator {name!r} takes a scale of {takes}. Received: scale={scale!r}")
     parameters = inspect.signature(GENERATORS[name]).parameters

@@ -161,10 +161,9 @@ def _check_shapes(generator, info, weights):
             f"{weights} takes {channels} channel(s), but its {INFO} says {info.input_channels}{of}: the "
             "files are of two models. Copy the model again or retrain."
         )
-    factors = info.factors or (info.scale, info.scale)
     sizes = (16,) * (len(generator.input_shape) - 2)
     output = generator.compute_output_shape((1, *sizes, channels))
-    if output != (1, *(16 * factor for factor in factors), info.channels):
+    if output != (1, *(16 * factor for factor in info.factors), info.channels):
         raise ModelError(
             f"{weights} makes {output[1:]} of {(*sizes, channels)}, but its {INFO} says scale "
             f"{info.scale_text} and {info.channels} channel(s): the files are of two models. Copy the model "

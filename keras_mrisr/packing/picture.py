@@ -39,7 +39,7 @@ def draw_failure(resolver, source, target):
     other = get_degradation({"paper": "bicubic", "random-blur": "kspace"}.get(own.name, "paper"), scale)
     cases = []
     for degradation, label in ((own, "made for"), (other, "not made for")):
-        lr = degradation.degrade_image(hr)
+        lr = degradation.degrade(hr)
         try:
             sr = resolver(lr)
         except MrisrError as error:

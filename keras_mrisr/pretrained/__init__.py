@@ -129,7 +129,7 @@ def choose_model(scale, channels, volume=False):
     Raises:
         ModelError: There is none.
     """
-    models = [one for one in pretrained_models() if not one.adversarial and not one.info.factors]
+    models = [one for one in pretrained_models() if not one.adversarial and one.info.dimensions == 2]
     wanted = [None, channels] if volume or channels != 3 else [channels, None]
     models.sort(key=lambda one: _HARMLESS.index(one.info.degradation.get("name", "paper")))
     for kind in wanted:

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_mrisr.data import read_dataset
 from keras_mrisr.data.slices import evenly_spaced
+from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.compatibility import choose_degradation, split_of
 from keras_mrisr.evaluation.methods import Interpolator, Model
@@ -137,7 +138,7 @@ def evaluate_segmentation(
         dataset.require_slices()
         splits = {UNET: segmenter.info, **{model.name: model.info for model in models}}
         splits = {key: split_of(info) for key, info in splits.items()}
-        degradation = choose_degradation(models)[0] if models else _Whole()
+        degradation = choose_degradation(models)[0] if models else get_degradation("bicubic", 1)
         check_renamed(dataset, splits)
         patients, part, notes = choose_common_patients(dataset.patients, splits, part)
         dataset = _with_masks(dataset.select(patients))
@@ -183,15 +184,6 @@ def evaluate_segmentation(
             if evaluation.cases:
                 overlay_figure(evaluation.cases, folder / "overlay.png")
     return evaluation
-
-
-class _Whole:
-    """Stands for the degradation where there is none: nothing but HR is segmented."""
-
-    scale = 1
-
-    def degrade_image(self, hr):
-        return hr
 
 
 def _models(sr_models, segmenter, methods):

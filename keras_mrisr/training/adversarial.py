@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_mrisr.data.splits import check_unseen
+from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance
 from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss
@@ -257,11 +258,8 @@ def check_adversarial(config):
             "generator.direct_upsampling leaves no layer at full resolution to smooth the grid of its pixel "
             "shuffle, and feature losses bring that grid out: train with generator.smooth_upsampling instead."
         )
-    if config.adversarial.consistency_weight and config.degradation["name"] == "random-blur":
-        raise ConfigError(
-            "adversarial.consistency_weight needs a degradation that is known, and random-blur differs from "
-            "slice to slice: set it to 0, or choose paper or bicubic."
-        )
+    if config.adversarial.consistency_weight:
+        get_degradation(**{"scale": config.scale, **config.degradation}).require_fixed()
     weights = config.adversarial.pixel_weight, config.adversarial.perceptual_weight
     if not any(weights):
         raise ConfigError(

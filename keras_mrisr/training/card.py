@@ -13,7 +13,7 @@ def model_card(info):
     options = ", ".join(f"{key}={value}" for key, value in info.generator.items() if key != "name")
     degradation = ", ".join(f"{k}={v}" for k, v in info.degradation.items() if k not in ("name", "scale"))
     patch = f"{training['patch_size']} px HR patches" if training["patch_size"] else "whole slices"
-    if info.factors:
+    if info.dimensions == 3:
         patch = f"HR blocks of {training['patch_size']} px and {training['patch_slices']} slices"
     optimizer = training.get("optimizer", "adam").capitalize()  # Older models don't say.
     rows = {
@@ -43,7 +43,7 @@ def model_card(info):
     if "val_features" in metrics:
         rows["feature distance"] = f"{metrics['val_features']:.4g} on the same slices"
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
-    kind = "volumes (the last factor is that across the slices)" if info.factors else "slices"
+    kind = "volumes (the last factor is that across the slices)" if info.dimensions == 3 else "slices"
     return f"""# {info.generator["name"]} x{info.scale_text}, {info.channels} channel(s)
 
 Super-resolution by {info.scale_text} of MRI {kind} degraded by `{info.degradation["name"]}` ({degradation}).
@@ -53,7 +53,7 @@ Made by keras-mrisr {info.version}. For research; not a medical device.
 |---|---|
 {table}
 
-{_TESTED if info.factors else _EVALUATE} The weights carry the terms of the data that
+{_TESTED if info.dimensions == 3 else _EVALUATE} The weights carry the terms of the data that
 they were trained on. Expect wrong detail on images that were degraded in another way than above, or of
 another contrast, spacing or organ.{_INVENTED if "adversarial" in training else ""}
 """

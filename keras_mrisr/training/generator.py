@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.factors import scale_text
 from keras_mrisr.losses.psnr import PSNRLoss
 from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.storage import load_info, load_trained
@@ -95,14 +96,13 @@ def check_init(config, init, adversarial, key="training.init"):
     info = load_info(init)
     old, new = _with_defaults(info.generator), _with_defaults(config.generator)
     grows = new.get("blocks", 0) > old.get("blocks", 0)
-    scale = info.factors or info.scale
     differ = {key for key in {*old, *new} if old.get(key) != new.get(key)} - ({"blocks"} if grows else set())
-    if scale != config.scale or not differ <= (set() if adversarial else _UPSAMPLING):
+    if info.factors != config.factors or not differ <= (set() if adversarial else _UPSAMPLING):
         other = ", ".join(f"{key} {old.get(key)} there and {new.get(key)} here" for key in sorted(differ))
         way = ", or give it to the first stage as adversarial.pretraining.init" if adversarial else ""
         raise ConfigError(
-            f"{key}: {init} is {info.generator} at scale {scale}, this run is "
-            f"{config.generator} at scale {config.scale}"
+            f"{key}: {init} is {info.generator} at scale {info.scale_text}, this run is "
+            f"{config.generator} at scale {scale_text(config.scale)}"
             + (f" ({other})" if other else "")
             + f". Choose the same generator and scale; only blocks may be more{way}."
         )

@@ -17,7 +17,7 @@ VALIDATION_BLOCK = (128, 128, 64)
 def check_data(config, dataset):
     """Raises ConfigError for data that the generator is not made for, before they are read."""
     check_generator(scale=config.scale, neighbours=config.data.neighbours, **config.generator)
-    if dataset.kind == "volumes" and not config.is_3d:
+    if dataset.kind == "volumes" and config.dimensions == 2:
         raise ConfigError(
             f"{dataset.root} holds volumes, which are for 3-D generators: train with --generator srresnet3d "
             "--scale 1,1,2 --degradation slice-profile, or save slices as images."
@@ -35,7 +35,7 @@ def training_pairs(config, dataset, degradation):
     Returns:
         List of `SlicePair`, or of `VolumePair` for a 3-D generator.
     """
-    if config.is_3d:
+    if config.dimensions == 3:
         return load_volume_pairs(dataset, degradation)
     pairs = load_pairs(dataset, degradation, neighbours=config.data.neighbours)
     return separate_channels(pairs) if config.data.separate_channels else pairs
@@ -50,7 +50,7 @@ def validation_pairs(config, dataset, degradation, channels):
         ConfigError: They cannot be scored; said before the first epoch rather than after it.
     """
     count = config.training.validation_slices
-    if config.is_3d:
+    if config.dimensions == 3:
         pairs = load_volume_pairs(dataset, degradation, channels)
         pairs = [pair.central_block(VALIDATION_BLOCK) for pair in _evenly(pairs, count)]
     else:
@@ -69,7 +69,7 @@ def training_patches(config, pairs):
     if training.noise_snr is not None:
         _check_magnitudes(pairs)
     patches, patch_size = PatchDataset, training.patch_size or None
-    if config.is_3d:
+    if config.dimensions == 3:
         patches, patch_size = VolumePatches, (training.patch_size, training.patch_size, training.patch_slices)
     return patches(
         pairs,

@@ -110,6 +110,8 @@ class SRGAN(keras.Model):
         self.r1_every = r1_every
         self.seed = seed
         self._degrade = get_degradation(**degradation) if degradation else None
+        if self.weights_of_losses["consistency"]:
+            self._degrade.require_fixed()
         self._noise = keras.random.SeedGenerator(seed)
         # Keras saves variables, but no generators of random numbers.
         self.noise_state = self._noise.state

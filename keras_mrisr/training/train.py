@@ -134,7 +134,7 @@ def train(config, out, overwrite=False, dataset=None, split=None, report=None, u
         )
         guards = make_guards(config, out / BACKUP, state)
     else:
-        validation = (VolumeValidation if config.is_3d else cb.Validation)(generator, val_pairs)
+        validation = (VolumeValidation if config.dimensions == 3 else cb.Validation)(generator, val_pairs)
         guards = [cb.FiniteLoss()]
     _fit(config, out, state, model, patches, validation, guards, info, report, until)
     return out
@@ -186,12 +186,12 @@ def _describe(config, dataset, split, degradation, channels, train_pairs, genera
         training["adversarial"] = described(config.adversarial)
     training["parameters"] = generator.count_params()
     # A volume has as many as it has along its third axis.
-    training["train_slices"] = sum(pair.hr.shape[2] if config.is_3d else 1 for pair in train_pairs)
+    training["train_slices"] = sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in train_pairs)
     training["hardware"] = hardware()
     training["precision"] = training_precision(training["precision"])
     return ModelInfo(
-        scale=max(config.scale) if config.is_3d else config.scale,
-        factors=config.scale if config.is_3d else (),
+        scale=max(config.factors),
+        factors=config.factors,
         neighbours=config.data.neighbours,
         channels=channels,
         generator=dict(config.generator),
@@ -211,15 +211,19 @@ def _describe(config, dataset, split, degradation, channels, train_pairs, genera
 def _fit(config, out, state, model, patches, validation, guards, info, report, until):
     """Puts the callbacks of a run together and runs its epochs."""
     generator, pairs = validation.generator, validation.pairs
-    sampler = volume_sampler(generator, pairs) if config.is_3d else _sampler(generator, pairs, config.scale)
+    sampler = (
+        volume_sampler(generator, pairs)
+        if config.dimensions == 3
+        else _sampler(generator, pairs, config.scale)
+    )
 
     def save_best(logs):
         metrics = {
             **{name: value for name, value in logs.items() if name.startswith("val_")},
             **validation.facts,
             "epoch": state.best_epoch,
-            "slices": sum(pair.hr.shape[2] if config.is_3d else 1 for pair in validation.pairs),
-            "protocol": VALIDATION_PROTOCOL_3D if config.is_3d else VALIDATION_PROTOCOL,
+            "slices": sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in validation.pairs),
+            "protocol": VALIDATION_PROTOCOL_3D if config.dimensions == 3 else VALIDATION_PROTOCOL,
         }
         training = {**info.training, "seconds": round(state.seconds)}
         best = dataclasses.replace(info, metrics=metrics, training=training)

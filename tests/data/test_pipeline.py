@@ -43,7 +43,7 @@ def test_load_pairs(image_root):
     for pair in pairs:
         assert (pair.hr.shape, pair.lr.shape) == ((32, 32, 1), (16, 16, 1))
         assert pair.hr.dtype == pair.lr.dtype == "uint8"
-        np.testing.assert_array_equal(pair.lr, degradation.degrade_image(pair.hr))
+        np.testing.assert_array_equal(pair.lr, degradation.degrade(pair.hr))
         assert pair.normalizer == RangeNormalizer(0.0, 255.0)
 
 

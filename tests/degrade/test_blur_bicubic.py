@@ -36,7 +36,7 @@ def noise(height, width, channels=1, seed=0):
 def test_8_bit_slices_equal_pillow(name, radius, scale, smooth_image):
     degradation = get_degradation(name, scale)
     for image in (smooth_image(72, 48, 3), noise(48, 72, 3)):
-        np.testing.assert_array_equal(degradation.degrade_image(image), pillow(image, scale, radius))
+        np.testing.assert_array_equal(degradation.degrade(image), pillow(image, scale, radius))
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -54,7 +54,7 @@ def test_colour_image_equals_its_channels():
     # Pillow filters RGB images channel by channel: the grey and the colour path are one.
     image = noise(32, 32, 3)
     whole = Image.fromarray(image).filter(ImageFilter.GaussianBlur(2)).resize((16, 16), Image.BICUBIC)
-    np.testing.assert_array_equal(get_degradation("paper", 2).degrade_image(image), np.asarray(whole))
+    np.testing.assert_array_equal(get_degradation("paper", 2).degrade(image), np.asarray(whole))
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -120,7 +120,7 @@ def test_blob_in_8_bits_stays_in_place(scale, centroid):
     # Pillow itself: a point would be lost in its rounding, so a blob with its centre between pixels.
     y, x = np.mgrid[:120, :120]
     image = np.rint(255 * np.exp(-((y - 60.3) ** 2 + (x - 55.8) ** 2) / (2 * 12**2))).astype("uint8")
-    lr = get_degradation("paper", scale).degrade_image(image[..., np.newaxis])[..., 0]
+    lr = get_degradation("paper", scale).degrade(image[..., np.newaxis])[..., 0]
     np.testing.assert_allclose(centroid(lr, scale), centroid(image), atol=0.05)
 
 
@@ -161,8 +161,8 @@ def test_rounding_to_8_bits_passes_the_gradient(smooth_image):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_rounding_of_integer_slices_is_relative_to_their_type(dtype, smooth_image):
     image = smooth_image(32, 32, 1, dtype)
-    plain = get_degradation("paper", 2, kernel="gaussian").degrade_image(image).astype(float)
-    rounded = get_degradation("paper", 2, kernel="gaussian", round_8bit=True).degrade_image(image)
+    plain = get_degradation("paper", 2, kernel="gaussian").degrade(image).astype(float)
+    rounded = get_degradation("paper", 2, kernel="gaussian", round_8bit=True).degrade(image)
     step = np.iinfo(dtype).max // 255
     assert np.all(rounded % step == 0)
     assert np.abs(rounded - plain).max() <= step // 2 + 1
@@ -170,7 +170,7 @@ def test_rounding_of_integer_slices_is_relative_to_their_type(dtype, smooth_imag
 
 def test_16_bit_slices_keep_their_depth(smooth_image):
     image = smooth_image(32, 32, 1, "uint16")
-    lr = get_degradation("bicubic", 2).degrade_image(image)[..., 0]
+    lr = get_degradation("bicubic", 2).degrade(image)[..., 0]
     expected = np.clip(np.rint(pillow_float(image[..., 0].astype("float32"), 2)), 0, 65535)
     assert np.abs(lr - expected).max() <= 1
 
@@ -198,5 +198,5 @@ def test_a_slice_must_be_degraded_before_it_is_cropped(smooth_image):
 def test_scale_1_only_blurs(smooth_image):
     image = smooth_image(24, 24)
     blurred = Image.fromarray(image[..., 0]).filter(ImageFilter.GaussianBlur(2))
-    np.testing.assert_array_equal(get_degradation("paper", 1).degrade_image(image)[..., 0], blurred)
-    np.testing.assert_array_equal(get_degradation("bicubic", 1).degrade_image(image), image)
+    np.testing.assert_array_equal(get_degradation("paper", 1).degrade(image)[..., 0], blurred)
+    np.testing.assert_array_equal(get_degradation("bicubic", 1).degrade(image), image)

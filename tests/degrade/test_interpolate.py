@@ -23,7 +23,7 @@ def test_zero_filled_equals_scipy(smooth_image):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_zero_filled_is_undone_by_the_crop(dtype, scale, smooth_image):
     image = smooth_image(15, 20, 3, dtype)
-    again = get_degradation("kspace", scale).degrade_image(interpolate(image, scale, "zero-filled"))
+    again = get_degradation("kspace", scale).degrade(interpolate(image, scale, "zero-filled"))
     assert again.dtype == image.dtype
     # Rounding and clipping of the big image leave their trace.
     limit = 1e-6 if dtype == "float32" else np.iinfo(dtype).max * 0.05

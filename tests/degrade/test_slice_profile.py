@@ -37,13 +37,13 @@ def test_contract(scale, options):
     # Volumes and channels don't mix.
     np.testing.assert_allclose(lr[1:, ..., 2:], degradation(x[1:, ..., 2:]), atol=1e-6)
     for dtype in ("uint8", "uint16", "int16", "float32"):
-        one = degradation.degrade_volume(volume(24, 20, 12, 3, dtype=dtype))
+        one = degradation.degrade(volume(24, 20, 12, 3, dtype=dtype))
         assert (one.shape, one.dtype) == ((*sizes, 3), dtype)
     # The host's result is that of the device, rounded once.
-    np.testing.assert_allclose(degradation.degrade_volume(x[0]), lr[0], atol=1e-6)
+    np.testing.assert_allclose(degradation.degrade(x[0]), lr[0], atol=1e-6)
     bytes_ = np.rint(x[0] * 255).astype("uint8")
     expected = np.clip(np.asarray(degradation(bytes_[np.newaxis] / np.float32(255)))[0] * 255, 0, 255)
-    np.testing.assert_allclose(degradation.degrade_volume(bytes_), expected, atol=0.501)
+    np.testing.assert_allclose(degradation.degrade(bytes_), expected, atol=0.501)
     again = get_degradation(**degradation.to_dict())
     assert again.to_dict() == degradation.to_dict()
     np.testing.assert_array_equal(again(x), lr)
@@ -52,7 +52,7 @@ def test_contract(scale, options):
 @pytest.mark.parametrize(("factor", "thickness"), [(2, 2.0), (3, 3.0), (4, 6.0), (1, 2.5)])
 def test_through_plane_is_scipys_gaussian(factor, thickness):
     x = volume(3, 4, 24, 2)
-    lr = get_degradation("slice-profile", (1, 1, factor), thickness=thickness).degrade_volume(x)
+    lr = get_degradation("slice-profile", (1, 1, factor), thickness=thickness).degrade(x)
     # A fine grid on which the centre of an LR slice is a sample: half steps, with zeros in between.
     sigma = thickness / 2.3548200450309493 * 2
     offsets = np.arange(-100, 101)
@@ -71,8 +71,8 @@ def test_through_plane_is_scipys_gaussian(factor, thickness):
 def test_in_plane_is_the_degradation_of_slices():
     x = volume(24, 20, 6, 1)
     options = {"name": "kspace"}
-    lr = get_degradation("slice-profile", (2, 2, 1), thickness=1e-3, in_plane=options).degrade_volume(x)
-    expected = [get_degradation("kspace", 2).degrade_image(x[:, :, z]) for z in range(6)]
+    lr = get_degradation("slice-profile", (2, 2, 1), thickness=1e-3, in_plane=options).degrade(x)
+    expected = [get_degradation("kspace", 2).degrade(x[:, :, z]) for z in range(6)]
     np.testing.assert_allclose(lr, np.stack(expected, axis=2), atol=1e-6)
 
 
@@ -112,7 +112,7 @@ def test_rejects():
             get_degradation("slice-profile", (1, 1, 2), thickness=thickness)
     with pytest.raises(MrisrError, match="in_plane is for a scale over 1"):
         get_degradation("slice-profile", (1, 1, 2), in_plane={"name": "paper"})
-    with pytest.raises(MrisrError, match=r"in_plane must hold the name and arguments .* in_plane='paper'"):
+    with pytest.raises(MrisrError, match=r"in_plane must be a degradation; .* in_plane='paper'"):
         get_degradation("slice-profile", (2, 2, 2), in_plane="paper")
     with pytest.raises(MrisrError, match="Unknown degradation 'blur'"):
         get_degradation("slice-profile", (2, 2, 2), in_plane={"name": "blur"})
@@ -120,8 +120,8 @@ def test_rejects():
         get_degradation("paper", (1, 1, 2))
     degradation = get_degradation("slice-profile", (2, 2, 2))
     with pytest.raises(MrisrError, match=r"9x9x9 cannot be divided by the scale 2x2x2"):
-        degradation.degrade_volume(volume(9, 9, 9, 1))
+        degradation.degrade(volume(9, 9, 9, 1))
     with pytest.raises(MrisrError, match=r"4x20x8 is too small .* it needs 8x8x2 voxels"):
-        degradation.degrade_volume(volume(4, 20, 8, 1))
+        degradation.degrade(volume(4, 20, 8, 1))
     with pytest.raises(MrisrError, match="is for volumes, not for slices"):
-        degradation.degrade_image(volume(8, 8, 1))
+        degradation.degrade(volume(8, 8, 1))

@@ -79,7 +79,7 @@ def test_numbers_equal_skimage(root):
     evaluation = evaluate_model(Upscaler(degradation="paper"), root)
     for name in ("d/0.png", "e/1.png"):
         hr = read_image(root / name)
-        lr = get_degradation("paper", 2).degrade_image(hr)
+        lr = get_degradation("paper", 2).degrade(hr)
         rows = {(s.method, s.channel, s.region): s for s in evaluation.scores if s.path == root / name}
         for method, channel in (("bicubic", "RGB"), ("SR", "RGB"), ("nearest", "green")):
             sr = interpolate(lr, 2, "lanczos" if method == "SR" else method)
@@ -105,7 +105,7 @@ def test_perfect_model_is_excluded_and_counted(root):
     answers = {}
     for path in root.glob("*/*.png"):
         hr = read_image(path)
-        answers[get_degradation("bicubic", 2).degrade_image(hr).tobytes()] = hr
+        answers[get_degradation("bicubic", 2).degrade(hr).tobytes()] = hr
     evaluation = evaluate_model(Upscaler(answers=answers), root)
     assert evaluation.mean("SR", "ssim") == pytest.approx(1, abs=1e-6)
     assert math.isnan(evaluation.mean("SR", "psnr"))

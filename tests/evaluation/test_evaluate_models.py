@@ -43,7 +43,7 @@ def test_every_method_has_every_metric_on_the_same_patients(evaluation):
 def test_numbers_of_one_slice(evaluation, study):
     hr = read_image(study / "X/c/1.png")
     degradation = get_degradation("bicubic", 2)
-    lr = degradation.degrade_image(hr)
+    lr = degradation.degrade(hr)
     sr = interpolate(lr, 2, "nearest")
     rows = {
         (s.method, s.channel, s.region): s.values for s in evaluation.scores if s.path == study / "X/c/1.png"
@@ -53,7 +53,7 @@ def test_numbers_of_one_slice(evaluation, study):
     assert tumour["nrmse"] == pytest.approx(
         normalized_root_mse(hr[inside].astype(float), sr[inside].astype(float)), rel=1e-4
     )
-    again = degradation.degrade_image(sr).astype(float) - lr
+    again = degradation.degrade(sr).astype(float) - lr
     assert rows["nearest", "RGB", "whole"]["consistency"] == pytest.approx(
         np.sqrt(np.mean(again**2)), rel=1e-4
     )
@@ -72,8 +72,8 @@ def test_consistency_with_a_blur_of_each_slice(study, pattern, upscaler):
         if (score.method, score.channel, score.region) == ("A", "RGB", "whole"):
             hr = read_image(score.path)
             degradation = get_degradation("random-blur", 2).of_slice(hr)
-            lr = degradation.degrade_image(hr)
-            again = degradation.degrade_image(model(lr[np.newaxis])[0]).astype(float)
+            lr = degradation.degrade(hr)
+            again = degradation.degrade(model(lr[np.newaxis])[0]).astype(float)
             assert score.values["consistency"] == pytest.approx(np.sqrt(np.mean((again - lr) ** 2)), rel=1e-4)
 
 

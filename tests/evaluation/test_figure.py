@@ -11,7 +11,7 @@ from keras_mrisr.evaluation.views import detail_box
 def make_case(channels, height=48, width=40, label="case"):
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 200, (height, width, channels), dtype="uint8")
-    lr = get_degradation("bicubic", 2).degrade_image(hr)
+    lr = get_degradation("bicubic", 2).degrade(hr)
     images = {"bicubic": interpolate(lr, 2), "SR": interpolate(lr, 2, "lanczos")}
     return Case(label, hr, lr, images, tissue_mask(hr / 255), channels // 2, "FLAIR")
 

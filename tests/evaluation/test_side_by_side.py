@@ -26,7 +26,7 @@ def test_figure_with_numbers(image, tmp_path, upscaler):
     numbers = compare_image(image, models, out, methods=("nearest", "bicubic"), dpi=100)
     assert list(numbers) == ["nearest", "bicubic", "A", "B"]
     hr = read_image(image)[:48]
-    sr = interpolate(get_degradation("bicubic", 2).degrade_image(hr), 2, "nearest")
+    sr = interpolate(get_degradation("bicubic", 2).degrade(hr), 2, "nearest")
     assert numbers["nearest"][0] == pytest.approx(peak_signal_noise_ratio(hr, sr, data_range=255), abs=1e-3)
     assert numbers["A"] != numbers["B"]
     drawn = picture(out)
@@ -83,7 +83,7 @@ def test_neighbours_come_from_the_folder(image, tmp_path, upscaler, smooth_image
     stack = tmp_path / "stack"
     compare_image(stack / "10.png", {"A": model}, tmp_path / "two.pdf", dpi=50)
     degradation = get_degradation("bicubic", 2)
-    lr = [degradation.degrade_image(read_image(stack / f"{number}.png")[:48]) for number in (9, 10, 11)]
+    lr = [degradation.degrade(read_image(stack / f"{number}.png")[:48]) for number in (9, 10, 11)]
     np.testing.assert_array_equal(model.given[-1][0], np.concatenate(lr, axis=-1))
     assert not caplog.text
     write_image(stack / "11.png", smooth_image(20, 20, 3))

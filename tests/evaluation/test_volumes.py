@@ -83,7 +83,7 @@ def test_a_stack_is_degraded_as_a_whole(scans):
     assert (len(reader.dataset), reader.left_out) == (18, 3)
     stack = reader.dataset.slices[6:12]
     hr = np.stack([reader.hr(record) for record in stack], axis=2)
-    lr = degradation.degrade_volume(hr)
+    lr = degradation.degrade(hr)
     np.testing.assert_array_equal(reader.lr_volume(stack[0]), lr)
     for place, record in enumerate(stack):
         assert reader.place(record) == place
@@ -115,7 +115,7 @@ def test_a_model_of_volumes_on_volumes(scans, model_3d, tmp_path):
     volumes = VolumeSlices(read_dataset(scans))
     stack = [volumes(record) for record in volumes.dataset.slices[:6]]
     hr = np.stack(stack, axis=2)
-    lr = get_degradation("slice-profile", (1, 1, 2)).degrade_volume(hr)
+    lr = get_degradation("slice-profile", (1, 1, 2)).degrade(hr)
     sr = make_model("SR", model_3d).upscale(lr)
     expected = float(psnr(hr[np.newaxis, :, :, 3] / 255, sr[np.newaxis, :, :, 3] / 255, 1.0)[0])
     [score] = [

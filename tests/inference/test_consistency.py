@@ -47,7 +47,7 @@ def test_kspace_is_exact_at_no_lower_psnr(dtype, size, kind, smooth_image):
     degradation = get_degradation("kspace", 2)
     hr = smooth_image(*size, 3, dtype)
     top = 255 if dtype == "uint8" else 1
-    lr, hr = degradation.degrade_image(hr) / top, hr / top
+    lr, hr = degradation.degrade(hr) / top, hr / top
     sr = hallucination(hr, kind)
     fixed, before, after = enforce_consistency(sr, lr, degradation)
     assert fixed.dtype == "float32" and fixed.shape == sr.shape
@@ -67,7 +67,7 @@ def test_8_bit_slices_are_met_at_no_lower_psnr(name, arguments, size, kind, smoo
     # The division by a blur or a window would amplify the rounding of LR by up to a thousand.
     degradation = get_degradation(name, 2, **arguments)
     hr = smooth_image(*size, 1)
-    lr, hr = degradation.degrade_image(hr) / 255, hr / 255
+    lr, hr = degradation.degrade(hr) / 255, hr / 255
     sr = hallucination(hr, kind)
     fixed, before, after = enforce_consistency(sr, lr, degradation)
     assert before > 0.5 / 255 >= after
@@ -78,7 +78,7 @@ def test_8_bit_slices_are_met_at_no_lower_psnr(name, arguments, size, kind, smoo
 def test_the_truth_is_hardly_changed(name, arguments, smooth_image):
     degradation = get_degradation(name, 2, **arguments)
     hr = smooth_image(64, 50, 3)
-    lr, hr = degradation.degrade_image(hr) / 255, hr / 255
+    lr, hr = degradation.degrade(hr) / 255, hr / 255
     fixed, before, _ = enforce_consistency(hr, lr, degradation)
     assert before < 0.5 / 255
     assert rms(fixed - hr) < 0.35 / 255
@@ -146,7 +146,7 @@ def test_stops_at_the_noise_with_the_least_change(smooth_image):
 def test_what_is_near_enough_stays_as_it_is(noise, smooth_image):
     degradation = get_degradation("paper", 2)
     hr = smooth_image(40, 48, 1, "float32")
-    lr = degradation.degrade_image(hr) + np.float32(0.9 * noise)
+    lr = degradation.degrade(hr) + np.float32(0.9 * noise)
     fixed, before, after = enforce_consistency(hr, lr, degradation, noise=noise)
     np.testing.assert_array_equal(fixed, hr)
     assert before == after == pytest.approx(0.9 * noise, rel=0.01)
@@ -156,7 +156,7 @@ def test_noisy_scans_do_not_explode(smooth_image):
     # Noise far over the tolerance: without a bound its finest part would come back a thousandfold.
     degradation = get_degradation("paper", 2)
     hr = smooth_image(64, 64, 1, "float32")
-    lr = degradation.degrade_image(hr) + np.random.default_rng(3).normal(size=(32, 32, 1)) * 0.02
+    lr = degradation.degrade(hr) + np.random.default_rng(3).normal(size=(32, 32, 1)) * 0.02
     fixed, before, after = enforce_consistency(hr, lr, degradation)
     assert after < before
     assert rms(fixed - hr) < 5 * 0.02
@@ -168,7 +168,7 @@ def test_folded_signs():
     hr = np.zeros((32, 32, 1))
     hr[12:20, 10:24] = 1.0
     crop = degradation.axis_matrix(32)
-    lr = degradation.degrade_image(hr.astype("float32"))
+    lr = degradation.degrade(hr.astype("float32"))
     assert (crop @ hr[..., 0] @ crop.T).min() < -0.03
     fixed, *_ = enforce_consistency(hr, lr, degradation)
     np.testing.assert_allclose(fixed, hr, atol=1e-6)

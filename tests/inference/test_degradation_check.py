@@ -16,8 +16,8 @@ def hr(smooth_image):
 
 
 def test_the_share(hr):
-    assert misfit(hr, PAPER.degrade_image(hr), PAPER) is None
-    sharp = BICUBIC.degrade_image(hr)
+    assert misfit(hr, PAPER.degrade(hr), PAPER) is None
+    sharp = BICUBIC.degrade(hr)
     rows, columns = (PAPER.axis_matrix(size) for size in hr.shape[:2])
     again = np.einsum("ih,hwc,jw->ijc", rows, hr, columns)
     steps = np.concatenate([np.diff(sharp, axis=axis).ravel() for axis in (0, 1)])
@@ -28,7 +28,7 @@ def test_the_share(hr):
 
 
 def test_what_cannot_be_told(hr):
-    lr = np.zeros_like(BICUBIC.degrade_image(hr))
+    lr = np.zeros_like(BICUBIC.degrade(hr))
     assert misfit(hr, lr, get_degradation("random-blur", 2)) is None
     large = np.zeros((1040, 16, 1), "float32")
     assert misfit(large, large[::2, ::2] + 1, get_degradation("kspace", 2)) is None
@@ -37,7 +37,7 @@ def test_what_cannot_be_told(hr):
 
 def test_of_large_slices_the_middle(smooth_image):
     hr = smooth_image(1200, 64, 1, "float32")
-    lr = BICUBIC.degrade_image(hr)
+    lr = BICUBIC.degrade(hr)
     assert misfit(hr, lr, BICUBIC) is None
     hr[:80] = hr[1120:] = 0
     assert misfit(hr, lr, BICUBIC) is None
@@ -59,9 +59,7 @@ def test_one_warning(hr, shape, caplog):
         info = ModelInfo(2, 2, generator={}, degradation=degradation.to_dict(), **options)
         return SuperResolver(Sharpener(), info, name="sharpener")
 
-    sharp, blurred = (
-        np.broadcast_to(one.degrade_image(hr), (*shape[:-3], 32, 40, 2)) for one in (BICUBIC, PAPER)
-    )
+    sharp, blurred = (np.broadcast_to(one.degrade(hr), (*shape[:-3], 32, 40, 2)) for one in (BICUBIC, PAPER))
     resolver(PAPER)(blurred)
     assert not caplog.text
     model = resolver(PAPER)
@@ -73,9 +71,9 @@ def test_one_warning(hr, shape, caplog):
 
 def test_a_shipped_model(smooth_image, caplog):
     hr = smooth_image(96, 96, 3)
-    SuperResolver.load("lgg-x2")(PAPER.degrade_image(hr))
+    SuperResolver.load("lgg-x2")(PAPER.degrade(hr))
     assert not caplog.text
-    SuperResolver.load("lgg-x2")(BICUBIC.degrade_image(hr))
+    SuperResolver.load("lgg-x2")(BICUBIC.degrade(hr))
     assert "lgg-x2: the result does not degrade" in caplog.text
 
 

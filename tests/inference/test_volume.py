@@ -236,7 +236,7 @@ def test_consistency(volume, dtype):
     result = upscale_volume(volume, model, consistency=True)
 
     def rms(sr):
-        slices = [degradation.degrade_image(np.float32(sr[:, :, z])[..., None])[..., 0] for z in range(5)]
+        slices = [degradation.degrade(np.float32(sr[:, :, z])[..., None])[..., 0] for z in range(5)]
         return np.sqrt(np.mean((np.stack(slices, axis=2) - volume.array) ** 2))
 
     residual = result.residual

@@ -27,7 +27,7 @@ def test_every_method_is_scored_on_its_own_images(evaluation, unet_run, sr_run, 
     degradation = get_degradation("bicubic", 2)
     records = read_dataset(lesion_root).select(split.test).slices
     hr = [read_image(record.path) for record in records]
-    lr = [degradation.degrade_image(image) for image in hr]
+    lr = [degradation.degrade(image) for image in hr]
     images = {
         "HR": hr,
         "bicubic": [interpolate(one, 2, "bicubic") for one in lr],

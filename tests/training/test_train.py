@@ -86,7 +86,7 @@ def test_scores_are_those_of_the_saved_model(finished_run, image_root):
     values = []
     for record in read_dataset(image_root).select(info.data["split"]["val"]).slices:
         hr = read_image(record.path)
-        lr = degradation.degrade_image(hr)[np.newaxis].astype("float32") / 255
+        lr = degradation.degrade(hr)[np.newaxis].astype("float32") / 255
         sr = np.rint(np.clip(generator(lr), 0, 1) * 255)
         values.append(float(psnr(hr[np.newaxis], sr, data_range=255)[0]))
     assert info.metrics["val_psnr"] == pytest.approx(np.mean(values), abs=1e-3)

@@ -103,7 +103,7 @@ def test_consistency_in_k_space(place, upscale):
     nibabel.save(nibabel.Nifti1Image(array, np.diag([1, 1, 3, 1])), place / "float.nii")
     assert upscale("float.nii", "sr.nii", "--consistency")[::2] == (0, "")
     sr = read_volume(place / "sr.nii").array
-    again = np.stack([degradation.degrade_image(sr[:, :, [z]])[..., 0] for z in range(6)], axis=2)
+    again = np.stack([degradation.degrade(sr[:, :, [z]])[..., 0] for z in range(6)], axis=2)
     np.testing.assert_allclose(again, array, atol=1e-4 * array.max())
     assert json.loads((place / "sr.json").read_text())["residual"]["relative_written"] < 1e-5
 
