@@ -101,7 +101,7 @@ def test_defaults_round_trip(tmp_path):
         ({"data": {"neighbours": -1}}, r"data\.neighbours must be 0 or more"),
         ({"generator": {"name": "edsr", "neighbours": 1}}, r"generator\.neighbours is no option"),
         ({"scale": [1, 1, 1]}, r"scale must be a number, or three factors of 1 to 4 .* \(1, 1, 1\)"),
-        ({"scale": [1, 1]}, r"scale must be a number, or three factors"),
+        ({"scale": [1, 2]}, r"scale must be a number, or three factors"),
         ({"scale": [1, 1, 8]}, r"scale must be a number, or three factors"),
         ({"scale": [1, 1, "two"]}, r"scale must be of type int\. Received: 'two'"),
         ({"scale": [1, 1, 2], "data": {"neighbours": 1}}, r"data\.neighbours must be 0 for a 3-D generator"),

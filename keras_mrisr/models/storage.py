@@ -131,7 +131,7 @@ def describe_network(network: Model, degradation: Degradation | None = None) -> 
         generator={"name": network.name},
         degradation={} if degradation is None else degradation.to_dict(),
         neighbours=slices // 2,
-        factors=factors if len(factors) == 3 else (),
+        factors=factors,
     )
 
 

@@ -121,7 +121,7 @@ def test_rejects():
     degradation = get_degradation("slice-profile", (2, 2, 2))
     with pytest.raises(MrisrError, match=r"9x9x9 cannot be divided by the scale 2x2x2"):
         degradation.degrade(volume(9, 9, 9, 1))
-    with pytest.raises(MrisrError, match=r"4x20x8 is too small .* it needs 8x8x2 voxels"):
+    with pytest.raises(MrisrError, match=r"4x20x8 is too small .* it needs at least 8x8x2 voxels"):
         degradation.degrade(volume(4, 20, 8, 1))
     with pytest.raises(MrisrError, match="is for volumes, not for slices"):
         degradation.degrade(volume(8, 8, 1))
