@@ -8,6 +8,7 @@ from typing import Any
 from keras_mrisr.errors import ModelError
 from keras_mrisr.evaluation.compatibility import split_of
 from keras_mrisr.evaluation.protocol import SR
+from keras_mrisr.factors import factors_of, scale_text
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.types import PathLike
 
@@ -58,17 +59,16 @@ def check_evaluations(folders: Sequence[PathLike], run: pathlib.Path, info: Mode
         info: Its `ModelInfo`.
     """
     name = run.resolve().name
-    scale = list(info.factors) or info.scale
     split = split_of(info)
     degradations = []
     for folder in folders:
         protocol, _, own = _read_evaluation(folder)
         source = pathlib.Path(protocol["methods"][own])
         source = source.parent if source.suffix == ".keras" else source
-        if protocol["scale"] != scale or source.name not in (name, "", ".."):
+        if factors_of(protocol["scale"]) != info.factors or source.name not in (name, "", ".."):
             raise ModelError(
-                f"{folder} is an evaluation of {source} at scale {protocol['scale']}, not of {name} at scale "
-                f"{scale}: evaluate the model that is packed."
+                f"{folder} is an evaluation of {source} at scale {scale_text(protocol['scale'])}, not of "
+                f"{name} at scale {info.scale_text}: evaluate the model that is packed."
             )
         if split and any(split.part_of(patient) == "train" for patient in protocol["patients"]):
             raise ModelError(f"{folder} scores patients that {name} was trained on: evaluate it on others.")

@@ -20,7 +20,7 @@ from keras_mrisr.training.adversarial import check_feature_weights
         ),
         (
             {"degradation.name": "random-blur", "adversarial.consistency_weight": 1.0},
-            "consistency_weight needs a degradation that is known",
+            "'random-blur' differs from image to image",
         ),
         ({"adversarial.discriminator.name": "resnet"}, r"Unknown discriminator 'resnet'\. Known: patchgan"),
         ({"adversarial.discriminator": {"name": [1]}}, r"Unknown discriminator \[1\]"),
