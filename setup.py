@@ -49,6 +49,7 @@ setup(
         "keras>=3.15",
         "numpy>=1.26",
         "pillow>=10.3",
+        "pydantic>=2.9",
         "pyyaml>=6",
         "rich>=13",
         "scipy>=1.11",

@@ -1,28 +1,31 @@
-"""The configuration of a training run: frozen dataclasses and their YAML round trip."""
+"""The configuration of a training run and its YAML round trip."""
 
-import dataclasses
 import math
+import os
 import pathlib
+import typing
+from typing import Any, ClassVar, Literal
 
+import pydantic
 import yaml
+from pydantic import Field
 
-from keras_mrisr.config_base import Config, check, none_or, one_of, set_types, unknown_key
+from keras_mrisr.checks import check, none_or, one_of
+from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed, Share, Weight, unknown_key
 from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.factors import factors_of, scale_of
 from keras_mrisr.files import write_text
 
 SCALES = (2, 3, 4, 8)
 FACTORS = (1, 2, 3, 4)  # Of one axis of a volume.
-ADVERSARIAL_LOSSES = ("bce", "relativistic", "relativistic_average")
-LOSSES = ("mean_squared_error", "mean_absolute_error", "psnr")
-OPTIMIZERS = ("adam", "muon")
-SCHEDULES = ("constant", "cosine")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
-STRATEGIES = ("none", "mirrored")
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
+Strategy = Literal["none", "mirrored"]
+Optimizer = Literal["adam", "muon"]
+OPTIMIZERS = typing.get_args(Optimizer)
 
 
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Config):
     """Where the slices are and how patients are held out.
 
     Attributes:
@@ -40,28 +43,31 @@ class DataConfig:
             one channel, and upscales images of any contrast and any number of channels one by one.
     """
 
+    prefix: ClassVar[str] = "data."
+
     root: str = ""
-    kind: str = "auto"
+    kind: Literal["auto", "lgg", "images", "volumes"] = "auto"
     patient_pattern: str | None = None
-    validation_fraction: float = 0.1
-    test_fraction: float = 0.1
+    validation_fraction: Share = 0.1
+    test_fraction: Share = 0.1
     split_seed: int = 0
-    neighbours: int = 0
+    neighbours: Natural = 0
     separate_channels: bool = False
 
-    def __post_init__(self):
-        set_types(self, "data.")
-        one_of("data.kind", self.kind, ("auto", "lgg", "images", "volumes"))
-        check(self.neighbours >= 0, "data.neighbours", self.neighbours, "0 or more")
-        for name in ("validation_fraction", "test_fraction"):
-            value = getattr(self, name)
-            check(0 < value < 1, f"data.{name}", value, "a number between 0 and 1")
+    @pydantic.model_validator(mode="after")
+    def _check_split(self) -> typing.Self:
         total = self.validation_fraction + self.test_fraction
         check(total < 1, "data.validation_fraction + data.test_fraction", total, "less than 1")
+        return self
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingConfig:
+def check_slices(data: DataConfig, network: str) -> None:
+    """Raises ConfigError unless the data are single slices, all that `network` takes."""
+    one_of("data.kind", data.kind, ("auto", "lgg", "images"))
+    check(data.neighbours == 0, "data.neighbours", data.neighbours, f"0 for {network}")
+
+
+class TrainingConfig(Config):
     """How the generator is trained.
 
     Attributes:
@@ -75,12 +81,12 @@ class TrainingConfig:
         gain: [low, high] of a random factor on the intensities of every pair of patches, drawn evenly on a
             logarithmic scale, for a generator that is to take contrasts of any brightness; None for none.
         noise_snr: Signal-to-noise ratio of Rician noise that is added to every LR patch (mean of the tissue
-            over sigma, see `degrade.noise`), or [low, high] between which it is drawn anew for each; None
-            for no noise. Validation slices stay free of it.
+            over sigma, see `degrade.noise`), or [low, high] between which it is drawn again for each;
+            None for no noise. Validation slices stay free of it.
         loss: "mean_squared_error", "mean_absolute_error", or "psnr" (`PSNRLoss`; no adversarial training),
             on [0, 1].
         optimizer: "adam", or "muon" (see `training.muon`), which learns as much in a fraction of the steps.
-        learning_rate: Of the optimizer; the start of the schedule.
+        learning_rate: Rate of the optimizer at the start of the schedule.
         schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
         clip_norm: Limit on the norm of the whole gradient; 0 for none.
         precision: Keras dtype policy: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for the
@@ -90,61 +96,49 @@ class TrainingConfig:
         validation_slices: At most so many slices (or volumes), evenly spaced, are scored after each epoch.
         init: Model directory whose weights the generator starts from; it may have fewer residual blocks and
             fewer neighbours.
-        seed: Seed of the weights and of the patches.
+        seed: Seed of the weights and of the patches (the split has its own).
     """
 
-    epochs: int = 100
-    steps_per_epoch: int = 250
-    batch_size: int = 16
-    patch_size: int = 96
-    patch_slices: int = 16
-    candidates: int = 2
+    prefix: ClassVar[str] = "training."
+
+    epochs: Count = 100
+    steps_per_epoch: Count = 250
+    batch_size: Count = 16
+    patch_size: Natural = 96
+    patch_slices: Count = 16
+    candidates: Count = 2
     augment: bool = True
     gain: list | None = None
     noise_snr: int | float | list | None = None
-    loss: str = "mean_absolute_error"
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    clip_norm: float = 0.0
-    precision: str = "float32"
-    strategy: str = "none"
-    early_stopping: int = 0
-    validation_slices: int = 64
+    loss: Literal["mean_squared_error", "mean_absolute_error", "psnr"] = "mean_absolute_error"
+    optimizer: Optimizer = "adam"
+    learning_rate: Rate = 1e-3
+    schedule: Schedule = "cosine"
+    clip_norm: Weight = 0.0
+    precision: Precision = "float32"
+    strategy: Strategy = "none"
+    early_stopping: Natural = 0
+    validation_slices: Count = 64
     init: str | None = None
-    seed: int = 0
+    seed: Seed = 0
 
-    def __post_init__(self):
-        set_types(self, "training.")
-        for name in (
-            "epochs", "steps_per_epoch", "batch_size", "patch_slices", "candidates", "validation_slices",
-        ):  # fmt: skip
-            check(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "1 or more")
-        for name in ("patch_size", "early_stopping", "clip_norm"):
-            check(0 <= getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "0 or more")
-        check(0 <= self.seed < 2**32, "training.seed", self.seed, "0 or more and less than 2**32")
-        rate = self.learning_rate
-        check(0 < rate < math.inf, "training.learning_rate", rate, "more than 0")
+    @pydantic.model_validator(mode="after")
+    def _check_ranges(self) -> typing.Self:
         if self.noise_snr is not None:
             _check_range("training.noise_snr", self.noise_snr, "a number over 0, or [low, high]")
         if self.gain is not None:
             _check_range("training.gain", self.gain, "[low, high], both over 0")
-        one_of("training.loss", self.loss, LOSSES)
-        one_of("training.optimizer", self.optimizer, OPTIMIZERS)
-        one_of("training.schedule", self.schedule, SCHEDULES)
-        one_of("training.precision", self.precision, PRECISIONS)
-        one_of("training.strategy", self.strategy, STRATEGIES)
+        return self
 
 
-def _check_range(name, value, allowed):
+def _check_range(name: str, value: object, allowed: str) -> None:
     bounds = value if isinstance(value, list) else [value, value]
     numbers = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds)
     good = numbers and len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < math.inf
     check(good, name, value, allowed)
 
 
-@dataclasses.dataclass(frozen=True)
-class AdversarialConfig:
+class AdversarialConfig(Config):
     """How the generator is trained further against a discriminator; see `training.SRGAN`.
 
     `training.epochs`, `batch_size` and so on are then those of the adversarial stage, and
@@ -158,15 +152,15 @@ class AdversarialConfig:
         kind: "bce" (the paper), "relativistic" or "relativistic_average".
         discriminator_rate: Learning rate of the discriminator's Adam.
         discriminator_steps: Updates of the discriminator for each one of the generator.
-        pixel_weight: Of `training.loss`.
-        perceptual_weight: Of the distance between features.
-        adversarial_weight: Of the adversarial loss, after the ramp.
-        consistency_weight: Of the distance between the degraded SR and LR.
-        segmentation_weight: Of the difference between what a frozen U-Net sees in SR and in HR; see
+        pixel_weight: Weight of `training.loss`.
+        perceptual_weight: Weight of the distance between features.
+        adversarial_weight: Weight of the adversarial loss, after the ramp.
+        consistency_weight: Weight of the distance between the degraded SR and LR.
+        segmentation_weight: Weight of the difference between what a frozen U-Net sees in SR and in HR; see
             `SegmentationConsistencyLoss`.
         segmentation_model: Directory of that U-Net, which `mrisr segment train` wrote. It must not know
             the patients that this run holds out.
-        r1_weight: Of the R1 penalty on the discriminator.
+        r1_weight: Weight of the R1 penalty on the discriminator.
         r1_every: Steps between two penalties.
         features: Arguments for `build_features`; also measures `val_features`. Needed unless
             `perceptual_weight` and `perception` are both 0.
@@ -182,51 +176,57 @@ class AdversarialConfig:
             checkpoint is chosen.
     """
 
+    prefix: ClassVar[str] = "adversarial."
+
     on: bool = False
-    pretraining: dict = dataclasses.field(default_factory=dict)
-    discriminator: dict = dataclasses.field(default_factory=lambda: {"name": "srgan"})
-    kind: str = "bce"
-    discriminator_rate: float = 1e-4
-    discriminator_steps: int = 1
-    pixel_weight: float = 1.0
-    perceptual_weight: float = 0.0
-    adversarial_weight: float = 1e-3
-    consistency_weight: float = 0.0
-    segmentation_weight: float = 0.0
+    pretraining: dict[str, Any] = Field(default={})
+    discriminator: dict[str, Any] = Field(default={"name": "srgan"})
+    kind: Literal["bce", "relativistic", "relativistic_average"] = "bce"
+    discriminator_rate: Weight = 1e-4
+    discriminator_steps: Count = 1
+    pixel_weight: Weight = 1.0
+    perceptual_weight: Weight = 0.0
+    adversarial_weight: Weight = 1e-3
+    consistency_weight: Weight = 0.0
+    segmentation_weight: Weight = 0.0
     segmentation_model: str | None = None
-    r1_weight: float = 0.0
-    r1_every: int = 16
-    features: dict = dataclasses.field(default_factory=lambda: {"network": "vgg19", "weights": "imagenet"})
-    average: float = 0.999
-    delay: int = 0
-    ramp: int = 0
-    label_smoothing: float = 0.0
-    instance_noise: float = 0.0
-    noise_steps: int = 1
-    rollbacks: int = 3
-    perception: float = 2.0
+    r1_weight: Weight = 0.0
+    r1_every: Count = 16
+    features: dict[str, Any] = Field(default={"network": "vgg19", "weights": "imagenet"})
+    average: float = Field(default=0.999, ge=0, lt=1)
+    delay: Natural = 0
+    ramp: Natural = 0
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    instance_noise: Weight = 0.0
+    noise_steps: Count = 1
+    rollbacks: Natural = 3
+    perception: Weight = 2.0
 
     @property
-    def needs_features(self):
+    def needs_features(self) -> bool:
         """Whether the loss, or the choice of the best checkpoint, looks through the feature network."""
         return bool(self.perceptual_weight or self.perception)
 
-    def __post_init__(self):
-        set_types(self, "adversarial.")
-        if "weights" in self.features:
-            self.features["weights"] = none_or(self.features["weights"])
-        one_of("adversarial.kind", self.kind, ADVERSARIAL_LOSSES)
-        if "name" not in self.discriminator:
-            raise ConfigError("adversarial.discriminator.name is missing.")
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type in (int, float):
-                least = 1 if field.name in ("discriminator_steps", "r1_every", "noise_steps") else 0
-                check(least <= value < math.inf, f"adversarial.{field.name}", value, f"{least} or more")
-        check(self.average < 1, "adversarial.average", self.average, "less than 1")
-        check(
-            self.label_smoothing < 0.5, "adversarial.label_smoothing", self.label_smoothing, "less than 0.5"
-        )
+    @pydantic.field_validator("features")
+    @classmethod
+    def _weights(cls, features: dict[str, Any]) -> dict[str, Any]:
+        return {key: none_or(value) if key == "weights" else value for key, value in features.items()}
+
+    @pydantic.field_validator("discriminator")
+    @classmethod
+    def _check_discriminator(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _check_builder("adversarial.discriminator", options, ("channels", "patch_size"))
+
+    @pydantic.field_validator("pretraining")
+    @classmethod
+    def _check_pretraining(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for key in values:
+            if key not in TrainingConfig.model_fields:
+                raise ConfigError(unknown_key(f"adversarial.pretraining.{key}", TrainingConfig))
+        return values
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> typing.Self:
         if self.label_smoothing and self.kind != "bce":
             raise ConfigError(
                 "adversarial.label_smoothing must be 0 unless adversarial.kind is 'bce'. "
@@ -237,22 +237,21 @@ class AdversarialConfig:
                 "adversarial.segmentation_weight needs adversarial.segmentation_model: the directory of a "
                 f"U-Net that mrisr segment train wrote. Received: {self.segmentation_weight!r} without one"
             )
-        for key in {"channels", "patch_size"} & set(self.discriminator):
+        return self
+
+
+def _check_builder(key: str, options: dict[str, Any], given: tuple[str, ...]) -> dict[str, Any]:
+    """The options of a builder, which need its name, and none that are `given` by the rest of the config."""
+    if "name" not in options:
+        raise ConfigError(f"{key}.name is missing.")
+    for option in given:
+        if option in options:
             raise ConfigError(
-                f"adversarial.discriminator.{key} is no option: it follows from data and training. Leave it "
-                "out."
+                f"{key}.{option} is no option: it follows from the scale and the data. Leave it out."
             )
-        allowed = {field.name for field in dataclasses.fields(TrainingConfig)}
-        for key in self.pretraining:
-            if key not in allowed:
-                raise ConfigError(unknown_key(f"adversarial.pretraining.{key}", TrainingConfig))
+    return options
 
 
-def _default_generator():
-    return {"name": "edsr", "blocks": 16, "filters": 64}
-
-
-@dataclasses.dataclass(frozen=True)
 class RunConfig(Config):
     """Everything that decides a training run.
 
@@ -269,45 +268,55 @@ class RunConfig(Config):
         ConfigError: A value is out of range; the message names the key and what is allowed.
     """
 
-    scale: int | tuple = 2
-    degradation: dict = dataclasses.field(default_factory=lambda: {"name": "paper"})
-    generator: dict = dataclasses.field(default_factory=_default_generator)
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
-    adversarial: AdversarialConfig = dataclasses.field(default_factory=AdversarialConfig)
+    scale: int | tuple[int, ...] = 2
+    degradation: dict[str, Any] = Field(default={"name": "paper"})
+    generator: dict[str, Any] = Field(default={"name": "edsr", "blocks": 16, "filters": 64})
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
 
-    _named = ("generator", "degradation")
+    named: ClassVar[tuple[str, ...]] = ("generator", "degradation")
 
-    def __post_init__(self):
-        set_types(self, "")
-        object.__setattr__(self, "scale", scale_of(self.scale))
+    @pydantic.field_validator("scale", mode="before")
+    @classmethod
+    def _whole_factors(cls, value: object) -> object:
+        """YAML and JSON have no tuples; (2, 2) is the scale 2 of slices."""
+        parts = value if isinstance(value, list | tuple) else [value]
+        for part in parts:
+            whole = isinstance(part, int) or (isinstance(part, float) and part.is_integer())
+            check(whole and not isinstance(part, bool), "scale", part, "of type int")
+        return scale_of([int(part) for part in parts] if isinstance(value, list | tuple) else int(parts[0]))
+
+    @pydantic.field_validator("generator")
+    @classmethod
+    def _check_generator(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _check_builder("generator", options, ("scale", "channels", "neighbours"))
+
+    @pydantic.field_validator("degradation")
+    @classmethod
+    def _check_degradation(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _check_builder("degradation", options, ())
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> typing.Self:
         if isinstance(self.scale, tuple):
-            self._check_3d()
+            self._check_3d(self.scale)
         else:
             one_of("scale", self.scale, SCALES)
-        for key in ("degradation", "generator"):
-            if "name" not in getattr(self, key):
-                raise ConfigError(f"{key}.name is missing.")
-        for key in {"scale", "channels", "neighbours"} & set(self.generator):
-            raise ConfigError(f"generator.{key} is no option: it follows from scale and data. Leave it out.")
         scale = self.degradation.get("scale", self.scale)
         if scale_of(scale) != self.scale:
             raise ConfigError(
                 f"degradation.scale must be the scale {self.scale}; leave it out. Received: {scale!r}"
             )
-        if self.adversarial.on and not self.training.patch_size:
-            raise ConfigError("Adversarial training needs training.patch_size. Received: 0 (whole slices)")
-        if self.adversarial.on and self.training.loss == "psnr":
-            raise ConfigError(
-                "training.loss must be mean_absolute_error or mean_squared_error in adversarial training; "
-                "'psnr' is for its first stage: adversarial.pretraining. Received: 'psnr'"
-            )
+        if self.adversarial.on:
+            self._check_adversarial()
         for factor in self.factors[:2]:
             if self.training.patch_size % factor:
                 raise ConfigError(
                     f"training.patch_size must be a multiple of the scale {factor}. "
                     f"Received: {self.training.patch_size}"
                 )
+        return self
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -319,47 +328,79 @@ class RunConfig(Config):
         """2 for a generator of slices, 3 for one of volumes."""
         return len(self.factors)
 
-    def _check_3d(self):
-        known = all(factor in FACTORS for factor in self.scale)
-        good = len(self.scale) == 3 and known and max(self.scale) > 1
-        check(good, "scale", self.scale, "a number, or three factors of 1 to 4 such as 1,1,2 (3-D)")
+    def _check_adversarial(self) -> None:
+        if not self.training.patch_size:
+            raise ConfigError("Adversarial training needs training.patch_size. Received: 0 (whole slices)")
+        if self.training.loss == "psnr":
+            raise ConfigError(
+                "training.loss must be mean_absolute_error or mean_squared_error in adversarial training; "
+                "'psnr' is for its first stage: adversarial.pretraining. Received: 'psnr'"
+            )
+
+    def _check_3d(self, factors: tuple[int, ...]) -> None:
+        known = all(factor in FACTORS for factor in factors)
+        good = len(factors) == 3 and known and max(factors) > 1
+        check(good, "scale", factors, "a number, or three factors of 1 to 4 such as 1,1,2 (3-D)")
+        slices_only = {
+            "data.separate_channels": self.data.separate_channels,
+            "training.noise_snr": self.training.noise_snr is not None,
+        }
+        for key, given in slices_only.items():
+            if given:
+                raise ConfigError(f"{key} is for generators of slices. Leave it out.")
         if self.data.neighbours:
             raise ConfigError(
                 f"data.neighbours must be 0 for a 3-D generator, which sees all slices. "
                 f"Received: {self.data.neighbours}"
             )
-        if self.data.separate_channels:
-            raise ConfigError("data.separate_channels is for generators of slices. Leave it out.")
         if self.adversarial.on:
             raise ConfigError("Adversarial training is for generators of slices. Give a scale such as 2.")
-        if self.training.noise_snr is not None:
-            raise ConfigError("training.noise_snr is for generators of slices. Leave it out.")
         if not self.training.patch_size:
             raise ConfigError("A 3-D generator needs training.patch_size. Received: 0 (whole volumes)")
-        if self.training.patch_slices % self.scale[2]:
+        if self.training.patch_slices % factors[2]:
             raise ConfigError(
-                f"training.patch_slices must be a multiple of the scale {self.scale[2]} across the slices. "
+                f"training.patch_slices must be a multiple of the scale {factors[2]} across the slices. "
                 f"Received: {self.training.patch_slices}"
             )
 
 
-def read_config(path, base=None):
+def read_yaml(path: str | os.PathLike, kind: str) -> Any:
+    """What a YAML file holds.
+
+    Args:
+        path: The file.
+        kind: What it is in messages, such as "config".
+
+    Raises:
+        ConfigError: No such file, or no valid YAML.
+    """
+    try:
+        return yaml.safe_load(pathlib.Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the {kind} {path}: {error.strerror}.") from error
+    # ValueError: not UTF-8, or a date such as 2020-13-01; RecursionError: very many brackets.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"The {kind} {path} is not valid YAML: {reason}") from error
+
+
+Kind = typing.TypeVar("Kind", bound=Config)
+
+
+@typing.overload
+def read_config(path: str | os.PathLike, base: None = None) -> RunConfig: ...
+@typing.overload
+def read_config(path: str | os.PathLike, base: Kind) -> Kind: ...
+def read_config(path: str | os.PathLike, base: Config | None = None) -> Config:
     """Reads a YAML file over `base` (by default `RunConfig()`).
 
     Raises:
         ConfigError: No such file, no valid YAML, an unknown key or a bad value.
     """
-    path = pathlib.Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read the config {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"The config {path} is not valid YAML: {reason}") from error
+    values = read_yaml(path, "config")
     if not isinstance(values, dict):
         raise ConfigError(f"The config {path} must hold keys and values, not {type(values).__name__}.")
-    flat = {}
+    flat: dict[str, object] = {}
     for key, value in values.items():
         # A named generator or degradation replaces the base's with all its options.
         if isinstance(value, dict) and "name" not in value:
@@ -372,17 +413,17 @@ def read_config(path, base=None):
         raise ConfigError(f"{path}: {error}") from error
 
 
-def write_config(config, path):
-    """Writes a `RunConfig` as YAML, whole or not at all; `read_config` gives the same one back."""
+def write_config(config: Config, path: str | os.PathLike) -> None:
+    """Writes a config as YAML, whole or not at all; `read_config` gives the same one back."""
     write_text(path, yaml.safe_dump(config.to_dict(), sort_keys=False))
 
 
-def parse_override(text):
+def parse_override(text: str) -> tuple[str, Any]:
     """Turns "training.epochs=10" into ("training.epochs", 10); the value is read as YAML."""
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise ConfigError(f"Expected KEY=VALUE, such as training.epochs=10. Received: {text!r}")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"The value in {text!r} is not valid YAML.") from error

@@ -1,35 +1,69 @@
-"""What the configs are made of: frozen dataclasses with typed fields, from and to nested dictionaries."""
+"""What the configs are made of: frozen pydantic models, from and to nested dictionaries."""
 
-import dataclasses
 import difflib
-import math
-import numbers
 import types
 import typing
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import pydantic
+import pydantic.fields
 
 from keras_mrisr.errors import ConfigError
 
+Count = Annotated[int, pydantic.Field(ge=1)]
+Natural = Annotated[int, pydantic.Field(ge=0)]
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**32)]
+Weight = Annotated[float, pydantic.Field(ge=0)]
+Rate = Annotated[float, pydantic.Field(gt=0)]
+Share = Annotated[float, pydantic.Field(gt=0, lt=1)]
 
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Base of a whole configuration, whose sections are dataclasses, too."""
 
-    _named = ()  # Dictionaries in which a new "name" drops the options of the old one.
+class Config(pydantic.BaseModel):
+    """A configuration, or a section of one: typed values, each with a default, a meaning and its limits.
 
-    def to_dict(self):
+    Raises:
+        ConfigError: An unknown key, a value of the wrong type or out of range; one line that names the key.
+    """
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    prefix: ClassVar[str] = ""  # Of the keys of a section in messages, such as "training.".
+    named: ClassVar[tuple[str, ...]] = ()  # Keys whose options mean nothing under a new "name".
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except pydantic.ValidationError as error:
+            raise ConfigError(_message(type(self), error.errors(include_url=False)[0])) from None
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _number(cls, value: object, info: pydantic.ValidationInfo) -> object:
+        """Whole floats and ints stand for each other, and "1e-4" for a float, as YAML 1.1 reads it."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if kind is float and isinstance(value, str):
+            try:
+                return float(value)
+            except ValueError:
+                return value
+        return int(value) if kind is int and isinstance(value, float) and value.is_integer() else value
+
+    def to_dict(self) -> dict[str, Any]:
         """All values as nested plain dictionaries."""
-        return dataclasses.asdict(self)
+        return self.model_dump()
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: object) -> typing.Self:
         """Makes a config from nested dictionaries; missing keys take their defaults.
 
         Raises:
             ConfigError: An unknown key, a value of the wrong type or out of range.
         """
-        return _from_dict(cls, values, "")
+        if not isinstance(values, dict):
+            raise ConfigError(f"The config must hold keys and values. Received: {values!r}")
+        return cls(**{str(key): value for key, value in values.items()})
 
-    def replace(self, overrides):
+    def replace(self, overrides: Mapping[str, object]) -> typing.Self:
         """A copy with some values changed.
 
         Args:
@@ -41,106 +75,98 @@ class Config:
         values = self.to_dict()
         # Names first: a new name drops the old one's options, not those that are given with it.
         for dotted in sorted(overrides, key=lambda dotted: not str(dotted).endswith(".name")):
-            value = overrides[dotted]
-            *parents, key = str(dotted).split(".")
-            place = values
-            for depth, parent in enumerate(parents, start=1):
-                there = ".".join(parents[:depth])
-                if parent not in place:
-                    raise ConfigError(unknown_key(there, type(self)))
-                place = place[parent]
-                if not isinstance(place, dict):
-                    raise ConfigError(f"{there} is one value, without keys of its own. Received: {dotted!r}")
-            if dotted in {f"{name}.name" for name in self._named} and place.get("name") != value:
-                place.clear()  # Options of another builder mean nothing to this one.
-            place[key] = value
+            self._put(values, str(dotted), overrides[dotted])
         return self.from_dict(values)
 
-
-def set_types(config, prefix):
-    """Makes every field of a dataclass what its annotation says, or raises ConfigError.
-
-    Args:
-        config: The instance; if it is frozen, in its `__post_init__`.
-        prefix: What stands before the names in messages: "training." or "".
-    """
-    for field in dataclasses.fields(config):
-        value = _typed(getattr(config, field.name), field.type, f"{prefix}{field.name}")
-        object.__setattr__(config, field.name, value)
-
-
-def check(holds, key, value, allowed):
-    """Raises ConfigError that says what is allowed, unless `holds`."""
-    if not holds:
-        raise ConfigError(f"{key} must be {allowed}. Received: {value!r}")
+    def _put(self, values: dict[str, Any], dotted: str, value: object) -> None:
+        *parents, key = dotted.split(".")
+        place = values
+        for depth, parent in enumerate(parents, start=1):
+            there = ".".join(parents[:depth])
+            if parent not in place:
+                raise ConfigError(unknown_key(there, type(self)))
+            place = place[parent]
+            if not isinstance(place, dict):
+                raise ConfigError(f"{there} is one value, without keys of its own. Received: {dotted!r}")
+        if dotted in {f"{name}.name" for name in self.named} and place.get("name") != value:
+            place.clear()  # Options of another builder mean nothing to this one.
+        place[key] = value
 
 
-def none_or(value):
-    """The value, or None for the words that stand for it on a command line."""
-    return None if value in ("none", "None", "null") else value
+def sections(cls: type[Config]) -> dict[str, type[Config]]:
+    """The fields of a config that are configs themselves."""
+    kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Config)}
 
 
-def one_of(key, value, allowed):
-    """Raises ConfigError unless the value is in `allowed`."""
-    check(value in allowed, key, value, f"one of {', '.join(map(str, allowed))}")
+def check_key(cls: type[Config], dotted: str) -> None:
+    """Raises ConfigError unless the config has the key; options of a builder are left to the builder."""
+    parts = dotted.split(".")
+    for depth, name in enumerate(parts, start=1):
+        inner = sections(cls).get(name)
+        kind = cls.model_fields[name].annotation if name in cls.model_fields else None
+        if typing.get_origin(kind) is dict:
+            return
+        if kind is None or (inner is None and depth < len(parts)):
+            raise ConfigError(unknown_key(".".join(parts[:depth]), cls))
+        cls = inner or cls
 
 
-def is_number(value):
-    """Whether a value is a finite number, which True and False are not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def check_flags(**flags):
-    """Raises ConfigError unless all of the named values are True or False."""
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise ConfigError(f"{name} must be true or false. Received: {name}={value!r}")
-
-
-def unknown_key(dotted, cls):
-    """The message about a key that the dataclass `cls` does not have, with what may have been meant."""
+def unknown_key(dotted: str, cls: type[Config]) -> str:
+    """The message about a key that `cls` does not have, with what may have been meant."""
     key = dotted.rpartition(".")[2]
-    fields = dataclasses.fields(cls)
-    places = {field.name: f"{dotted[: -len(key)]}{field.name}" for field in fields}
-    for section in fields:  # A key of a section is often written without it: "epochs".
-        if dataclasses.is_dataclass(section.type):
-            inner = dataclasses.fields(section.type)
-            places.update({field.name: f"{section.name}.{field.name}" for field in inner})
+    places = {name: f"{dotted[: -len(key)]}{name}" for name in cls.model_fields}
+    for section, inner in sections(cls).items():  # A key of a section is often written without it: "epochs".
+        places.update({name: f"{section}.{name}" for name in inner.model_fields})
     close = difflib.get_close_matches(key, places, n=1)
-    known = ", ".join(field.name for field in fields)
-    hint = f"Did you mean {places[close[0]]!r}?" if close else f"Known here: {known}."
+    hint = f"Did you mean {places[close[0]]!r}?" if close else f"Known here: {', '.join(cls.model_fields)}."
     return f"Unknown config key {dotted!r}. {hint}"
 
 
-def _from_dict(cls, values, prefix):
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{prefix.rstrip('.') or 'The config'} must hold keys and values. Received: {values!r}"
-        )
-    kinds = {field.name: field.type for field in dataclasses.fields(cls)}
-    arguments = {}
-    for key, value in values.items():
-        if key not in kinds:
-            raise ConfigError(unknown_key(f"{prefix}{key}", cls))
-        nested = dataclasses.is_dataclass(kinds[key])
-        arguments[key] = _from_dict(kinds[key], value, f"{prefix}{key}.") if nested else value
-    return cls(**arguments)
+def limits(field: pydantic.fields.FieldInfo) -> dict[str, Any]:
+    """Bounds of a number as pydantic calls them: {"gt": 0, "le": 1}."""
+    names = ("gt", "ge", "lt", "le")
+    return {name: getattr(part, name) for part in field.metadata for name in names if hasattr(part, name)}
 
 
-def _typed(value, kind, key):
-    """The value as `kind`; whole floats and ints stand for each other, "1e-4" for a float."""
-    if kind is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(kind, types.UnionType) and tuple in typing.get_args(kind):
-        if isinstance(value, list | tuple):  # YAML and JSON have no tuples.
-            return tuple(_typed(part, int, key) for part in value)
-        return _typed(value, int, key)
-    if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
-        name = getattr(kind, "__name__", str(kind))
-        raise ConfigError(f"{key} must be of type {name}. Received: {value!r}")
-    return dict(value) if kind is dict else value
+def _message(cls: type[Config], error: Mapping[str, Any]) -> str:
+    """What pydantic found first, in one line that names the key, what is allowed and what was received."""
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):  # Of a validator of ours, or of a section.
+        return str(cause)
+    name = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return unknown_key(f"{cls.prefix}{name}", cls)
+    if name in sections(cls):
+        return f"{cls.prefix}{name} must hold keys and values. Received: {error['input']!r}"
+    allowed = _allowed(cls.model_fields[name], error["type"])
+    return f"{cls.prefix}{name} must be {allowed}. Received: {error['input']!r}"
+
+
+def _allowed(field: pydantic.fields.FieldInfo, problem: str) -> str:
+    bounds = limits(field)
+    both = {
+        ("gt", "lt"): "a number between {gt} and {lt}",
+        ("gt", "le"): "more than {gt}, at most {le}",
+        ("ge", "le"): "from {ge} to {le}",
+    }
+    one = {
+        "greater_than": "more than {gt}",
+        "greater_than_equal": "{ge} or more",
+        "less_than": "less than {lt}",
+        "less_than_equal": "at most {le}",
+        "finite_number": "a finite number",
+    }
+    if problem in one:
+        return both.get(tuple(bounds), one[problem]).format(**bounds)
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return f"one of {', '.join(map(str, typing.get_args(field.annotation)))}"
+    return f"of type {type_name(field.annotation)}"
+
+
+def type_name(kind: Any) -> str:
+    """A type as messages call it: "int", "list", "str | None"."""
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return " | ".join(map(type_name, typing.get_args(kind)))
+    kind = typing.get_origin(kind) or kind
+    return "None" if kind is types.NoneType else str(getattr(kind, "__name__", kind))

@@ -1,9 +1,11 @@
 """Named recipes: what `mrisr train --preset` and `--adversarial` choose from."""
 
-from keras_mrisr.config import RunConfig
-from keras_mrisr.errors import ConfigError
+from typing import Any
 
-PRESETS = {
+from keras_mrisr.checks import known
+from keras_mrisr.config import RunConfig
+
+PRESETS: dict[str, dict[str, Any]] = {
     # Small enough for two CPU cores: about an hour to a good x2 model where they multiply in bfloat16.
     "compact": {
         "generator": {"name": "edsr", "blocks": 8, "filters": 64, "direct_upsampling": True},
@@ -31,7 +33,7 @@ PRESETS = {
 DEFAULT_PRESET = "full"
 
 # Put over a preset by `adversarial_config`; size of the generator, scale and data stay the preset's.
-ADVERSARIAL_PRESETS = {
+ADVERSARIAL_PRESETS: dict[str, dict[str, Any]] = {
     # What diverged in the paper: no hand-over, batch 1, the same rate for both, VGG features only.
     "paper": {
         "training": {
@@ -89,7 +91,7 @@ ADVERSARIAL_PRESETS = {
 }
 
 
-def adversarial_config(base, name="stable"):
+def adversarial_config(base: RunConfig, name: str = "stable") -> RunConfig:
     """A `RunConfig` made adversarial.
 
     Args:
@@ -99,9 +101,7 @@ def adversarial_config(base, name="stable"):
     Raises:
         ConfigError: Unknown preset.
     """
-    if name not in ADVERSARIAL_PRESETS:
-        known = ", ".join(sorted(ADVERSARIAL_PRESETS))
-        raise ConfigError(f"Unknown adversarial preset {name!r}. Known: {known}.")
+    known("adversarial preset", name, ADVERSARIAL_PRESETS)
     preset = ADVERSARIAL_PRESETS[name]
     if preset.get("generator", {}).get("smooth_upsampling"):
         generator = {key: value for key, value in base.generator.items() if key != "direct_upsampling"}
@@ -111,12 +111,11 @@ def adversarial_config(base, name="stable"):
     )
 
 
-def preset_config(name=DEFAULT_PRESET):
+def preset_config(name: str = DEFAULT_PRESET) -> RunConfig:
     """The `RunConfig` of a preset: "compact", "full" or "paper".
 
     Raises:
         ConfigError: Unknown preset.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"Unknown preset {name!r}. Known: {', '.join(sorted(PRESETS))}.")
+    known("preset", name, PRESETS)
     return RunConfig.from_dict(PRESETS[name])

@@ -127,8 +127,11 @@ def test_direct_construction_checks_types_too():
         TrainingConfig(epochs="10")
     with pytest.raises(MrisrError, match=r"data\.root must be of type str"):
         DataConfig(root=None)
-    with pytest.raises(MrisrError, match=r"training must be of type TrainingConfig"):
-        RunConfig(training={"epochs": 3})
+    assert RunConfig(training={"epochs": 3}).training == TrainingConfig(epochs=3)
+    with pytest.raises(MrisrError, match=r"training\.epochs must be of type int"):
+        RunConfig(training={"epochs": "10"})
+    with pytest.raises(MrisrError, match=r"training must hold keys and values\. Received: 3"):
+        RunConfig(training=3)
 
 
 def test_numbers_may_be_written_either_way():
@@ -183,6 +186,8 @@ def test_file_over_a_preset(tmp_path):
         (b"- a\n", "must hold keys and values, not list"),
         (b"traning: {epochs: 2}", "Did you mean 'training'"),
         (b"1: 2", "Unknown config key '1'"),
+        (b"scale: 2020-13-01", "not valid YAML"),
+        (b"[" * 5000, "not valid YAML"),
     ],
 )
 def test_bad_files_are_named(tmp_path, content, message):

@@ -8,8 +8,9 @@ from typing import Any, Self
 
 import yaml
 
-from keras_mrisr.config import RunConfig
-from keras_mrisr.config_base import one_of, unknown_key
+from keras_mrisr.checks import known, one_of
+from keras_mrisr.config import RunConfig, read_yaml
+from keras_mrisr.config_base import check_key, sections
 from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import write_text
 from keras_mrisr.presets import DEFAULT_PRESET, adversarial_config, preset_config
@@ -95,9 +96,9 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, which a study file may hold."""
         flat = {}
+        inner = sections(type(self.config))
         for name, value in self.config.to_dict().items():
-            section = dataclasses.is_dataclass(getattr(self.config, name))
-            flat.update({f"{name}.{key}": value[key] for key in value} if section else {name: value})
+            flat.update({f"{name}.{key}": value[key] for key in value} if name in inner else {name: value})
         plain = {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
         return {
             "stage": self.stage,
@@ -123,12 +124,7 @@ def read_study(source, fixes=None, objective=None):
         ConfigError: No such study, no valid YAML, an unknown key, a range upside down, a value out of range.
     """
     path = _find(source)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Cannot read the study {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The study {path} is not valid YAML: {' '.join(str(error).split())}") from error
+    values = read_yaml(path, "study")
     try:
         study = _from_dict(values)
         if objective is not None:
@@ -226,14 +222,13 @@ def check_options(config: RunConfig) -> None:
         _check_arguments({"features": build_features}, {"name": "features", **config.adversarial.features})
 
 
-def _find(source: PathLike) -> Any:
-    shipped = STUDIES / f"{source}.yaml"
-    path = pathlib.Path(source)
-    if shipped.is_file() and not path.is_file():
-        return shipped
+def _find(source: PathLike) -> pathlib.Path:
+    path, named = pathlib.Path(source), STUDIES / f"{source}.yaml"
+    if named.is_file() and not path.is_file():
+        return named
     if not path.exists() and not path.suffix:
-        known = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
-        raise ConfigError(f"Unknown study {str(source)!r}. Known: {known}, or a YAML file.")
+        shipped = ", ".join(sorted(file.stem for file in STUDIES.glob("*.yaml")))
+        raise ConfigError(f"Unknown study {str(source)!r}. Known: {shipped}, or a YAML file.")
     return path
 
 
@@ -265,17 +260,10 @@ def _from_dict(values: Any) -> Study:
 def _check_keys(study: Study) -> None:
     """Raises ConfigError unless every key of the space is one that a `RunConfig` has, and may differ."""
     for key in study.space.keys:
-        *parents, last = str(key).split(".")
-        kind = RunConfig
-        for depth, parent in enumerate(parents, start=1):
-            kinds = {field.name: field.type for field in dataclasses.fields(kind)}
-            if parent not in kinds or not (kinds[parent] is dict or dataclasses.is_dataclass(kinds[parent])):
-                raise ConfigError(f"space: {unknown_key('.'.join(parents[:depth]), kind)}")
-            kind = kinds[parent]
-            if kind is dict:
-                break  # Options of a builder, which `check_study` knows.
-        if kind is not dict and last not in {field.name for field in dataclasses.fields(kind)}:
-            raise ConfigError(f"space: {unknown_key(key, kind)}")
+        try:
+            check_key(RunConfig, str(key))
+        except ConfigError as error:
+            raise ConfigError(f"space: {error}") from error
         if _decides_score(key):
             raise ConfigError(
                 f"space: {key} decides what the trials are scored on, so that their scores could not be "
@@ -293,8 +281,7 @@ def _decides_score(key: str) -> bool:
 
 def _check_arguments(builders: dict[str, Any], options: dict[str, Any]) -> None:
     name = options["name"]
-    if name not in builders:
-        raise ConfigError(f"unknown name {name!r}. Known: {', '.join(builders)}.")
+    known("name", name, builders)
     allowed = inspect.signature(builders[name]).parameters
     for key in options:
         if key not in allowed and key != "name":

@@ -4,7 +4,7 @@ import os
 import pathlib
 import re
 
-from keras_mrisr.config_base import none_or
+from keras_mrisr.checks import none_or
 from keras_mrisr.errors import ConfigError
 
 

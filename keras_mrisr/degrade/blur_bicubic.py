@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageFilter
 
-from keras_mrisr.config_base import check_flags, is_number
+from keras_mrisr.checks import check_flags, is_number
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_box_kernels
 from keras_mrisr.errors import ConfigError

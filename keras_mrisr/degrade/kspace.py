@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from keras_mrisr.config_base import check_flags, is_number
+from keras_mrisr.checks import check_flags, is_number
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
 

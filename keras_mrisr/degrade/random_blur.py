@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from keras_mrisr.config_base import is_number
+from keras_mrisr.checks import is_number
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError

@@ -146,7 +146,7 @@ def _describe(config, dataset, split, slices):
             "split": split.to_dict(),
         },
         training={
-            **dataclasses.asdict(config.training),
+            **config.training.to_dict(),
             "train_slices": len(slices),
             "hardware": hardware(),
             "precision": training_precision(config.training.precision),

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_mrisr.config_base import check_flags, is_number
+from keras_mrisr.checks import check_flags, is_number
 from keras_mrisr.errors import ModelError
 from keras_mrisr.models import blocks as parts
 

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from keras_mrisr.config_base import check_flags
+from keras_mrisr.checks import check_flags
 from keras_mrisr.models import blocks as parts
 
 

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import initializers, layers
 
-from keras_mrisr.config_base import check_flags
+from keras_mrisr.checks import check_flags
 from keras_mrisr.errors import ModelError
 from keras_mrisr.models import blocks as parts
 from keras_mrisr.models.layers import ICNR

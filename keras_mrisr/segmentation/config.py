@@ -1,15 +1,18 @@
 """The configuration of a segmentation run, and its presets."""
 
-import dataclasses
-import math
+import typing
+from typing import Any, ClassVar
 
-from keras_mrisr.config import PRECISIONS, SCHEDULES, STRATEGIES, DataConfig
-from keras_mrisr.config_base import Config, check, one_of, set_types
-from keras_mrisr.errors import DataError
+import pydantic
+from pydantic import Field
+
+from keras_mrisr.checks import known
+from keras_mrisr.config import DataConfig, Precision, Schedule, Strategy, check_slices
+from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed, Weight
+from keras_mrisr.errors import ConfigError
 
 
-@dataclasses.dataclass(frozen=True)
-class SegmentationTraining:
+class SegmentationTraining(Config):
     """How the U-Net is trained.
 
     Attributes:
@@ -19,48 +22,35 @@ class SegmentationTraining:
         patch_size: Edge of the patches in pixels; slices that are smaller are padded with zeros.
         lesion_share: Share of the patches that are drawn around a lesion; the others come from anywhere.
         augment: Random mirroring, rotation, scaling, and brightness of each channel.
-        dice_weight: Of Dice beside the cross-entropy.
-        learning_rate: Of Adam; the start of the schedule.
+        dice_weight: Weight of Dice beside the cross-entropy.
+        learning_rate: Rate of Adam at the start of the schedule.
         clip_norm: Limit on the norm of the whole gradient; 0 for none.
         schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
         precision: Keras dtype policy: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for the
             faster of the first two on the machine that trains.
         strategy: "none", or "mirrored" for all visible GPUs.
         early_stopping: Stop after so many epochs without a better validation Dice; 0 for never.
-        seed: Seed of the weights and of the patches.
+        seed: Seed of the weights and of the patches (the split has its own).
     """
 
-    epochs: int = 60
-    steps_per_epoch: int = 250
-    batch_size: int = 16
-    patch_size: int = 256
-    lesion_share: float = 0.5
+    prefix: ClassVar[str] = "training."
+
+    epochs: Count = 60
+    steps_per_epoch: Count = 250
+    batch_size: Count = 16
+    patch_size: Count = 256
+    lesion_share: float = Field(default=0.5, ge=0, le=1)
     augment: bool = True
-    dice_weight: float = 1.0
-    learning_rate: float = 1e-3
-    clip_norm: float = 0.0
-    schedule: str = "cosine"
-    precision: str = "float32"
-    strategy: str = "none"
-    early_stopping: int = 0
-    seed: int = 0
-
-    def __post_init__(self):
-        set_types(self, "training.")
-        for name in ("epochs", "steps_per_epoch", "batch_size", "patch_size"):
-            check(getattr(self, name) >= 1, f"training.{name}", getattr(self, name), "1 or more")
-        for name in ("early_stopping", "dice_weight", "clip_norm"):
-            check(0 <= getattr(self, name) < math.inf, f"training.{name}", getattr(self, name), "0 or more")
-        check(0 <= self.lesion_share <= 1, "training.lesion_share", self.lesion_share, "from 0 to 1")
-        check(0 <= self.seed < 2**32, "training.seed", self.seed, "0 or more and less than 2**32")
-        rate = self.learning_rate
-        check(0 < rate < math.inf, "training.learning_rate", rate, "more than 0")
-        one_of("training.schedule", self.schedule, SCHEDULES)
-        one_of("training.precision", self.precision, PRECISIONS)
-        one_of("training.strategy", self.strategy, STRATEGIES)
+    dice_weight: Weight = 1.0
+    learning_rate: Rate = 1e-3
+    clip_norm: Weight = 0.0
+    schedule: Schedule = "cosine"
+    precision: Precision = "float32"
+    strategy: Strategy = "none"
+    early_stopping: Natural = 0
+    seed: Seed = 0
 
 
-@dataclasses.dataclass(frozen=True)
 class SegmentationConfig(Config):
     """Everything that decides a segmentation run.
 
@@ -71,23 +61,23 @@ class SegmentationConfig(Config):
         training: A `SegmentationTraining`.
 
     Raises:
-        DataError: A value is out of range; the message names the key and what is allowed.
+        ConfigError: A value is out of range; the message names the key and what is allowed.
     """
 
-    unet: dict = dataclasses.field(default_factory=lambda: {"filters": 32, "depth": 4})
-    data: DataConfig = dataclasses.field(default_factory=DataConfig)
-    training: SegmentationTraining = dataclasses.field(default_factory=SegmentationTraining)
+    unet: dict[str, Any] = Field(default={"filters": 32, "depth": 4})
+    data: DataConfig = DataConfig()
+    training: SegmentationTraining = SegmentationTraining()
 
-    def __post_init__(self):
-        set_types(self, "")
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> typing.Self:
         for key in self.unet:
             if key not in ("filters", "depth"):
-                raise DataError(f"Unknown config key 'unet.{key}'. Known here: filters, depth.")
-        one_of("data.kind", self.data.kind, ("auto", "lgg", "images"))
-        check(self.data.neighbours == 0, "data.neighbours", self.data.neighbours, "0 for a segmentation")
+                raise ConfigError(f"Unknown config key 'unet.{key}'. Known here: filters, depth.")
+        check_slices(self.data, "a segmentation")
+        return self
 
 
-SEGMENTATION_PRESETS = {
+SEGMENTATION_PRESETS: dict[str, dict[str, Any]] = {
     # A quarter of the arithmetic of Buda et al.'s, on patches: half an hour on two idle CPU cores.
     "compact": {
         "unet": {"filters": 16, "depth": 4},
@@ -98,12 +88,11 @@ SEGMENTATION_PRESETS = {
 }
 
 
-def segmentation_preset(name="full"):
+def segmentation_preset(name: str = "full") -> SegmentationConfig:
     """The `SegmentationConfig` of a preset: "compact" or "full".
 
     Raises:
-        DataError: Unknown preset.
+        ConfigError: Unknown preset.
     """
-    if name not in SEGMENTATION_PRESETS:
-        raise DataError(f"Unknown preset {name!r}. Known: {', '.join(sorted(SEGMENTATION_PRESETS))}.")
+    known("preset", name, SEGMENTATION_PRESETS)
     return SegmentationConfig.from_dict(SEGMENTATION_PRESETS[name])

@@ -151,7 +151,7 @@ def patient_dice(masks, predictions):
 
 def _describe(config, dataset, split, patches, unet):
     training = {
-        **dataclasses.asdict(config.training),
+        **config.training.to_dict(),
         "parameters": unet.count_params(),
         "train_slices": len(patches.slices),
         "lesion_slices": len(patches.lesions),

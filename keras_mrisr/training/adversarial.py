@@ -1,6 +1,5 @@
 """The second stage of the recipe: what `train` builds and watches when a run is adversarial."""
 
-import dataclasses
 import inspect
 import json
 import logging
@@ -29,8 +28,8 @@ log = logging.getLogger(__name__)
 
 def pretraining_config(config):
     """The `RunConfig` of the first stage, which trains the generator alone."""
-    training = dataclasses.replace(config.training, **{"init": None, **config.adversarial.pretraining})
-    return dataclasses.replace(config, training=training, adversarial=type(config.adversarial)())
+    training = config.training.replace({"init": None, **config.adversarial.pretraining})
+    return config.replace({"training": training.to_dict(), "adversarial": {}})
 
 
 def feature_network(config):
@@ -168,7 +167,7 @@ def _segmentation_loss(adversarial):
 
 def described(adversarial):
     """An `AdversarialConfig` as plain values for `model.json`, without a path of this machine."""
-    values = dataclasses.asdict(adversarial)
+    values = adversarial.to_dict()
     weights = values["features"].get("weights")
     if weights is not None:
         values["features"]["weights"] = pathlib.Path(weights).name

@@ -1,12 +1,14 @@
 """What a run remembers between two starts, written in one piece."""
 
-import dataclasses
 import json
 import os
 import pathlib
 import shutil
+from typing import Any
 
-from keras_mrisr.config_base import set_types
+from pydantic import Field
+
+from keras_mrisr.config_base import Config
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_json
 
@@ -14,8 +16,7 @@ STATE = "state.json"
 WEIGHTS = "model.weights.h5"
 
 
-@dataclasses.dataclass
-class RunState:
+class RunState(Config, frozen=False):
     """Progress of a run.
 
     Attributes:
@@ -35,9 +36,9 @@ class RunState:
     best: float | None = None
     best_epoch: int = 0
     seconds: float = 0.0
-    history: list = dataclasses.field(default_factory=list)
+    history: list[dict[str, Any]] = Field(default=[])
     finished: bool = False
-    start: dict | None = None
+    start: dict[str, Any] | None = None
     rollbacks: int = 0
 
 
@@ -58,7 +59,7 @@ def save_backup(directory, model, state):
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     model.save_weights(temporary / WEIGHTS)
-    write_json(temporary / STATE, dataclasses.asdict(state))
+    write_json(temporary / STATE, state.to_dict())
     target = directory / f"backup-{state.epoch:05d}-{state.step:06d}{'-end' if state.finished else ''}"
     shutil.rmtree(target, ignore_errors=True)
     os.replace(temporary, target)
@@ -75,7 +76,6 @@ def read_state(directory):
     file = backups[-1] / STATE
     try:
         state = RunState(**json.loads(file.read_text(encoding="utf-8")))
-        set_types(state, "")
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
             f"The backup {file} cannot be read: {error}. Pass --overwrite to start anew."

@@ -181,7 +181,7 @@ def _first_stage(config, out, dataset, split, model, report):
 
 
 def _describe(config, dataset, split, degradation, channels, train_pairs, generator):
-    training = dataclasses.asdict(config.training)
+    training = config.training.to_dict()
     if config.adversarial.on:
         training["adversarial"] = described(config.adversarial)
     training["parameters"] = generator.count_params()

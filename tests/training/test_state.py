@@ -40,11 +40,11 @@ def test_only_the_newest_stays(tmp_path):
     (tmp_path / "writing").mkdir()
     (tmp_path / "writing" / "model.weights.h5").write_text("what a kill left")
     for state in (
-        RunState(0, 99),
-        RunState(1, 0),
-        RunState(1, 5),
-        RunState(2, 0),
-        RunState(2, 0, finished=True),
+        RunState(epoch=0, step=99),
+        RunState(epoch=1, step=0),
+        RunState(epoch=1, step=5),
+        RunState(epoch=2, step=0),
+        RunState(epoch=2, step=0, finished=True),
     ):
         save_backup(tmp_path, model, state)
         assert len(names(tmp_path)) == 1
@@ -55,11 +55,11 @@ def test_only_the_newest_stays(tmp_path):
 def test_killed_between_two_backups(tmp_path):
     # The newer one is complete as soon as it has its name.
     model = small_model()
-    save_backup(tmp_path / "old", model, RunState(1, 0))
-    save_backup(tmp_path / "new", model, RunState(1, 5))
+    save_backup(tmp_path / "old", model, RunState(epoch=1, step=0))
+    save_backup(tmp_path / "new", model, RunState(epoch=1, step=5))
     (tmp_path / "old" / "backup-00001-000000").rename(tmp_path / "new" / "backup-00001-000000")
     (tmp_path / "new" / "writing").mkdir()
-    assert read_state(tmp_path / "new") == RunState(1, 5)
+    assert read_state(tmp_path / "new") == RunState(epoch=1, step=5)
 
 
 def test_nothing_there(tmp_path):
@@ -68,7 +68,7 @@ def test_nothing_there(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"epoch": 1, "unknown": 2}', '{"epoch": "x"}'])
 def test_broken_state(tmp_path, content):
-    save_backup(tmp_path, small_model(), RunState(1, 0))
+    save_backup(tmp_path, small_model(), RunState(epoch=1, step=0))
     (tmp_path / "backup-00001-000000" / "state.json").write_text(content)
     with pytest.raises(MrisrError, match=r"state\.json cannot be read: .*--overwrite") as caught:
         read_state(tmp_path)

@@ -1,0 +1,42 @@
+"""Checks of arguments, which say what is allowed and what was received."""
+
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+from keras_mrisr.errors import ConfigError
+
+
+def check(holds: bool, key: str, value: object, allowed: str) -> None:
+    """Raises ConfigError that says what is allowed, unless `holds`."""
+    if not holds:
+        raise ConfigError(f"{key} must be {allowed}. Received: {value!r}")
+
+
+def one_of(key: str, value: object, allowed: Collection[object]) -> None:
+    """Raises ConfigError unless the value is in `allowed`."""
+    check(value in list(allowed), key, value, f"one of {', '.join(map(str, allowed))}")
+
+
+def known(kind: str, name: object, names: Collection[str]) -> None:
+    """Raises ConfigError unless `names` holds the name of, say, a preset; it may be no word at all."""
+    if name not in list(names):
+        raise ConfigError(f"Unknown {kind} {name!r}. Known: {', '.join(sorted(names))}.")
+
+
+def none_or(value: Any) -> Any:
+    """The value, or None for the words that stand for it on a command line."""
+    return None if value in ("none", "None", "null") else value
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number, which True and False are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check_flags(**flags: object) -> None:
+    """Raises ConfigError unless all of the named values are True or False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{name} must be true or false. Received: {name}={value!r}")
