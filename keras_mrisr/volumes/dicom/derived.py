@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from keras_mrisr.volumes.dicom.frames import Frame, number_of
-from keras_mrisr.volumes.dicom.stack import slice_distance
+from keras_mrisr.volumes.dicom.grid import slice_distance
 from keras_mrisr.volumes.stored_values import IntegerStorage
 from keras_mrisr.volumes.volume import Volume
 
@@ -132,7 +132,7 @@ class NewSeries:
     @property
     def ascending(self) -> bool:
         """Whether the source numbers its images in the order of the array."""
-        first, last = (self.origin_of(place).moment[-1] for place in (0, self.slices - 1))
+        first, last = (self.origin_of(place).instance for place in (0, self.slices - 1))
         return first <= last
 
 

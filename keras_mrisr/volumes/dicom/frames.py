@@ -1,19 +1,15 @@
-"""The images in DICOM files: single slices, or the frames of Enhanced multi-frame files."""
+"""The images in DICOM files: single slices, frames of Enhanced multi-frame files, tiles of mosaics."""
 
-import contextlib
 import dataclasses
-import logging
-import os
 import pathlib
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from keras_mrisr.errors import DataError, MrisrError
-
-log = logging.getLogger(__name__)
+from keras_mrisr.errors import DataError
+from keras_mrisr.volumes.dicom import mosaic
+from keras_mrisr.volumes.dicom.files import one_line
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,7 +29,8 @@ class Frame:
         thickness: SliceThickness, 0 where there is none.
         distance: SpacingBetweenSlices, 0 where there is none.
         kind: Image type, without the values that derived images share.
-        moment: What tells images at one place apart: echo time, b-value, time point.
+        instance: InstanceNumber, or the number of the frame.
+        corner: Where the slice begins in a mosaic, (row, column); None in other images.
     """
 
     path: pathlib.Path
@@ -48,7 +45,8 @@ class Frame:
     thickness: float
     distance: float
     kind: tuple[str, ...]
-    moment: tuple[float, ...]
+    instance: float
+    corner: tuple[int, int] | None = None
 
     @property
     def normal(self) -> np.ndarray:
@@ -61,125 +59,7 @@ class Frame:
         return str(self.path) if self.number is None else f"frame {self.number + 1} of {self.path}"
 
 
-def read_headers(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, Any]]:
-    """The DICOM images in a file, or in a folder and below it: paths and headers without pixels.
-
-    What is no DICOM, or DICOM without an image (DICOMDIR, reports), is left out with a log line.
-
-    Raises:
-        DataError: A DICOM file that is cut off.
-    """
-    from pydicom.errors import InvalidDicomError
-
-    images, others, suspects = [], [], []
-    for file in _files(path):
-        header = None
-        with (
-            contextlib.suppress(InvalidDicomError),
-            one_line(f"{file} is broken or cut off ({{}}). Copy it again."),
-        ):
-            header = open_dicom(file, stop_before_pixels=True)
-            if "Rows" not in header or "Columns" not in header:
-                _check_whole(header)
-                suspects += [] if _sop_class(header) else [file]
-                header = None
-        if header is None:
-            others.append(file)
-            suspects += [file] if _is_blank(file) else []
-        else:
-            images.append(file)
-            yield file, header
-    _check_suspects(suspects, images)
-    if others:
-        names = ", ".join(file.name for file in others[:3]) + (", ..." if len(others) > 3 else "")
-        log.info("%s: %d file(s) without a DICOM image left out: %s", path, len(others), names)
-
-
-def _check_whole(header):
-    """Raises EOFError if a header without a size has lost it, or never got as far."""
-    from pydicom.uid import UID, MRImageStorage
-
-    sop_class = _sop_class(header)
-    if "image" in UID(sop_class).name.lower() or (sop_class and MRImageStorage.startswith(sop_class)):
-        raise EOFError("an image without Rows")
-    if not sop_class and header.preamble is not None:  # Without one, it may be the file of another program.
-        raise EOFError("it ends before it says what it is")
-
-
-def _sop_class(header):
-    """What a file holds, "" where it does not say; a DICOMDIR says it in its meta group only."""
-    return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
-
-
-def _is_blank(file):
-    """Whether a file is empty, or less than what DICOM begins with: 128 zeros and DICM."""
-    with file.open("rb") as opened:
-        return opened.read(132).strip(b"\0") in (b"", b"D", b"DI", b"DIC")
-
-
-def _check_suspects(suspects, images):
-    """Refuses files that hold nothing, but are named like the images beside them; warns of the rest."""
-    alike = {form for image in images for form in _name_forms(image)}
-    for file in suspects:
-        if not alike.isdisjoint(_name_forms(file)):
-            raise DataError(f"{file} is empty or cut off, unlike the images beside it. Copy it again.")
-    if suspects and images:
-        names = ", ".join(str(file) for file in suspects[:3]) + (", ..." if len(suspects) > 3 else "")
-        log.warning("%d empty or unreadable file(s) beside DICOM images left out: %s", len(suspects), names)
-
-
-def _name_forms(file):
-    """What the files of a series have in common: folder and suffix, and the name without its numbers."""
-    forms = {(file.parent, re.sub(r"\d+", "", file.name))}
-    if re.fullmatch(r"\.\w*[a-zA-Z]\w*", file.suffix):
-        forms.add((file.parent, file.suffix.lower()))
-    return forms
-
-
-@contextlib.contextmanager
-def one_line(message: str) -> Iterator[None]:
-    """Turns what pydicom raises into an `DataError`.
-
-    Its errors have no common class: it raises whatever its parsing of foreign bytes meets, some of it with
-    a traceback in the message.
-
-    Args:
-        message: What went wrong, with {} for the first line of the error.
-    """
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        yield
-    except (MrisrError, InvalidDicomError, MemoryError):
-        raise
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0].rstrip(". ")
-        raise DataError(message.replace("{}", reason)) from error  # No format: paths may hold braces.
-
-
-def open_dicom(path: pathlib.Path, **options):
-    """A DICOM file's data set: `pydicom.dcmread`, also for files without preamble and file meta group.
-
-    Raises:
-        pydicom.errors.InvalidDicomError: No DICOM file.
-    """
-    import pydicom
-
-    try:
-        dataset = pydicom.dcmread(path, **options)
-    except pydicom.errors.InvalidDicomError:
-        with path.open("rb") as file:
-            if file.read(2) != b"\x08\x00":  # The group that all images begin with.
-                raise
-        dataset = pydicom.dcmread(path, force=True, **options)
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit = dataset.original_encoding[0]
-        syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
-        dataset.file_meta.TransferSyntaxUID = syntax
-    return dataset
-
-
-def frames_of(path: pathlib.Path, header) -> list[Frame]:
+def frames_of(path: pathlib.Path, header: Any) -> list[Frame]:
     """The frames of one file.
 
     Raises:
@@ -188,20 +68,38 @@ def frames_of(path: pathlib.Path, header) -> list[Frame]:
     with one_line(f"{path} has a header that places no image in space ({{}})."):
         if "PerFrameFunctionalGroupsSequence" in header:
             groups = header.PerFrameFunctionalGroupsSequence
+            count = int(header.get("NumberOfFrames") or 1)
+            if not groups or len(groups) != count:
+                raise ValueError(f"it has {count} frames, and {len(groups)} items that say where they lie")
             return [_enhanced_frame(path, header, number, group) for number, group in enumerate(groups)]
         if number_of(header, "NumberOfFrames", 1) > 1:
             raise DataError(
                 f"{path} has several frames, but no positions for them. Export it as single slices."
             )
-        return [_classic_frame(path, header)]
+        frame = _classic_frame(path, header)
+        if "MOSAIC" not in (header.get("ImageType") or ()):
+            return [frame]
+        tiles = mosaic.tiles(header, frame.size, frame.pixel_spacing, frame.orientation, frame.position)
+        return [
+            dataclasses.replace(frame, size=tiles.size, position=position, corner=corner)
+            for position, corner in zip(tiles.positions, tiles.corners, strict=True)
+        ]
 
 
-def is_localizer(image_type) -> bool:
+def position_of(header: Any) -> np.ndarray | None:
+    """Where a header says that its image lies, (3,) millimetres in LPS; None where it doesn't say."""
+    try:
+        return _numbers(header.ImagePositionPatient, 3)
+    except Exception:  # Of no common class, see `one_line`.
+        return None
+
+
+def is_localizer(image_type: Iterable[str] | None) -> bool:
     """Whether an ImageType is that of a scout for planning."""
     return any(str(value).upper() in ("LOCALIZER", "LOCALISER", "SCOUT") for value in image_type or ())
 
 
-def macro(header, group, name: str, keyword: str):
+def macro(header: Any, group: Any, name: str, keyword: str) -> Any:
     """The item of a functional group of an Enhanced file: the frame's own, or the shared one, or None.
 
     Args:
@@ -218,7 +116,7 @@ def macro(header, group, name: str, keyword: str):
     return None
 
 
-def value_of(item, keyword: str, default=None):
+def value_of(item: Any, keyword: str, default: Any = None) -> Any:
     """An element's value; the default where it is missing, empty, or cannot be read."""
     try:
         value = item.get(keyword)
@@ -227,7 +125,7 @@ def value_of(item, keyword: str, default=None):
     return default if value is None or value == "" else value
 
 
-def number_of(item, keyword: str, default: float) -> float:
+def number_of(item: Any, keyword: str, default: float) -> float:
     """An element's value as a number; the default where it is none, or several."""
     try:
         return float(value_of(item, keyword, default))
@@ -235,74 +133,49 @@ def number_of(item, keyword: str, default: float) -> float:
         return default
 
 
-def _files(path):
-    if path.is_file():
-        yield path
-        return
-    for folder, folders, names in os.walk(path):
-        folders.sort()
-        yield from (pathlib.Path(folder, name) for name in sorted(names))
-
-
-def _classic_frame(path, header):
+def _classic_frame(path: pathlib.Path, header: Any) -> Frame:
     return Frame(
         path=path,
         header=header,
         number=None,
         size=(int(header.Rows), int(header.Columns)),
-        pixel_spacing=_numbers(header.PixelSpacing, 2),
+        pixel_spacing=_spacing(header),
         orientation=_orientation(header.ImageOrientationPatient),
         position=_numbers(header.ImagePositionPatient, 3),
-        slope=number_of(header, "RescaleSlope", 1.0),
-        intercept=number_of(header, "RescaleIntercept", 0.0),
+        **_rescale(header),
         **_depth(header),
         kind=_kind(header.get("ImageType")),
-        moment=(
-            number_of(header, "EchoTime", 0.0),
-            number_of(header, "DiffusionBValue", 0.0),
-            number_of(header, "TemporalPositionIdentifier", 0.0),
-            number_of(header, "AcquisitionNumber", 0.0),
-            number_of(header, "InstanceNumber", 0.0),
-        ),
+        instance=number_of(header, "InstanceNumber", 0.0),
     )
 
 
-def _enhanced_frame(path, header, number, group):
-    def item(name, keyword, needed=False):
+def _enhanced_frame(path: pathlib.Path, header: Any, number: int, group: Any) -> Frame:
+    def item(name: str, keyword: str, needed: bool = False) -> Any:
         found = macro(header, group, name, keyword)
         if found is None and needed:
             raise AttributeError(f"frame {number + 1} has no {keyword}")
         return found if found is not None else {}
 
     measures = item("PixelMeasuresSequence", "PixelSpacing", needed=True)
-    values = item("PixelValueTransformationSequence", "RescaleSlope")
+    orientation = item("PlaneOrientationSequence", "ImageOrientationPatient", needed=True)
+    position = item("PlanePositionSequence", "ImagePositionPatient", needed=True)
     frame_type = item("MRImageFrameTypeSequence", "FrameType").get("FrameType")
     return Frame(
         path=path,
         header=header,
         number=number,
         size=(int(header.Rows), int(header.Columns)),
-        pixel_spacing=_numbers(measures.PixelSpacing, 2),
-        orientation=_orientation(
-            item("PlaneOrientationSequence", "ImageOrientationPatient", needed=True).ImageOrientationPatient
-        ),
-        position=_numbers(
-            item("PlanePositionSequence", "ImagePositionPatient", needed=True).ImagePositionPatient, 3
-        ),
-        slope=number_of(values, "RescaleSlope", 1.0),
-        intercept=number_of(values, "RescaleIntercept", 0.0),
+        pixel_spacing=_spacing(measures),
+        orientation=_orientation(orientation.ImageOrientationPatient),
+        position=_numbers(position.ImagePositionPatient, 3),
+        **_rescale(item("PixelValueTransformationSequence", "RescaleSlope")),
         **_depth(measures),
         kind=_kind(frame_type or header.get("ImageType")),
-        moment=(
-            number_of(item("MREchoSequence", "EffectiveEchoTime"), "EffectiveEchoTime", 0.0),
-            number_of(item("MRDiffusionSequence", "DiffusionBValue"), "DiffusionBValue", 0.0),
-            number_of(item("FrameContentSequence", "TemporalPositionIndex"), "TemporalPositionIndex", 0.0),
-            float(number),
-        ),
+        instance=float(number),
     )
 
 
-def _orientation(value):
+def _orientation(value: Any) -> np.ndarray:
     cosines = _numbers(value, 6)
     row, column = cosines[:3], cosines[3:]
     lengths = np.linalg.norm(row) * np.linalg.norm(column)
@@ -311,14 +184,33 @@ def _orientation(value):
     return cosines
 
 
-def _numbers(value, count):
+def _spacing(item: Any) -> np.ndarray:
+    spacing = _numbers(item.PixelSpacing, 2)
+    if spacing.min() <= 0:
+        raise ValueError(f"PixelSpacing is {spacing.tolist()}")
+    return spacing
+
+
+def _numbers(value: Any, count: int) -> np.ndarray:
     numbers = np.array([float(one) for one in value])
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
         raise ValueError(f"expected {count} numbers, received {numbers.tolist()}")
     return numbers
 
 
-def _depth(item):
+def _rescale(item: Any) -> Mapping[str, Any]:
+    """Slope and intercept: 1 and 0 where there are none, but never in place of what can't be read."""
+    numbers = {}
+    for name, keyword, default in (("slope", "RescaleSlope", 1.0), ("intercept", "RescaleIntercept", 0.0)):
+        value = item.get(keyword)
+        number = default if value is None or value == "" else float(value)
+        if not np.isfinite(number) or (name == "slope" and number == 0):
+            raise ValueError(f"{keyword} is {value}")
+        numbers[name] = number
+    return numbers
+
+
+def _depth(item: Any) -> Mapping[str, Any]:
     # Philips and others write the spacing with a sign.
     return {
         "thickness": abs(number_of(item, "SliceThickness", 0.0)),
@@ -326,5 +218,5 @@ def _depth(item):
     }
 
 
-def _kind(image_type):
+def _kind(image_type: Any) -> tuple[str, ...]:
     return tuple(str(value) for value in (image_type or ())[2:])

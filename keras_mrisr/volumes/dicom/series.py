@@ -1,12 +1,14 @@
 """Sorting DICOM images into series, and choosing one."""
 
 import dataclasses
+import functools
 import logging
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from keras_mrisr.errors import DataError
+from keras_mrisr.volumes.dicom.files import Image, SetApart
 from keras_mrisr.volumes.dicom.frames import is_localizer, number_of, value_of
 
 log = logging.getLogger(__name__)
@@ -21,25 +23,27 @@ class DicomSeries:
     Attributes:
         place: The folder or file in which it was found.
         files: (path, header without pixels) of each file.
+        broken: Files that may belong to it, and cannot be read.
     """
 
     place: pathlib.Path
-    files: Sequence[tuple[pathlib.Path, Any]]
+    files: Sequence[Image]
+    broken: Sequence[SetApart] = ()
 
     @property
     def uid(self) -> str:
         """SeriesInstanceUID, "" where there is none."""
-        return str(self.files[0][1].get("SeriesInstanceUID") or "")
+        return _uid(self.files[0][1])
 
     @property
     def number(self) -> str:
         """SeriesNumber as text, "" where there is none."""
-        return str(value_of(self.files[0][1], "SeriesNumber", ""))
+        return str(value_of(self._first, "SeriesNumber", ""))
 
     @property
     def description(self) -> str:
         """SeriesDescription, "" where there is none."""
-        return str(self.files[0][1].get("SeriesDescription") or "")
+        return str(value_of(self._first, "SeriesDescription", ""))
 
     @property
     def label(self) -> str:
@@ -50,33 +54,62 @@ class DicomSeries:
     @property
     def problem(self) -> str | None:
         """Why it can be no MR volume, in a phrase; None if nothing in its headers speaks against it."""
-        for path, header in self.files:
-            modality = header.get("Modality")
-            if modality != "MR":
-                return f"its modality is {modality or 'not given'}, not MR"
-            photometric = header.get("PhotometricInterpretation", "MONOCHROME2")
-            if header.get("SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-                return f"{path.name} is a colour image"
-            if "MOSAIC" in (header.get("ImageType") or ()):
-                return f"{path.name} is a mosaic of slices, which dcm2niix can convert to NIfTI"
-        if all(is_localizer(header.get("ImageType")) for _, header in self.files):
+        if not self.usable:
+            return self.strays[0].reason
+        if all(is_localizer(header.get("ImageType")) for _, header in self.usable):
             return "it is a localizer"
-        for path, header in self.files:
-            if "ImagePositionPatient" not in header and "PerFrameFunctionalGroupsSequence" not in header:
-                return f"{path.name} does not say where it lies in space"
         return None
 
+    @functools.cached_property
+    def strays(self) -> list[SetApart]:
+        """Images in it that are no MR slices: screenshots, colour maps, other modalities."""
+        problems = ((path, header, _problem(path, header)) for path, header in self.files)
+        return [
+            SetApart(path, problem, header, broken=False) for path, header, problem in problems if problem
+        ]
+
+    @functools.cached_property
+    def usable(self) -> list[Image]:
+        """The images that may be slices of a volume."""
+        strays = {one.path for one in self.strays}
+        return [(path, header) for path, header in self.files if path not in strays]
+
     @property
-    def _count(self):
+    def _first(self) -> Any:
+        return (self.usable or self.files)[0][1]
+
+    @property
+    def _count(self) -> int:
         return sum(int(number_of(header, "NumberOfFrames", 1)) for _, header in self.files)
 
 
-def sort_into_series(place: pathlib.Path, files: Sequence[tuple[pathlib.Path, Any]]) -> list[DicomSeries]:
-    """Files by SeriesInstanceUID, the series in the order of their numbers."""
-    by_uid: dict[str, list] = {}
+def _problem(path: pathlib.Path, header: Any) -> str | None:
+    """Why an image can be no slice of an MR volume, in a phrase; None if nothing speaks against it."""
+    modality = header.get("Modality")
+    if modality != "MR":
+        return f"its modality is {modality or 'not given'}, not MR"
+    photometric = header.get("PhotometricInterpretation", "MONOCHROME2")
+    if header.get("SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        return f"{path.name} is a colour image"
+    if "ImagePositionPatient" not in header and "PerFrameFunctionalGroupsSequence" not in header:
+        return f"{path.name} does not say where it lies in space"
+    return None
+
+
+def sort_into_series(
+    place: pathlib.Path, files: Sequence[Image], broken: Sequence[SetApart] = ()
+) -> list[DicomSeries]:
+    """Files by SeriesInstanceUID, the series in the order of their numbers.
+
+    A broken file that does not say, or not to its end, to which series it belongs may belong to any.
+    """
+    by_uid: dict[str, list[Image]] = {}
     for path, header in files:
-        by_uid.setdefault(str(header.get("SeriesInstanceUID") or ""), []).append((path, header))
-    found = [DicomSeries(place, files) for files in by_uid.values()]
+        by_uid.setdefault(_uid(header), []).append((path, header))
+    found = [
+        DicomSeries(place, images, [one for one in broken if uid.startswith(_uid(one.header))])
+        for uid, images in by_uid.items()
+    ]
     return sorted(found, key=lambda one: (int(one.number) if one.number.isdigit() else -1, one.uid))
 
 
@@ -93,20 +126,7 @@ def choose_series(found: Sequence[DicomSeries], place: pathlib.Path, wanted: str
     """
     if not found:
         raise DataError(f"{place} holds no DICOM image. Give a .nii or .nii.gz file or a DICOM folder.")
-    if wanted is not None:
-        candidates = [one for one in found if str(wanted) in (one.uid, one.number, one.description)]
-        if len(candidates) != 1:
-            which = "no series" if not candidates else f"{len(candidates)} series"
-            raise DataError(
-                f"{place} holds {which} {str(wanted)!r}. Choose one with --series: {_list(found)}."
-            )
-    else:
-        candidates = [one for one in found if one.problem is None] if len(found) > 1 else list(found)
-        if not candidates:
-            raise DataError(f"{place} holds no series that is an MR volume: {_list(found)}.")
-        if len(candidates) > 1:
-            raise DataError(f"{place} holds several series. Choose one with --series: {_list(found)}.")
-    chosen = candidates[0]
+    chosen = _chosen(found, place, wanted)
     if chosen.problem is not None:
         raise DataError(f"{place}: series {chosen.label} is no MR volume: {chosen.problem}.")
     others = [one for one in found if one is not chosen]
@@ -115,7 +135,33 @@ def choose_series(found: Sequence[DicomSeries], place: pathlib.Path, wanted: str
     return chosen
 
 
-def _list(found):
+def _chosen(found: Sequence[DicomSeries], place: pathlib.Path, wanted: str | int | None) -> DicomSeries:
+    """The one series that fits.
+
+    Raises:
+        DataError: None or several do.
+    """
+    if wanted is not None:
+        candidates = [one for one in found if str(wanted) in (one.uid, one.number, one.description)]
+        if len(candidates) != 1:
+            which = f"{len(candidates) or 'no'} series"
+            raise DataError(
+                f"{place} holds {which} {str(wanted)!r}. Choose one with `series`: {_list(found)}."
+            )
+        return candidates[0]
+    candidates = [one for one in found if one.problem is None] if len(found) > 1 else list(found)
+    if not candidates:
+        raise DataError(f"{place} holds no series that is an MR volume: {_list(found)}.")
+    if len(candidates) > 1:
+        raise DataError(f"{place} holds several series. Choose one with `series`: {_list(found)}.")
+    return candidates[0]
+
+
+def _uid(header: Any) -> str:
+    return str(value_of(header, "SeriesInstanceUID", "")) if header is not None else ""
+
+
+def _list(found: Sequence[DicomSeries]) -> str:
     """Series in a line; with their identifiers where numbers don't tell them apart."""
     unique = len({one.number for one in found}) == len(found)
     texts = []

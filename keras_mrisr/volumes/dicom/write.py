@@ -9,8 +9,8 @@ from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_directory, check_new_file, whole_directory, whole_file
 from keras_mrisr.volumes.dicom.derived import NewSeries, slice_dataset
 from keras_mrisr.volumes.dicom.enhanced import enhanced_dataset
-from keras_mrisr.volumes.dicom.frames import one_line
-from keras_mrisr.volumes.dicom.read import DicomSource, pydicom_at_work
+from keras_mrisr.volumes.dicom.files import one_line, pydicom_at_work
+from keras_mrisr.volumes.dicom.read import DicomSource
 from keras_mrisr.volumes.volume import Volume
 
 _OUR_FILE = re.compile(r"sr-\d{4,}\.dcm")
