@@ -156,7 +156,8 @@ def echoes(folder, dicom_series, array, axial, numbers):
 @pytest.mark.parametrize("numbers", [lambda e, p: 1 + p + 6 * e, lambda e, p: 1 + 2 * p + e, lambda e, p: 1])
 def test_several_echoes(tmp_path, dicom_series, array, axial, numbers):
     echoes(tmp_path, dicom_series, array, axial, numbers)
-    refused(tmp_path, "is 4-D: 2 images at each position", "`volume_index` 0 to 1 (0: EchoTime 10; 1: EchoTime 11)")
+    differ = "`volume_index` 0 to 1 (0: EchoTime 10; 1: EchoTime 11)"
+    refused(tmp_path, "is 4-D: 2 images at each position", differ)
     for index in (0, 1):
         np.testing.assert_array_equal(read_volume(tmp_path, index).array, array + 100 * index)
     refused(tmp_path, "2 volume(s), numbered from 0", index=2)
