@@ -1,52 +1,37 @@
 """Differences between two methods on the same patients, and groups of patients."""
 
 import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from keras_mrisr.evaluation.protocol import finite_or_none
-from keras_mrisr.evaluation.statistics import bootstrap_interval, holm, paired_wilcoxon
-from keras_mrisr.evaluation.summary import summarise
+from keras_mrisr.evaluation.measures import Measure
+from keras_mrisr.evaluation.protocol import plain_values
+from keras_mrisr.evaluation.samples import Samples
+from keras_mrisr.evaluation.scores import ImageScore
+from keras_mrisr.evaluation.statistics import PairedDifference, paired_differences
+from keras_mrisr.evaluation.summary import Summary, summarise
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
-    """One method against another in one metric, channel set and region; patients are the unit.
+class Comparison(PairedDifference):
+    """A `PairedDifference` in one metric, channel set and region.
 
     Attributes:
-        first: The method.
-        second: What it is compared with.
         metric: Name of the `Measure`.
         channel: Set of channels.
         region: "whole", "tissue" or "tumour".
-        patients: Number of patients.
-        difference: Mean over patients of first minus second.
-        low: Lower end of its 95 % bootstrap interval; nan under three patients.
-        high: Upper end.
-        p: Of Wilcoxon's signed-rank test, two-sided; nan under two patients or without a difference.
-        p_holm: `p` adjusted for all pairs of this metric, channel set and region (Holm).
-        effect: Matched-pairs rank-biserial correlation: 1 when `first` has the larger value in every
-            patient, -1 when it has the smaller one.
     """
 
-    first: str
-    second: str
     metric: str
     channel: str
     region: str
-    patients: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    effect: float
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """All fields as plain values; None for what is not finite."""
-        values = dataclasses.asdict(self)
-        return {k: finite_or_none(v) if isinstance(v, float) else v for k, v in values.items()}
+        return plain_values(self)
 
 
-def compare_methods(samples, plain=()):
+def compare_methods(samples: Sequence[Samples], plain: Collection[str] = ()) -> list[Comparison]:
     """Compares every method with every one before it.
 
     Args:
@@ -56,38 +41,16 @@ def compare_methods(samples, plain=()):
     Returns:
         List of `Comparison`, in the order of `samples`.
     """
-    rows = []
-    for one in samples:
-        pairs = [
-            (first, second)
-            for place, first in enumerate(one.methods)
-            for second in one.methods[:place]
-            if not (first in plain and second in plain)
-        ]
-        values = one.patient_values
-        tests = [paired_wilcoxon(values[first], values[second]) for first, second in pairs]
-        adjusted = holm([test.p for test in tests])
-        for (first, second), test, p_holm in zip(pairs, tests, adjusted, strict=True):
-            difference = values[first] - values[second]
-            rows.append(
-                Comparison(
-                    first,
-                    second,
-                    one.measure.name,
-                    one.channel,
-                    one.region,
-                    len(difference),
-                    float(difference.mean()) if len(difference) else float("nan"),
-                    *bootstrap_interval(difference),
-                    test.p,
-                    p_holm,
-                    test.effect,
-                )
-            )
-    return rows
+    return [
+        Comparison(*dataclasses.astuple(found), one.measure.name, one.channel, one.region)
+        for one in samples
+        for found in paired_differences(one.patient_values, plain)
+    ]
 
 
-def summarise_groups(scores, measures, groups):
+def summarise_groups(
+    scores: Sequence[ImageScore], measures: Sequence[Measure], groups: Mapping[str, str | None]
+) -> dict[str, list[Summary]]:
     """Summaries of groups of patients, such as sites.
 
     Args:

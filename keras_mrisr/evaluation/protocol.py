@@ -1,8 +1,8 @@
 """What a number was measured on, and how: printed and stored beside every number."""
 
 import dataclasses
-
-import numpy as np
+import math
+from typing import Any, Self
 
 from keras_mrisr.evaluation.scores import TUMOUR
 from keras_mrisr.factors import scale_text
@@ -78,50 +78,35 @@ class Protocol:
     )
     exclusion: str = "an image without a finite value for every method is left out of that row's means"
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """All fields as plain values, for JSON."""
         values = dataclasses.asdict(self)
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """The protocol that `to_dict` wrote."""
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     @property
-    def models(self):
+    def models(self) -> tuple[str, ...]:
         """Names of the methods that are no interpolator: models and predictions."""
         return tuple(name for name in self.methods if name not in self.interpolations)
 
     @property
-    def task(self):
+    def task(self) -> str:
         """Scale and degradation in a few words."""
         # What is off (None, False, 0) is left out here; the stored protocol has it.
         options = (f"{key}={value}" for key, value in self.degradation.items() if key not in _NAMED and value)
         name = self.degradation.get("name", "?")
         return f"x{scale_text(self.scale)}, degradation {name} ({', '.join(options)})"
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """The protocol for a person: a list of short lines without line breaks."""
-        counts = ((self.images, "slice"), (len(self.patients), "patient"))
-        images = " of ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
-        if self.limit is not None:
-            images += f" (limit {self.limit}, evenly spread)"
-        hr = self.hr + (
-            "; volumes by their own range (0 to the 99.9th percentile)" if self.kind == "volumes" else ""
-        )
-        if self.converted:
-            hr += f"; {self.converted} of other depth brought to 8 bit (0 to the 99.9th percentile)"
-        if self.cropped:
-            hr += f"; {self.cropped} cropped at the bottom and right to a multiple of {self.scale}"
-        lr = self.lr
-        if self.noise_snr is not None:
-            lr += f"; Rician noise at SNR {self.noise_snr:g} (mean of the tissue over sigma, by channel)"
-        sr = self.sr + ("; mean of 8 flips and turns" if self.ensemble else "")
-        sr += "; made consistent with LR" if self.consistency else ""
+        hr, lr, sr = self._images()
         return [
             *self.sources(),
-            f"data: {self.data} ({self.kind}), part {self.part}: {images}",
+            f"data: {self.data} ({self.kind}), part {self.part}: {self._counts()}",
             f"task: {self.task}",
             f"resampler: {self.resampler}",
             f"HR: {hr}",
@@ -136,20 +121,56 @@ class Protocol:
             *([f"tests: {self.test}"] if len(self.models) > 0 else []),
         ]
 
-    def sources(self):
+    def _counts(self) -> str:
+        counts = ((self.images, "slice"), (len(self.patients), "patient"))
+        text = " of ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
+        return text if self.limit is None else f"{text} (limit {self.limit}, evenly spread)"
+
+    def _images(self) -> tuple[str, str, str]:
+        """What HR, LR and SR are."""
+        depth = f"; {self.converted} of other depth brought to 8 bit (0 to the 99.9th percentile)"
+        cropped = f"; {self.cropped} cropped at the bottom and right to a multiple of {self.scale}"
+        hr = (
+            ("; volumes by their own range (0 to the 99.9th percentile)", self.kind == "volumes"),
+            (depth, self.converted),
+            (cropped, self.cropped),
+        )
+        snr = self.noise_snr
+        noise = (
+            ""
+            if snr is None
+            else f"; Rician noise at SNR {snr:g} (mean of the tissue over sigma, by channel)"
+        )
+        sr = (
+            ("; mean of 8 flips and turns", self.ensemble),
+            ("; made consistent with LR", self.consistency),
+        )
+        return (
+            self.hr + "".join(text for text, holds in hr if holds),
+            self.lr + noise,
+            self.sr + "".join(text for text, holds in sr if holds),
+        )
+
+    def sources(self) -> list[str]:
         """A line for each model and each set of predictions: "method A: runs/a"."""
         if self.models == (SR,):
             return [f"model: {self.methods[SR]}"]
         return [f"method {name}: {self.methods[name]}" for name in self.models]
 
 
-def pillow_version():
+def pillow_version() -> str:
     """Name and version of the resampler, as in `Protocol.resampler`."""
     import PIL
 
     return f"Pillow {PIL.__version__}"
 
 
-def finite_or_none(value):
+def finite_or_none(value: float | None) -> float | None:
     """A number for JSON, which has no nan and no infinity."""
-    return float(value) if value is not None and np.isfinite(value) else None
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def plain_values(row: Any) -> dict[str, Any]:
+    """The fields of a dataclass for JSON: None for numbers that are not finite."""
+    values = dataclasses.asdict(row).items()
+    return {key: finite_or_none(value) if isinstance(value, float) else value for key, value in values}

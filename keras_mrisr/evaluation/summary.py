@@ -2,13 +2,16 @@
 
 import collections
 import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from keras_mrisr.evaluation.measures import MEASURES
-from keras_mrisr.evaluation.protocol import finite_or_none
+from keras_mrisr.evaluation.measures import MEASURES, Measure
+from keras_mrisr.evaluation.protocol import plain_values
 from keras_mrisr.evaluation.samples import collect
-from keras_mrisr.evaluation.statistics import bootstrap_interval
+from keras_mrisr.evaluation.scores import ImageScore
+from keras_mrisr.evaluation.statistics import bootstrap_intervals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Summary:
         patient_mean: Mean over patients of their images' means.
         patient_sd: Standard deviation over patients (n - 1); nan under two patients.
         patient_median: Median over patients.
-        patient_low: Lower end of the 95 % interval of `patient_mean`: see `bootstrap_interval`.
+        patient_low: Lower end of the 95 % interval of `patient_mean`: see `bootstrap_intervals`.
         patient_high: Upper end; both nan under three patients.
         image_delta: `image_mean` minus the baseline's; nan without a baseline.
         patient_delta: `patient_mean` minus the baseline's.
@@ -53,13 +56,14 @@ class Summary:
     image_delta: float
     patient_delta: float
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """All fields as plain values; None for what is not finite."""
-        values = dataclasses.asdict(self)
-        return {k: finite_or_none(v) if isinstance(v, float) else v for k, v in values.items()}
+        return plain_values(self)
 
 
-def summarise(scores, measures=None, baseline="bicubic"):
+def summarise(
+    scores: Sequence[ImageScore], measures: Iterable[Measure] | None = None, baseline: str = "bicubic"
+) -> list[Summary]:
     """Means over images and over patients of every method, metric, channel and region.
 
     Args:
@@ -72,7 +76,12 @@ def summarise(scores, measures=None, baseline="bicubic"):
     """
     rows = []
     for samples in collect(scores, measures or MEASURES.values()):
-        means = {m: _means(samples.image_values[m], samples.patient_values[m]) for m in samples.methods}
+        methods = samples.methods
+        intervals = bootstrap_intervals(np.array([samples.patient_values[m] for m in methods]))
+        means = {
+            method: _means(samples.image_values[method], samples.patient_values[method], interval)
+            for method, interval in zip(methods, intervals, strict=True)
+        }
         base = means.get(baseline)
         for method, mean in means.items():
             delta = {
@@ -84,41 +93,35 @@ def summarise(scores, measures=None, baseline="bicubic"):
     return rows
 
 
-def per_patient(scores, measures=None):
+def per_patient(
+    scores: Sequence[ImageScore], measures: Iterable[Measure] | None = None
+) -> list[dict[str, Any]]:
     """Means of every patient: what `per_patient.csv` holds.
 
     Returns:
         List of dicts with patient, site, method, channel, region, images, and for each metric the mean
         over images that are finite for every method (None without one) and how many these are.
     """
-    measures = tuple(measures or MEASURES.values())
-    rows, order = {}, collections.defaultdict(list)
-    for score in scores:
-        order[score.patient, score.channel, score.region].append(score)
-    for (patient, channel, region), stack in order.items():
-        for method in dict.fromkeys(score.method for score in stack):
-            rows[patient, channel, region, method] = {
-                "patient": patient,
-                "site": stack[0].site,
-                "method": method,
-                "channel": channel,
-                "region": region,
-                "images": sum(score.method == method for score in stack),
-            }
-    for samples in collect(scores, measures):
-        name = samples.measure.name
+    counts = collections.Counter((one.patient, one.channel, one.region, one.method) for one in scores)
+    sections = list(dict.fromkeys(key[:3] for key in counts))
+    sites = {one.patient: one.site for one in scores}
+    rows: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    for key in sorted(counts, key=lambda key: sections.index(key[:3])):
+        patient, channel, region, method = key
+        rows[key] = {"patient": patient, "site": sites[patient], "method": method, "channel": channel}
+        rows[key] |= {"region": region, "images": counts[key]}
+    for samples in collect(scores, measures or MEASURES.values()):
         for method, values in samples.patient_values.items():
             known = dict(zip(samples.patients, zip(values, samples.counts, strict=True), strict=True))
-            for (patient, channel, region, of), row in rows.items():
-                if (channel, region, of) == (samples.channel, samples.region, method):
+            for patient in sites:
+                if row := rows.get((patient, samples.channel, samples.region, method)):
                     value, count = known.get(patient, (None, 0))
-                    row[name] = None if value is None else float(value)
-                    row[f"{name}_images"] = int(count)
+                    row[samples.measure.name] = None if value is None else float(value)
+                    row[f"{samples.measure.name}_images"] = int(count)
     return list(rows.values())
 
 
-def _means(images, patients):
-    low, high = bootstrap_interval(patients)
+def _means(images: np.ndarray, patients: np.ndarray, interval: np.ndarray) -> dict[str, Any]:
     return {
         "image_mean": _mean(images),
         "image_sd": _sd(images),
@@ -126,14 +129,14 @@ def _means(images, patients):
         "patient_mean": _mean(patients),
         "patient_sd": _sd(patients),
         "patient_median": float(np.median(patients)) if len(patients) else float("nan"),
-        "patient_low": low,
-        "patient_high": high,
+        "patient_low": float(interval[0]),
+        "patient_high": float(interval[1]),
     }
 
 
-def _mean(values):
+def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _sd(values):
+def _sd(values: np.ndarray) -> float:
     return float(values.std(ddof=1)) if len(values) > 1 else float("nan")

@@ -53,7 +53,7 @@ class SegmentationEvaluation:
 
     @functools.cached_property
     def differences(self):
-        """Each method against those before it: a list of `DiceDifference`."""
+        """Each method against those before it: a list of `PairedDifference`."""
         return compare_dice(self.scores)
 
     def report(self):

@@ -2,10 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from keras_mrisr.evaluation.statistics import bootstrap_interval, holm, paired_wilcoxon
+from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.evaluation.statistics import PairedDifference, bootstrap_interval, paired_differences
 from keras_mrisr.segmentation.lesions import count_lesions
 
 
@@ -75,39 +77,14 @@ class SegmentationSummary:
     precision: float
 
     @property
-    def recall(self):
+    def recall(self) -> float:
         """found / lesions; nan without lesions."""
         return self.found / self.lesions if self.lesions else math.nan
 
 
-@dataclasses.dataclass(frozen=True)
-class DiceDifference:
-    """One method's Dice against another's on the same patients.
-
-    Attributes:
-        first: The method.
-        second: What it is compared with.
-        patients: Number of patients.
-        difference: Mean over patients of first minus second.
-        low: Lower end of its 95 % bootstrap interval; nan under three patients.
-        high: Upper end.
-        p: Of Wilcoxon's signed-rank test, two-sided; nan under two patients or without a difference.
-        p_holm: `p` adjusted for all pairs (Holm).
-        effect: Matched-pairs rank-biserial correlation, see `PairedTest`.
-    """
-
-    first: str
-    second: str
-    patients: int
-    difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    effect: float
-
-
-def score_patient(records, method, truth, prediction):
+def score_patient(
+    records: Sequence[SliceRecord], method: str, truth: np.ndarray, prediction: np.ndarray
+) -> PatientScore:
     """Scores the masks of one patient.
 
     Args:
@@ -137,11 +114,12 @@ def score_patient(records, method, truth, prediction):
     )
 
 
-def summarise_dice(scores):
+def summarise_dice(scores: Sequence[PatientScore]) -> list[SegmentationSummary]:
     """Means over patients: a list of `SegmentationSummary`, methods in the order of the scores."""
     rows = []
     for method, own in _by_method(scores).items():
         dice = np.array([score.dice for score in own])
+        low, high = bootstrap_interval(dice)
         rows.append(
             SegmentationSummary(
                 method=method,
@@ -149,8 +127,8 @@ def summarise_dice(scores):
                 dice=float(dice.mean()),
                 sd=float(dice.std(ddof=1)) if len(own) > 1 else math.nan,
                 median=float(np.median(dice)),
-                low=(interval := bootstrap_interval(dice))[0],
-                high=interval[1],
+                low=low,
+                high=high,
                 lesions=sum(score.lesions for score in own),
                 found=sum(score.found for score in own),
                 false_lesions=sum(score.false_lesions for score in own),
@@ -161,38 +139,19 @@ def summarise_dice(scores):
     return rows
 
 
-def compare_dice(scores):
-    """Every method against every one before it: a list of `DiceDifference`."""
-    values = {method: np.array([score.dice for score in own]) for method, own in _by_method(scores).items()}
-    methods = list(values)
-    pairs = [(first, second) for place, first in enumerate(methods) for second in methods[:place]]
-    tests = [paired_wilcoxon(values[first], values[second]) for first, second in pairs]
-    rows = []
-    for (first, second), test, p_holm in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
-        difference = values[first] - values[second]
-        interval = bootstrap_interval(difference)
-        rows.append(
-            DiceDifference(
-                first,
-                second,
-                len(difference),
-                float(difference.mean()),
-                *interval,
-                test.p,
-                p_holm,
-                test.effect,
-            )
-        )
-    return rows
+def compare_dice(scores: Sequence[PatientScore]) -> list[PairedDifference]:
+    """Dice of every method against every one before it."""
+    methods = _by_method(scores).items()
+    return paired_differences({name: np.array([score.dice for score in own]) for name, own in methods})
 
 
-def _by_method(scores):
-    methods = {}
+def _by_method(scores: Sequence[PatientScore]) -> dict[str, list[PatientScore]]:
+    methods: dict[str, list[PatientScore]] = {}
     for score in scores:
         methods.setdefault(score.method, []).append(score)
     return methods
 
 
-def _known_mean(values):
+def _known_mean(values: Sequence[float]) -> float:
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else math.nan

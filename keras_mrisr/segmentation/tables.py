@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from keras_mrisr.evaluation.protocol import finite_or_none
+from keras_mrisr.evaluation.protocol import finite_or_none, plain_values
 from keras_mrisr.files import write_csv, write_json
 from keras_mrisr.segmentation.scores import PatientScore
 
@@ -13,7 +13,7 @@ def summary_rows(summary, differences):
 
     Args:
         summary: List of `SegmentationSummary`; the first one is what the others are compared with.
-        differences: List of `DiceDifference`.
+        differences: List of `PairedDifference`.
     """
     reference = summary[0].method
     against = {row.first: row for row in differences if row.second == reference}
@@ -60,7 +60,7 @@ def report(evaluation):
 
 
 def difference_line(row):
-    """A `DiceDifference` as a line of text."""
+    """A `PairedDifference` as a line of text."""
     interval = "" if math.isnan(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})"
     p = "" if math.isnan(row.p_holm) else f", p {row.p_holm:.3f}"
     return f"{row.first} against {row.second}: Dice {row.difference:+.4f}{interval}{p}"
@@ -71,9 +71,11 @@ def to_json(evaluation):
     return {
         "protocol": evaluation.protocol,
         "notes": list(evaluation.notes),
-        "summary": [{**_plain(row), "recall": finite_or_none(row.recall)} for row in evaluation.summary],
-        "differences": [_plain(row) for row in evaluation.differences],
-        "patients": [_plain(score) for score in evaluation.scores],
+        "summary": [
+            {**plain_values(row), "recall": finite_or_none(row.recall)} for row in evaluation.summary
+        ],
+        "differences": [plain_values(row) for row in evaluation.differences],
+        "patients": [plain_values(score) for score in evaluation.scores],
     }
 
 
@@ -81,14 +83,7 @@ def write_tables(evaluation, folder):
     """Writes `segmentation.json` and `per_patient.csv` into `folder`, each whole."""
     write_json(folder / "segmentation.json", to_json(evaluation))
     names = [field.name for field in dataclasses.fields(PatientScore)]
-    write_csv(folder / "per_patient.csv", names, map(_plain, evaluation.scores))
-
-
-def _plain(row):
-    values = dataclasses.asdict(row)
-    return {
-        key: finite_or_none(value) if isinstance(value, float) else value for key, value in values.items()
-    }
+    write_csv(folder / "per_patient.csv", names, map(plain_values, evaluation.scores))
 
 
 def _number(value, form):
