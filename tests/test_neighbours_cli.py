@@ -83,11 +83,8 @@ def test_bad_input(mrisr, image_root, tmp_path, words, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_volumes_where_slices_are_needed(mrisr, volume_root, tmp_path):
-    code, _, err = mrisr("train", "--data", volume_root, "--out", tmp_path / "run", "--neighbours", 1)
-    assert code == 2 and len(err.splitlines()) == 1
-    assert "holds volumes, which are for 3-D generators" in err
-    code, _, err = mrisr("data", "inspect", volume_root)
-    assert code == 2 and len(err.splitlines()) == 1
-    assert "holds 4 volumes of 4 patients, and slices are needed here" in err
-    assert list(tmp_path.iterdir()) == []
+def test_volumes_are_inspected_slice_by_slice(mrisr, volume_root, tmp_path):
+    code, out, err = mrisr("data", "inspect", volume_root, "--sheet", tmp_path / "sheet.png")
+    assert code == 0, err
+    assert "Patients: 4, by BIDS subject" in out
+    assert (tmp_path / "sheet.png").exists()

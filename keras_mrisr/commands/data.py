@@ -38,6 +38,7 @@ def _inspect(options):
     with progress_bar("Reading slices") as progress:
         report = inspect_dataset(dataset, progress=progress)
     print_rows(*report.to_table(), title=f"{dataset.root} ({dataset.kind})")
+    say(f"Patients: {len(dataset.patients)}, by {dataset.patients_by}")
     for line in report.finding_lines(**({"per_kind": sys.maxsize} if options.all else {})):
         say(line)
     if options.sheet:

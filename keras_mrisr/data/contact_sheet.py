@@ -1,7 +1,7 @@
 """A contact sheet: one look at many patients."""
 
-import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -9,7 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 from keras_mrisr.data.images import read_image, write_image
 from keras_mrisr.data.normalize import normalizer_for
 from keras_mrisr.data.slices import SliceDataset, SliceRecord, evenly_spaced
+from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.types import PathLike
 from keras_mrisr.volumes.stored_values import rounded
 
 _LABEL = 30  # Height of the two lines of text under a picture, in pixels.
@@ -19,7 +21,7 @@ _PAPER, _INK, _FAINT, _OUTLINE = (24, 24, 27), (235, 235, 235), (150, 150, 155),
 
 def contact_sheet(
     dataset: SliceDataset,
-    path: str | os.PathLike,
+    path: PathLike,
     patients: int = 60,
     per_patient: int = 1,
     cell: int = 160,
@@ -44,6 +46,7 @@ def contact_sheet(
         raise DataError(
             f"Nothing to show of {dataset.root}: give at least one slice, patient and slice per patient."
         )
+    dataset = as_slices(dataset)
     stacks = list(dataset.by_patient().values())
     shown = [stacks[place] for place in evenly_spaced(len(stacks), patients)]
     picks = [record for stack in shown for record in _pick(stack, per_patient)]
@@ -55,7 +58,7 @@ def contact_sheet(
     sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), _PAPER)
     for place, record in enumerate(picks):
         corner = (_GAP + place % columns * width, _GAP + place // columns * height)
-        _draw_cell(sheet, corner, record, cell)
+        _draw_cell(sheet, corner, dataset, record, cell)
     write_image(path, np.asarray(sheet))
 
 
@@ -81,11 +84,13 @@ def _mask_of(record: SliceRecord) -> np.ndarray | None:
         return None
 
 
-def _draw_cell(sheet: Image.Image, corner: tuple[int, int], record: SliceRecord, cell: int) -> None:
+def _draw_cell(
+    sheet: Image.Image, corner: tuple[int, int], dataset: SliceDataset, record: SliceRecord, cell: int
+) -> None:
     x, y = corner
     draw = ImageDraw.Draw(sheet)
     try:
-        picture = _picture(record, cell)
+        picture = _picture(dataset, record, cell)
     except MrisrError:
         draw.rectangle((x, y, x + cell - 1, y + cell - 1), outline=_FAINT)
         draw.text(
@@ -99,9 +104,10 @@ def _draw_cell(sheet: Image.Image, corner: tuple[int, int], record: SliceRecord,
     draw.text((x, y + cell + 16), _shorten(note, title, cell), _FAINT, title)
 
 
-def _picture(record: SliceRecord, cell: int) -> Image.Image:
-    array = read_image(record.path)
-    array = rounded(255 * normalizer_for(array).normalize(array), "uint8")
+def _picture(dataset: SliceDataset, record: SliceRecord, cell: int) -> Image.Image:
+    array = dataset.read(record)
+    normalizer = normalizer_for(array) if dataset.volumes is None else dataset.volumes.normalizer(record)
+    array = rounded(255 * normalizer.normalize(array), "uint8")
     picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).convert("RGB")
     factor = cell / max(picture.size)
     size = tuple(max(1, round(side * factor)) for side in picture.size)
@@ -117,7 +123,7 @@ def _picture(record: SliceRecord, cell: int) -> Image.Image:
     return Image.fromarray(drawn)
 
 
-def _shorten(text: str, font, width: int) -> str:
+def _shorten(text: str, font: Any, width: int) -> str:
     """Cuts the front of a text that is too wide: patients differ at the end."""
     if font.getlength(text) <= width:
         return text

@@ -2,11 +2,13 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 from keras_mrisr.data.contact_sheet import contact_sheet
 from keras_mrisr.data.quality import SlicePixels, find_oddities, scan_pixels
 from keras_mrisr.data.slices import Finding, SliceDataset
+from keras_mrisr.data.volume_slices import as_slices
+from keras_mrisr.types import Progress
 
 __all__ = ["DatasetReport", "SiteRow", "contact_sheet", "inspect_dataset"]
 
@@ -91,33 +93,18 @@ class DatasetReport:
                 lines.append(f"  ... and {len(found) - per_kind} more")
         return lines
 
-    def to_dict(self) -> dict:
-        """Everything as plain values, for JSON."""
-        return {
-            "root": str(self.dataset.root),
-            "kind": self.dataset.kind,
-            "sites": [dataclasses.asdict(row) for row in self.rows],
-            "total": dataclasses.asdict(self.total),
-            "findings": [
-                {**dataclasses.asdict(finding), "path": None if finding.path is None else str(finding.path)}
-                for finding in self.dataset.findings
-            ],
-        }
 
-
-def inspect_dataset(
-    dataset: SliceDataset, progress: Callable[[int, int], None] | None = None
-) -> DatasetReport:
+def inspect_dataset(dataset: SliceDataset, progress: Progress | None = None) -> DatasetReport:
     """Reads every slice once and counts what is there, per site and in all.
 
     Args:
-        dataset: The slices.
+        dataset: The slices, or volumes, of which each slice counts.
         progress: Called with (slices done, slices in all) after each slice.
 
     Raises:
-        DataError: It is a data set of volumes.
+        DataError: A volume cannot be read.
     """
-    dataset.require_slices()
+    dataset = as_slices(dataset)
     scanned = scan_pixels(dataset, progress)
     dataset = dataset.with_findings(find_oddities(dataset, scanned))
     groups: dict[str, list[SlicePixels]] = {}
@@ -130,22 +117,27 @@ def inspect_dataset(
 
 def _row(site: str, scanned: Sequence[SlicePixels], findings: Sequence[Finding]) -> SiteRow:
     patients = {pixels.record.patient for pixels in scanned}
-    readable = [pixels for pixels in scanned if pixels.shape is not None]
-    masked = [pixels for pixels in readable if pixels.tumour is not None]
-    tumour = [pixels for pixels in masked if pixels.tumour > 0]
+    shapes = [pixels.shape for pixels in scanned if pixels.shape is not None]
+    masked = [pixels for pixels in scanned if pixels.tumour is not None]
+    tumour = [pixels.record.patient for pixels in masked if pixels.tumour]
     return SiteRow(
         site=site,
         patients=len(patients),
         slices=len(scanned),
-        sizes=dict(Counter(f"{pixels.shape[0]}x{pixels.shape[1]}" for pixels in readable).most_common()),
-        dtypes=dict(Counter(pixels.dtype for pixels in readable).most_common()),
-        channels=dict(Counter(str(pixels.shape[2]) for pixels in readable).most_common()),
+        sizes=_counts(f"{height}x{width}" for height, width, _ in shapes),
+        dtypes=_counts(pixels.dtype for pixels in scanned if pixels.dtype is not None),
+        channels=_counts(str(channels) for _, _, channels in shapes),
         tumour_slices=len(tumour) if masked else None,
-        tumour_patients=len({pixels.record.patient for pixels in tumour}) if masked else None,
-        tissue=sum(pixels.tissue for pixels in readable) / max(1, len(readable)),
+        tumour_patients=len(set(tumour)) if masked else None,
+        tissue=sum(pixels.tissue for pixels in scanned) / max(1, len(shapes)),
         # Findings without a patient (a broken table, say) count in the totals only.
         findings=sum(site == "all" or finding.patient in patients for finding in findings),
     )
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs, the most frequent first."""
+    return dict(Counter(values).most_common())
 
 
 def _mixture(counts: dict[str, int]) -> str:

@@ -6,9 +6,10 @@ import logging
 import numpy as np
 
 from keras_mrisr.data.batches import ResumableBatches
-from keras_mrisr.data.images import read_image
 from keras_mrisr.data.neighbours import window
-from keras_mrisr.data.normalize import normalizer_for
+from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
+from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.errors import DataError, MrisrError
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,9 @@ class SlicePair:
 
     hr: np.ndarray
     middle_lr: np.ndarray
-    normalizer: object
-    record: object
-    around: tuple = ()
+    normalizer: RangeNormalizer
+    record: SliceRecord
+    around: tuple[np.ndarray, ...] = ()
 
     @property
     def lr(self):
@@ -50,7 +51,8 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
     """Reads all slices into memory and degrades each as a whole.
 
     Args:
-        dataset: A `SliceDataset`.
+        dataset: A `SliceDataset`. Of volumes the slices across the largest spacing (see `as_slices`) are
+            taken, in the range of their volume and without blank ones.
         degradation: A `Degradation`; applied before any cropping, so that borders are right.
         channels: Required number of channels; by default that of the first slice.
         progress: Called with the number of slices done so far and the number in all.
@@ -68,20 +70,19 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
         DataError: A slice cannot be read, has another number of channels or is too small, or a neighbour
             is of another size or type.
     """
-    dataset.require_slices()
-    around = _neighbours_of(dataset if stacks is None else stacks, neighbours)
+    stacks = as_slices(dataset if stacks is None else stacks)
+    dataset = (stacks if dataset.holds_volumes else dataset).without_blank()
+    if not dataset.slices:
+        raise DataError(f"No slices to load from {dataset.root}.")
+    around = _neighbours_of(stacks, neighbours)
     wanted = set(dataset.slices)
     needed = dict.fromkeys(record for one in dataset.slices for record in around[one])
     hr_slices, lr_slices = {}, {}
     for record in needed:
-        image = read_image(record.path)
+        image = dataset.read(record)
+        channels = channels or image.shape[-1]
+        check_channels(record, image, channels)
         hr = crop_to_multiple(image, degradation.scale)
-        channels = hr.shape[-1] if channels is None else channels
-        if hr.shape[-1] != channels:
-            raise DataError(
-                f"{record.path} has {hr.shape[-1]} channels where {channels} were expected: "
-                "train on slices of one kind."
-            )
         try:
             degradation.check_size(hr.shape, original=image.shape)
             lr_slices[record] = degradation.degrade(hr)
@@ -91,11 +92,24 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
             hr_slices[record] = hr
         if progress is not None:
             progress(len(lr_slices), len(needed))
-    if not needed:
-        raise DataError(f"No slices to load from {dataset.root}.")
+    ranges = dataset.volumes
     return [
-        _pair(hr_slices[one], [(each, lr_slices[each]) for each in around[one]]) for one in dataset.slices
+        _pair(
+            hr_slices[one],
+            [(each, lr_slices[each]) for each in around[one]],
+            None if ranges is None else ranges.normalizer(one),
+        )
+        for one in dataset.slices
     ]
+
+
+def check_channels(record: SliceRecord, image: np.ndarray, channels: int) -> None:
+    """Raises DataError unless a slice (H, W, C) has so many channels."""
+    if image.shape[-1] != channels:
+        raise DataError(
+            f"{record.path} has {image.shape[-1]} channels where {channels} were expected: "
+            "train on slices of one kind."
+        )
 
 
 def separate_channels(pairs):
@@ -109,6 +123,9 @@ def separate_channels(pairs):
     """
     separate = []
     for pair in pairs:
+        if pair.hr.shape[-1] == 1:
+            separate.append(pair)
+            continue
         for channel in range(pair.hr.shape[-1]):
             only = slice(channel, channel + 1)
             lr, around = pair.middle_lr[..., only], tuple(lr[..., only] for lr in pair.around)
@@ -120,10 +137,9 @@ def separate_channels(pairs):
 def _neighbours_of(stacks, neighbours):
     """{record: its 2 * neighbours + 1 records} of all slices, which are never of two patients."""
     around, gaps = {}, []
-    for patient, records in stacks.by_patient().items():
-        stack = sorted(records, key=lambda record: record.index)
+    for stack in stacks.stacks():
         if len(stack) <= stack[-1].index - stack[0].index:
-            gaps.append(patient)
+            gaps.append(stack[0].patient)
         for place, record in enumerate(stack):
             around[record] = [stack[i] for i in window(place, len(stack), neighbours)]
     if gaps and neighbours:
@@ -134,7 +150,7 @@ def _neighbours_of(stacks, neighbours):
     return around
 
 
-def _pair(hr, around):
+def _pair(hr, around, normalizer):
     """The pair of the slice in the middle of `around`, a list of (record, LR slice)."""
     record, lr = around[len(around) // 2]
     for other, slice_beside in around:
@@ -147,7 +163,7 @@ def _pair(hr, around):
     lr_slices = tuple(each for _, each in around)
     # From the LR slices: at inference there are no others to take the range from. All slices of a stack
     # share one range, which keeps them comparable, and finite where the middle one is black.
-    normalizer = normalizer_for(np.concatenate(lr_slices, axis=-1))
+    normalizer = normalizer or normalizer_for(np.concatenate(lr_slices, axis=-1))
     return SlicePair(hr, lr, normalizer, record, lr_slices if len(lr_slices) > 1 else ())
 
 

@@ -1,9 +1,10 @@
 """The oddities of a data set that only its pixels show."""
 
 import dataclasses
+import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +13,7 @@ from keras_mrisr.data.images import read_image
 from keras_mrisr.data.lgg import SEQUENCES
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord
 from keras_mrisr.errors import MrisrError
+from keras_mrisr.types import Progress
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class SlicePixels:
         record: The slice.
         shape: (H, W, C), or None where it could not be read.
         dtype: "uint8", "uint16", "float32", or None.
+        digest: Of the pixels, to find equal slices by; None for a constant slice.
         equal: Pairs of channels that are equal everywhere, such as ((0, 1),); none in a constant slice.
         tissue: Part of the pixels in [0, 1] that are brighter than 10 % of the patient's range.
         corners: The median intensity of the four corners, per channel, in the file's units.
@@ -39,6 +42,7 @@ class SlicePixels:
     record: SliceRecord
     shape: tuple[int, int, int] | None = None
     dtype: str | None = None
+    digest: bytes | None = None
     equal: tuple[tuple[int, int], ...] = ()
     tissue: float = 0.0
     corners: tuple[float, ...] = ()
@@ -47,9 +51,7 @@ class SlicePixels:
     mask_error: str | None = None
 
 
-def scan_pixels(
-    dataset: SliceDataset, progress: Callable[[int, int], None] | None = None
-) -> tuple[SlicePixels, ...]:
+def scan_pixels(dataset: SliceDataset, progress: Progress | None = None) -> tuple[SlicePixels, ...]:
     """Reads every slice and mask once, a few milliseconds each.
 
     Args:
@@ -63,40 +65,27 @@ def scan_pixels(
     for stack in dataset.by_patient().values():
         seen = []
         for record in stack:
-            seen.append(_scan_slice(record))
+            seen.append(_scan_slice(dataset, record))
             if progress is not None:
                 progress(len(scanned) + len(seen), len(dataset))
         scanned += _with_tissue(seen)
     return tuple(scanned)
 
 
-def check_pixels(dataset: SliceDataset, progress: Callable[[int, int], None] | None = None) -> SliceDataset:
-    """The data set with findings about its pixels; `.readable()` of it leaves broken slices out.
-
-    Finds unreadable files, sizes and pixel types that differ from the majority, equal channels
-    (a sequence was missing and another one stored in its place), and near-empty slices.
-    """
-    return dataset.with_findings(find_oddities(dataset, scan_pixels(dataset, progress)))
-
-
 def find_oddities(dataset: SliceDataset, scanned: Sequence[SlicePixels]) -> tuple[Finding, ...]:
-    """The findings that follow from `scan_pixels`, and one log line that counts them."""
-    findings: list[Finding] = []
-    for pixels in scanned:
-        record = pixels.record
-        if pixels.error is not None:
-            findings.append(Finding("unreadable", record.path, record.patient, pixels.error))
-        elif pixels.tissue < _NEAR_EMPTY:
-            message = f"{record.path.name} is nearly empty ({pixels.tissue:.1%} tissue)"
-            findings.append(Finding("near-empty", record.path, record.patient, message))
-        if pixels.mask_error is not None:
-            findings.append(Finding("mask", record.mask, record.patient, pixels.mask_error))
+    """The findings that follow from `scan_pixels`, and one log line that counts them.
+
+    Finds unreadable files, sizes and pixel types that differ from the majority, equal channels (a sequence
+    was missing and another one stored in its place), near-empty slices, and patients with equal slices.
+    """
+    findings = [finding for pixels in scanned for finding in _of_one_slice(pixels)]
     readable = [pixels for pixels in scanned if pixels.shape is not None]
     findings += _minorities("size", readable, lambda pixels: f"{pixels.shape[0]}x{pixels.shape[1]} pixels")
     findings += _minorities(
         "type", readable, lambda pixels: f"{pixels.shape[2]} channel(s) of {pixels.dtype}"
     )
     findings += _equal_channels(readable, SEQUENCES if dataset.kind == "lgg" else ("red", "green", "blue"))
+    findings += _equal_patients(readable)
     if dataset.kind == "lgg":  # Other pictures may well be bright up to their corners.
         findings += _bright_backgrounds(readable)
     kinds = Counter(finding.kind for finding in findings)
@@ -105,26 +94,29 @@ def find_oddities(dataset: SliceDataset, scanned: Sequence[SlicePixels]) -> tupl
     return tuple(findings)
 
 
-def _scan_slice(record: SliceRecord) -> tuple[SlicePixels, np.ndarray | None]:
+def _of_one_slice(pixels: SlicePixels) -> Iterator[Finding]:
+    record = pixels.record
+    if pixels.error is not None:
+        yield Finding("unreadable", record.path, record.patient, pixels.error)
+    elif pixels.tissue < _NEAR_EMPTY:
+        message = f"{record.name} is nearly empty ({pixels.tissue:.1%} tissue)"
+        yield Finding("near-empty", record.path, record.patient, message)
+    if pixels.mask_error is not None:
+        yield Finding("mask", record.mask, record.patient, pixels.mask_error)
+
+
+def _scan_slice(dataset: SliceDataset, record: SliceRecord) -> tuple[SlicePixels, np.ndarray | None]:
     """What the slice alone says, and a thinned copy of it for judging tissue."""
     try:
-        array = read_image(record.path)
+        array = dataset.read(record)
     except MrisrError as error:
         return SlicePixels(record, error=str(error)), None
-    equal = ()
-    if array.shape[-1] > 1 and array.min() < array.max():
+    varies = bool(array.min() < array.max())
+    equal: tuple[tuple[int, int], ...] = ()
+    if varies:
         pairs = combinations(range(array.shape[-1]), 2)
         equal = tuple(pair for pair in pairs if np.array_equal(array[..., pair[0]], array[..., pair[1]]))
-    tumour = mask_error = None
-    if record.mask is not None:
-        try:
-            mask = read_image(record.mask)
-            if mask.shape[:2] != array.shape[:2]:
-                mask_error = f"{record.mask.name} is {mask.shape[:2]}, its image {array.shape[:2]} pixels"
-            else:
-                tumour = int((mask.max(axis=-1) > 0).sum())
-        except MrisrError as error:
-            mask_error = str(error)
+    tumour, mask_error = _scan_mask(record, array.shape[:2])
     step = max(1, min(array.shape[:2]) // _SAMPLES)
     # The median, because one channel of three may have an odd background (see _bright_backgrounds).
     thin = np.median(array[::step, ::step], axis=-1)
@@ -132,12 +124,26 @@ def _scan_slice(record: SliceRecord) -> tuple[SlicePixels, np.ndarray | None]:
         record,
         shape=array.shape,
         dtype=array.dtype.name,
+        digest=hashlib.sha256(array.tobytes()).digest() if varies else None,
         equal=equal,
         corners=_corners(array),
         tumour=tumour,
         mask_error=mask_error,
     )
     return pixels, thin
+
+
+def _scan_mask(record: SliceRecord, shape: tuple[int, ...]) -> tuple[int | None, str | None]:
+    """(Pixels of tumour, why the mask cannot be used): at most one of them."""
+    if record.mask is None:
+        return None, None
+    try:
+        mask = read_image(record.mask)
+    except MrisrError as error:
+        return None, str(error)
+    if mask.shape[:2] != shape:
+        return None, f"{record.mask.name} is {mask.shape[:2]}, its image {shape} pixels"
+    return int((mask.max(axis=-1) > 0).sum()), None
 
 
 def _corners(array: np.ndarray) -> tuple[float, ...]:
@@ -165,7 +171,7 @@ def _with_tissue(seen: Iterable[tuple[SlicePixels, np.ndarray | None]]) -> list[
     filled = []
     for pixels, thin in seen:
         tissue = 0.0 if thin is None else float((thin > threshold).mean())
-        filled.append(SlicePixels(**{**vars(pixels), "tissue": tissue}))
+        filled.append(dataclasses.replace(pixels, tissue=tissue))
     return filled
 
 
@@ -181,8 +187,7 @@ def _minorities(
         usual[patient] = Counter(map(look, stack)).most_common(1)[0][0]
         for pixels in stack:
             if look(pixels) != usual[patient]:
-                name = pixels.record.path.name
-                message = f"{name} has {look(pixels)}, most of {patient} has {usual[patient]}"
+                message = f"{pixels.record.name} has {look(pixels)}, most of {patient} has {usual[patient]}"
                 findings.append(Finding(kind, pixels.record.path, patient, message))
     if usual:
         most = Counter(usual.values()).most_common(1)[0][0]
@@ -217,6 +222,28 @@ def _equal_channels(readable: Sequence[SlicePixels], names: Sequence[str]) -> li
                 f" in {counts[patient, pairs[0]]} of {total} slices with tissue"
             )
         findings.append(Finding("equal-channels", None, patient, message))
+    return findings
+
+
+def _equal_patients(readable: Sequence[SlicePixels]) -> list[Finding]:
+    """One finding for every two patients that share slices, who may be one person."""
+    owners: dict[tuple[object, ...], dict[str, SlicePixels]] = {}
+    for pixels in readable:
+        if pixels.digest is not None and pixels.tissue >= _NEAR_EMPTY:
+            key = (pixels.digest, pixels.shape, pixels.dtype)
+            owners.setdefault(key, {}).setdefault(pixels.record.patient, pixels)
+    shared: dict[tuple[str, str], list[tuple[SlicePixels, SlicePixels]]] = {}
+    for found in owners.values():
+        for first, second in combinations(sorted(found), 2):
+            shared.setdefault((first, second), []).append((found[first], found[second]))
+    findings = []
+    for (first, second), pairs in sorted(shared.items()):
+        one, other = (pixels.record.path for pixels in pairs[0])
+        message = (
+            f"{first} and {second} have {len(pairs)} equal slice(s), such as {one} and {other}: if they are "
+            "one person, say so with a patient pattern, or leave one out"
+        )
+        findings.append(Finding("equal-slices", one, first, message))
     return findings
 
 

@@ -4,10 +4,12 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
+from keras_mrisr.data.images import read_image
+from keras_mrisr.data.normalize import RangeNormalizer
 from keras_mrisr.errors import DataError
 
 
@@ -29,6 +31,11 @@ class SliceRecord:
     site: str | None = None
     mask: pathlib.Path | None = None
 
+    @property
+    def name(self) -> str:
+        """The name of the file; of the slice of a volume "T1.nii.gz/0012"."""
+        return self.path.name if self.path.suffix else f"{self.path.parent.name}/{self.path.name}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
@@ -37,7 +44,7 @@ class Finding:
     Attributes:
         kind: A short word to count by: "equal-channels", "near-empty", "size", "type", "background",
             "unreadable", "mask", "unpaired-mask", "missing-mask", "missing-slice", "unexpected-file",
-            "no-slices", "not-listed", "not-present" or "table".
+            "no-slices", "not-listed", "not-present", "equal-slices" or "table".
         path: The file, or None where the finding is about a patient or the whole set.
         patient: The patient, or None.
         message: One sentence for a person.
@@ -49,6 +56,18 @@ class Finding:
     message: str
 
 
+class SlicesOfVolumes(Protocol):
+    """Where the slices of volumes come from; see `data.volume_slices`."""
+
+    blank: set[SliceRecord]
+
+    def read(self, record: SliceRecord) -> np.ndarray:
+        """The slice (H, W, C)."""
+
+    def normalizer(self, record: SliceRecord) -> RangeNormalizer:
+        """The normalizer of its volume."""
+
+
 @dataclasses.dataclass(frozen=True)
 class SliceDataset:
     """The slices of a data set in order (patient, then position), with what was odd.
@@ -57,10 +76,11 @@ class SliceDataset:
         root: The folder that was read.
         kind: "lgg", "images" or "volumes".
         slices: All slices, patients in natural order and each patient's slices in theirs; of kind "volumes"
-            one record for each volume.
-        findings: What the reader (and `check_pixels`, once run) noticed.
+            one record for each volume, or for each of their slices (see `as_slices`).
+        findings: What the reader noticed, and `inspect_dataset` once it was run.
         table: One row per patient out of the data set's own table (LGG's `data.csv`), as text.
         patients_by: How patients were found: "BIDS subject", "folder", "pattern", "file name", or several.
+        volumes: Where the slices come from if they are those of volumes.
     """
 
     root: pathlib.Path
@@ -69,10 +89,24 @@ class SliceDataset:
     findings: tuple[Finding, ...] = ()
     table: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, hash=False)
     patients_by: str = "folder"
+    volumes: SlicesOfVolumes | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         """The number of slices."""
         return len(self.slices)
+
+    def read(self, record: SliceRecord) -> np.ndarray:
+        """The pixels of a slice, (H, W, C) in the file's own type and intensities.
+
+        Raises:
+            DataError: See `read_image`.
+        """
+        return read_image(record.path) if self.volumes is None else self.volumes.read(record)
+
+    @property
+    def holds_volumes(self) -> bool:
+        """Whether the records are whole volumes."""
+        return self.kind == "volumes" and self.volumes is None
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -87,7 +121,7 @@ class SliceDataset:
     @property
     def extent(self) -> str:
         """How much there is, for a person: "30 slices of 1 patient"."""
-        what = "volume" if self.kind == "volumes" else "slice"
+        what = "volume" if self.holds_volumes else "slice"
         counts = ((len(self), what), (len(self.patients), "patient"))
         return " of ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
 
@@ -97,6 +131,14 @@ class SliceDataset:
         for record in self.slices:
             stacks.setdefault(record.patient, []).append(record)
         return {patient: tuple(stack) for patient, stack in stacks.items()}
+
+    def stacks(self) -> list[tuple[SliceRecord, ...]]:
+        """The slices that lie beside each other, in order: those of a patient, or of each volume."""
+        stacks: dict[object, list[SliceRecord]] = {}
+        for record in self.slices:
+            beside = record.patient if self.volumes is None else record.path.parent
+            stacks.setdefault(beside, []).append(record)
+        return [tuple(sorted(stack, key=lambda record: record.index)) for stack in stacks.values()]
 
     def select(self, patients: Iterable[str]) -> Self:
         """The same data set with these patients only; findings about others are left out.
@@ -122,22 +164,23 @@ class SliceDataset:
 
     def require_slices(self) -> None:
         """Raises DataError for a data set of volumes, where slices are needed."""
-        if self.kind == "volumes":
+        if self.holds_volumes:
             raise DataError(
                 f"{self.root} holds {self.extent}, and slices are needed here: save them as images. (Volumes"
-                " are what mrisr evaluate and mrisr train for a 3-D generator take, and mrisr upscale one by "
-                "one.)"
+                " are what mrisr evaluate, mrisr train and mrisr upscale take.)"
             )
 
     def with_findings(self, findings: Iterable[Finding]) -> Self:
         """The same data set with more findings; one that it has already is not added twice."""
         return dataclasses.replace(self, findings=tuple(dict.fromkeys((*self.findings, *findings))))
 
-    def readable(self) -> Self:
-        """The same data set without the slices that a finding calls unreadable."""
-        broken = {found.path for found in self.findings if found.kind == "unreadable"}
+    def without_blank(self) -> Self:
+        """The same data set without the slices of volumes that show nothing but background."""
+        if self.volumes is None:
+            return self
+        blank = self.volumes.blank
         return dataclasses.replace(
-            self, slices=tuple(record for record in self.slices if record.path not in broken)
+            self, slices=tuple(record for record in self.slices if record not in blank)
         )
 
 

@@ -8,9 +8,8 @@ from keras_mrisr.data.images import read_image
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for, volume_normalizer
 from keras_mrisr.data.pipeline import PatchDataset
 from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.data.volume_slices import read_stack
 from keras_mrisr.errors import DataError, MrisrError
-from keras_mrisr.volumes import check_volume, read_volume
-from keras_mrisr.volumes.geometry import slice_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +61,7 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
         DataError: A volume cannot be read or used (see `data.volume.check_volume`), has another number of
             channels, is too small, or the slices of a patient are of several sizes or types.
     """
-    from_files = dataset.kind == "volumes"
+    from_files = dataset.holds_volumes
     sources = [(record,) for record in dataset.slices]
     if not from_files:
         stacks = dataset.by_patient().values()
@@ -91,18 +90,6 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
     if not pairs:
         raise DataError(f"No volumes to load from {dataset.root}.")
     return pairs
-
-
-def read_stack(path):
-    """Reads a volume as a stack, (X, Y, Z, C): its slices lie across the third axis (see `slice_axis`).
-
-    Raises:
-        DataError: It cannot be read or used (see `data.volume.check_volume`).
-    """
-    volume = read_volume(path)
-    check_volume(volume)
-    array = np.moveaxis(volume.array, slice_axis(volume), 2)
-    return array if array.ndim == 4 else array[..., np.newaxis]
 
 
 def _stack_of_slices(records):

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from keras_mrisr.data.normalize import normalizer_for, volume_normalizer
-from keras_mrisr.data.volume_pairs import read_stack
+from keras_mrisr.data.volume_slices import read_stack
 from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.methods import Interpolator, Model
 from keras_mrisr.evaluation.slices import SliceReader

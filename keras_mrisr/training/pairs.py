@@ -5,6 +5,7 @@ import dataclasses
 from keras_mrisr.data.pipeline import PatchDataset, load_pairs, separate_channels
 from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.data.volume_pairs import VolumePatches, load_volume_pairs
+from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.degrade.noise import RicianNoise
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.ssim import WINDOW
@@ -17,11 +18,6 @@ VALIDATION_BLOCK = (128, 128, 64)
 def check_data(config, dataset):
     """Raises ConfigError for data that the generator is not made for, before they are read."""
     check_generator(scale=config.scale, neighbours=config.data.neighbours, **config.generator)
-    if dataset.kind == "volumes" and config.dimensions == 2:
-        raise ConfigError(
-            f"{dataset.root} holds volumes, which are for 3-D generators: train with --generator srresnet3d "
-            "--scale 1,1,2 --degradation slice-profile, or save slices as images."
-        )
 
 
 def training_pairs(config, dataset, degradation):
@@ -54,7 +50,9 @@ def validation_pairs(config, dataset, degradation, channels):
         pairs = load_volume_pairs(dataset, degradation, channels)
         pairs = [pair.central_block(VALIDATION_BLOCK) for pair in _evenly(pairs, count)]
     else:
-        chosen = dataclasses.replace(dataset, slices=tuple(_evenly(dataset.slices, count)))
+        dataset = as_slices(dataset)
+        shown = dataset.without_blank()
+        chosen = dataclasses.replace(shown, slices=tuple(_evenly(shown.slices, count)))
         wanted = None if config.data.separate_channels else channels
         pairs = load_pairs(chosen, degradation, wanted, neighbours=config.data.neighbours, stacks=dataset)
         if config.data.separate_channels:

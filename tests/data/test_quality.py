@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_dataset, write_image
-from keras_mrisr.data.quality import check_pixels, scan_pixels
+from keras_mrisr.data.quality import find_oddities, scan_pixels
 
 
 def _slice(seed, channels=3, size=(40, 40), dtype="uint8"):
@@ -30,8 +30,13 @@ def _path(root, index, patient="TCGA_DU_2_19960909", mask=""):
     return root / patient / f"{patient}_{index}{mask}.tif"
 
 
+def _all_findings(root):
+    dataset = read_dataset(root)
+    return find_oddities(dataset, scan_pixels(dataset))
+
+
 def _findings(root):
-    return {finding.kind: finding for finding in check_pixels(read_dataset(root)).findings}
+    return {finding.kind: finding for finding in _all_findings(root)}
 
 
 def test_good_data_has_no_findings_and_true_numbers(lgg):
@@ -45,18 +50,28 @@ def test_good_data_has_no_findings_and_true_numbers(lgg):
     assert _findings(lgg) == {}
 
 
-def test_unreadable_slices_are_found_and_left_out(lgg):
+def test_unreadable_slices_are_found(lgg):
     _path(lgg, 1).write_text("not a TIFF")
-    checked = check_pixels(read_dataset(lgg))
-    assert [(finding.kind, finding.path) for finding in checked.findings] == [("unreadable", _path(lgg, 1))]
-    assert len(checked.readable()) == 8
-    assert check_pixels(checked).findings == checked.findings
+    found = [(finding.kind, finding.path) for finding in _all_findings(lgg)]
+    assert found == [("unreadable", _path(lgg, 1))]
 
 
 def test_every_slice_unreadable(lgg):
     for path in lgg.rglob("*.tif"):
         path.write_bytes(b"")
-    assert len(check_pixels(read_dataset(lgg)).readable()) == 0
+    assert {finding.kind for finding in _all_findings(lgg)} == {"unreadable"}
+
+
+def test_patients_with_equal_slices(lgg):
+    """A person who came twice, or a copy of the data."""
+    for index in (1, 2):
+        copied = _path(lgg, index + 1, "TCGA_CS_1_19960909")
+        write_image(copied, _slice(20 + index))  # As of the second patient.
+    write_image(_path(lgg, 3), np.full((40, 40, 3), 7, "uint8"))  # Blank ones are equal in everybody.
+    write_image(_path(lgg, 3, "TCGA_DU_3_19960909"), np.full((40, 40, 3), 7, "uint8"))
+    [finding] = [finding for finding in _all_findings(lgg) if finding.kind == "equal-slices"]
+    names = "TCGA_CS_1_19960909 and TCGA_DU_2_19960909"
+    assert finding.message.startswith(f"{names} have 2 equal slice(s), such as")
 
 
 @pytest.mark.parametrize(
@@ -81,16 +96,14 @@ def test_near_empty_and_black_slices(lgg):
     write_image(_path(lgg, 1), np.zeros((40, 40, 3), "uint8"))
     noise = np.random.default_rng(0).integers(0, 6, (40, 40, 3)).astype("uint8")
     write_image(_path(lgg, 3), noise)
-    found = [
-        finding.path for finding in check_pixels(read_dataset(lgg)).findings if finding.kind == "near-empty"
-    ]
+    found = [finding.path for finding in _all_findings(lgg) if finding.kind == "near-empty"]
     assert found == [_path(lgg, 1), _path(lgg, 3)]
 
 
 def test_a_black_patient_is_near_empty_and_no_more(lgg):
     for index in (1, 2, 3):
         write_image(_path(lgg, index), np.zeros((40, 40, 3), "uint8"))
-    assert [finding.kind for finding in check_pixels(read_dataset(lgg)).findings] == ["near-empty"] * 3
+    assert [finding.kind for finding in _all_findings(lgg)] == ["near-empty"] * 3
 
 
 def test_sizes_and_types_unlike_the_majority(lgg):
@@ -113,9 +126,7 @@ def test_a_patient_unlike_the_others(lgg):
 
 def test_a_broken_mask_leaves_its_slice(lgg):
     _path(lgg, 2, mask="_mask").write_bytes(b"II*\0")
-    checked = check_pixels(read_dataset(lgg))
-    assert [finding.kind for finding in checked.findings] == ["mask"]
-    assert len(checked.readable()) == 9
+    assert [finding.kind for finding in _all_findings(lgg)] == ["mask"]
 
 
 def test_a_bright_background_is_found(lgg):

@@ -36,12 +36,11 @@ def test_select_names_an_unknown_patient():
         _dataset().select(["a", "c"])
 
 
-def test_readable_leaves_out_broken_slices_and_findings_are_not_doubled():
+def test_findings_are_not_doubled():
     dataset = _dataset()
     broken = Finding("unreadable", Path("b_1.tif"), "b", "cut short")
     dataset = dataset.with_findings([broken]).with_findings([broken])
     assert len(dataset.findings) == 3
-    assert [record.path.name for record in dataset.readable().slices] == ["b_0.tif", "a_0.tif", "a_1.tif"]
 
 
 def test_natural_key_counts():

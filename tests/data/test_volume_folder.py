@@ -1,10 +1,7 @@
 import pytest
 
 from keras_mrisr.data import read_dataset
-from keras_mrisr.data.inspect import inspect_dataset
-from keras_mrisr.data.pipeline import load_pairs
 from keras_mrisr.data.volume_folder import read_volume_folder
-from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import MrisrError
 
 
@@ -75,10 +72,6 @@ def test_nothing_there(tree):
         read_volume_folder(tree("a.png"))
 
 
-def test_where_slices_are_needed(tree):
-    root = tree("a/1.nii")
-    dataset = read_dataset(root)
-    degradation = get_degradation("bicubic", 2)
-    for use in (inspect_dataset, lambda dataset: load_pairs(dataset, degradation)):
-        with pytest.raises(MrisrError, match="holds 1 volume of 1 patient, and slices are needed here"):
-            use(dataset)
+def test_where_slices_with_masks_are_needed(tree):
+    with pytest.raises(MrisrError, match="holds 1 volume of 1 patient, and slices are needed here"):
+        read_dataset(tree("a/1.nii")).require_slices()
