@@ -148,7 +148,7 @@ class AdversarialConfig(Config):
     Attributes:
         on: Train adversarially.
         pretraining: Keys of `training` for the first stage that differ; empty for no first stage.
-        discriminator: Name and options for `build_discriminator`.
+        discriminator: "srgan", "patchgan" or "unet"; name and options for `build_discriminator`.
         kind: "bce" (the paper), "relativistic" or "relativistic_average".
         discriminator_rate: Learning rate of the discriminator's Adam.
         discriminator_steps: Updates of the discriminator for each one of the generator.
@@ -258,8 +258,10 @@ class RunConfig(Config):
     Attributes:
         scale: 2, 3, 4 or 8; for a 3-D generator the factors (x, y, z) of the axes, each 1 to 4, where z
             goes across the slices.
-        degradation: Name and arguments for `get_degradation`.
-        generator: Name and options for `build_generator`.
+        degradation: What made LR of HR: "paper", "bicubic", "random-blur", "kspace", or "slice-profile" for
+            volumes; name and arguments for `get_degradation`.
+        generator: Network: "srresnet", "edsr", or "srresnet3d" for volumes; name and options for
+            `build_generator`.
         data: A `DataConfig`.
         training: A `TrainingConfig`.
         adversarial: An `AdversarialConfig`.

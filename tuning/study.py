@@ -1,9 +1,10 @@
 """A study: what is searched, around which recipe, for which score. Needs no Keras before it is checked."""
 
 import dataclasses
+import functools
 import inspect
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import yaml
@@ -178,13 +179,14 @@ def present_values(study: Study) -> dict[str, Any]:
         that the config's builder does not have are missing.
     """
     config, found = study.config.to_dict(), {}
-    builders = _builders(study.config)
+    known_builders = builders(study.config)
     for key in study.space.keys:
         section, _, option = key.rpartition(".")
         place = config
         for part in section.split(".") if section else ():
             place = place[part]
-        parameters = builders.get(section, {})
+        builder = known_builders.get(section)
+        parameters = inspect.signature(builder).parameters if builder else {}
         if option in place:
             found[key] = place[option]
         elif option in parameters and parameters[option].default is not inspect.Parameter.empty:
@@ -192,18 +194,19 @@ def present_values(study: Study) -> dict[str, Any]:
     return found
 
 
-def _builders(config: RunConfig) -> dict[str, Any]:
-    """{section of the config: the parameters of the function that takes its options}."""
+def builders(config: RunConfig) -> dict[str, Callable[..., Any]]:
+    """{section of the config: the function or class that takes its options}."""
+    from keras_mrisr.degrade.registry import DEGRADATIONS
     from keras_mrisr.models.discriminators import DISCRIMINATORS
     from keras_mrisr.models.features import build_features
     from keras_mrisr.models.registry import GENERATORS
 
+    degradation, preset = DEGRADATIONS[config.degradation["name"]]
     return {
-        "generator": inspect.signature(GENERATORS[config.generator["name"]]).parameters,
-        "adversarial.discriminator": inspect.signature(
-            DISCRIMINATORS[config.adversarial.discriminator["name"]]
-        ).parameters,
-        "adversarial.features": inspect.signature(build_features).parameters,
+        "degradation": functools.partial(degradation, **preset),
+        "generator": GENERATORS[config.generator["name"]],
+        "adversarial.discriminator": DISCRIMINATORS[config.adversarial.discriminator["name"]],
+        "adversarial.features": build_features,
     }
 
 

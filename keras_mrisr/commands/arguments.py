@@ -1,13 +1,13 @@
 """Arguments that several commands take, and how commands end."""
 
 import argparse
+import collections.abc
 import os
 import re
 import sys
 import typing
 
 from keras_mrisr.errors import ConfigError
-from keras_mrisr.pretrained import find_model
 
 QUOTES = "\"'"
 # Parameters of the library whose option has another name, in one command or other.
@@ -19,10 +19,36 @@ _OPTIONS = {
 _NAME = re.compile(r"`([A-Za-z_][\w.]*)(?:=([^`]*))?`")
 
 
-class Parser(argparse.ArgumentParser):
-    """One line for a usage error, as for any other bad input; `options.parser` is the command's own."""
+class _Formatter(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        fill = super()._fill_text
+        return "\n".join(line if line[:1] == " " else fill(line, width, indent) for line in text.splitlines())
 
-    def parse_known_args(self, args=None, namespace=None):
+
+class Parser(argparse.ArgumentParser):
+    """One line for a usage error, as for any other bad input; `options.parser` is the command's own.
+
+    Args:
+        options: Adds the command's options to it when they are first needed: some take time to make.
+        example: A command line that the help ends with.
+    """
+
+    def __init__(
+        self,
+        *args: typing.Any,
+        options: collections.abc.Callable[["Parser"], None] | None = None,
+        example: str = "",
+        **kwargs: typing.Any,
+    ) -> None:
+        epilog = f"example:\n  {example}" if example else None
+        super().__init__(*args, epilog=epilog, formatter_class=_Formatter, **kwargs)
+        self.config_keys: list[str] = []
+        self._add_options = options
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+        if self._add_options:
+            self._add_options(self)
+            self._add_options = None
         options, unknown = super().parse_known_args(args, namespace)
         if not hasattr(options, "parser"):
             options.parser = self
@@ -101,6 +127,8 @@ def check_exists(*paths):
 
 def check_models(*models):
     """Likewise for models: paths, or names of those that come with the package."""
+    from keras_mrisr.pretrained import find_model
+
     for model in models:
         find_model(model)
 

@@ -1,75 +1,63 @@
 """`mrisr features`: fine-tune the network of the perceptual loss."""
 
+import argparse
 import pathlib
 import shlex
+import typing
 
-from keras_mrisr.commands.arguments import add_data_kind, check_exists, read_training_data, stopped
+from keras_mrisr.commands.arguments import Parser, check_exists, read_training_data, stopped
+
+if typing.TYPE_CHECKING:
+    from keras_mrisr.finetune.config import FinetuneConfig
 
 
-def add(commands, common):
-    features = commands.add_parser("features", help="train the network of the perceptual loss on, on MRI")
+KEYS = {
+    "data": ["data.root", "data.kind", "data.patient_pattern"],
+    "network": ["network", "weights", "labels", "trainable"],
+    "training": [
+        f"training.{key}"
+        for key in ("epochs", "batch_size", "image_size", "learning_rate", "precision", "seed")
+    ],
+}
+
+
+def add(commands: "argparse._SubParsersAction[Parser]", common: argparse.ArgumentParser) -> None:
+    features = commands.add_parser("features", help="fine-tune the network of the perceptual loss on MRI")
     actions = features.add_subparsers(title="commands", metavar="COMMAND")
     finetune = actions.add_parser(
         "finetune",
         parents=[common],
-        help="train VGG on, on the slices of the training patients; started again, a stopped run goes on",
+        help="fine-tune VGG on the slices of the training patients",
+        description="Fine-tune VGG on the slices of the training patients; the label tumour needs NAME_mask "
+        "files. Started again with the same words, a stopped run is resumed.",
+        example="mrisr features finetune --data slices --out features --labels sequence",
+        options=_add_options,
     )
-    finetune.add_argument("--data", metavar="ROOT", help="folder of the data, with NAME_mask files")
-    add_data_kind(finetune)
-    finetune.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
-    finetune.add_argument("--network", help="vgg19 (the default) or vgg16")
-    finetune.add_argument(
-        "--weights", metavar="FILE", help="what it starts from: imagenet (the default), a weight file or none"
-    )
-    finetune.add_argument(
-        "--labels", help="what it learns: tumour, sequence or tumour,sequence (the default)"
-    )
-    finetune.add_argument("--trainable", metavar="BLOCKS", help="default: block4,block5")
-    finetune.add_argument("--config", metavar="YAML", help="config file")
-    finetune.add_argument("--epochs", type=int, help="rounds of training (default: 8)")
-    finetune.add_argument("--batch-size", type=int, help="slices a step")
-    finetune.add_argument("--image-size", type=int, help="edge of the images that the network is shown")
-    finetune.add_argument("--learning-rate", type=float, help="of Adam, at the start")
-    finetune.add_argument("--precision", help="float32, mixed_bfloat16, or auto for the faster")
-    finetune.add_argument("--seed", type=int, help="of the images (the split has its own)")
-    finetune.add_argument(
-        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
-        help="any other config keys, e.g. training.steps_per_epoch=100 data.split_seed=1",
-    )  # fmt: skip
-    finetune.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
     finetune.set_defaults(run=_finetune)
 
 
-def finetune_config(options):
-    from keras_mrisr.config import parse_override, read_config
+def _add_options(parser: Parser) -> None:
+    from keras_mrisr.commands.config_options import add_config_options
+
+    parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+    parser.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
+    add_config_options(parser, _base, KEYS)
+
+
+def _base(options: argparse.Namespace) -> "FinetuneConfig":
     from keras_mrisr.finetune.config import FinetuneConfig
 
-    base = FinetuneConfig()
-    if options.config:
-        base = read_config(options.config, base)
-    keys = {"data": "data.root", "patient_pattern": "data.patient_pattern", "network": "network"}
-    names = ("epochs", "batch_size", "image_size", "learning_rate", "precision", "seed")
-    keys |= {name: f"training.{name}" for name in names}
-    overrides = {key: getattr(options, name) for name, key in keys.items()}
-    overrides = {key: value for key, value in overrides.items() if value is not None}
-    for name in ("labels", "trainable"):
-        if getattr(options, name) is not None:
-            overrides[name] = getattr(options, name).split(",")
-    if options.weights is not None:
-        overrides["weights"] = options.weights
-    if options.kind != "auto":
-        overrides["data.kind"] = options.kind
-    overrides.update(parse_override(text) for text in options.set)
-    return base.replace(overrides)
+    return FinetuneConfig()
 
 
-def _finetune(options):
+def _finetune(options: argparse.Namespace) -> int:
+    from keras_mrisr.commands.config_options import read_config_options
     from keras_mrisr.terminal import load_tensorflow, print_rows, say, training_progress
 
-    if options.data is not None:
-        check_exists(options.data)
+    if getattr(options, "data.root") is not None:
+        check_exists(getattr(options, "data.root"))
     load_tensorflow()
-    config = finetune_config(options)
+    config = read_config_options(options, _base(options))
     dataset = read_training_data(config)
     from keras_mrisr.finetune import finetune_features
     from keras_mrisr.finetune.storage import score_rows
@@ -87,7 +75,7 @@ def _finetune(options):
     return 0
 
 
-def _next_words(config, out):
+def _next_words(config: "FinetuneConfig", out: pathlib.Path) -> list[str]:
     """The command that trains through these features, with the same patients held out."""
     from keras_mrisr.config import DataConfig
     from keras_mrisr.finetune.storage import WEIGHTS

@@ -13,30 +13,41 @@ def add(commands, common):
     _add_evaluate(actions, common)
 
 
+KEYS = {
+    "data": ["data.root", "data.kind", "data.patient_pattern"],
+    "training": [
+        f"training.{key}"
+        for key in ("epochs", "batch_size", "patch_size", "learning_rate", "precision", "strategy", "seed")
+    ],
+}
+
+
 def _add_train(actions, common):
     train = actions.add_parser(
         "train",
         parents=[common],
-        help="train a U-Net on slices with masks; started again with the same words, a stopped run goes on",
+        help="train a U-Net on slices with masks",
+        description="Train a U-Net on slices with NAME_mask files. Started again with the same words, a "
+        "stopped run is resumed.",
+        example="mrisr segment train --data slices --out unet --preset compact",
+        options=_add_train_options,
     )
-    train.add_argument("--data", metavar="ROOT", help="folder of the data, with NAME_mask files")
-    add_data_kind(train)
-    train.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
-    train.add_argument("--preset", default="full", help="compact (CPU) or full (GPU, the default)")
-    train.add_argument("--config", metavar="YAML", help="config file, over the preset")
-    train.add_argument("--epochs", type=int, help="rounds of training (default: the preset's)")
-    train.add_argument("--batch-size", type=int, help="patches a step")
-    train.add_argument("--patch-size", type=int, help="edge of the patches")
-    train.add_argument("--learning-rate", type=float, help="of Adam, at the start")
-    train.add_argument("--precision", help="float32, mixed_bfloat16, mixed_float16, or auto for the fastest")
-    train.add_argument("--strategy", help="none, or mirrored for all visible GPUs")
-    train.add_argument("--seed", type=int, help="of weights and patches (the split has its own)")
-    train.add_argument(
-        "--set", metavar="KEY=VALUE", nargs="+", action="extend", default=[],
-        help="any other config keys, e.g. unet.filters=24 data.split_seed=1",
-    )  # fmt: skip
-    train.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
     train.set_defaults(run=_train)
+
+
+def _add_train_options(parser):
+    from keras_mrisr.commands.config_options import add_config_options
+
+    parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+    parser.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
+    parser.add_argument("--preset", default="full", help="compact (CPU) or full (GPU, the default)")
+    add_config_options(parser, _base, KEYS)
+
+
+def _base(options):
+    from keras_mrisr.segmentation.config import segmentation_preset
+
+    return segmentation_preset(getattr(options, "preset", "full"))
 
 
 def _add_predict(actions, common):
@@ -73,31 +84,14 @@ def _add_evaluate(actions, common):
     evaluate.set_defaults(run=_evaluate)
 
 
-def segmentation_config(options):
-    from keras_mrisr.config import parse_override, read_config
-    from keras_mrisr.segmentation.config import segmentation_preset
-
-    base = segmentation_preset(options.preset)
-    if options.config:
-        base = read_config(options.config, base)
-    keys = {"data": "data.root", "patient_pattern": "data.patient_pattern"}
-    names = ("epochs", "batch_size", "patch_size", "learning_rate", "precision", "strategy", "seed")
-    keys |= {name: f"training.{name}" for name in names}
-    overrides = {key: getattr(options, name) for name, key in keys.items()}
-    overrides = {key: value for key, value in overrides.items() if value is not None}
-    if options.kind != "auto":
-        overrides["data.kind"] = options.kind
-    overrides.update(parse_override(text) for text in options.set)
-    return base.replace(overrides)
-
-
 def _train(options):
+    from keras_mrisr.commands.config_options import read_config_options
     from keras_mrisr.terminal import load_tensorflow, say, training_progress
 
-    if options.data is not None:
-        check_exists(options.data)
+    if getattr(options, "data.root") is not None:
+        check_exists(getattr(options, "data.root"))
     load_tensorflow()
-    config = segmentation_config(options)
+    config = read_config_options(options, _base(options))
     dataset = read_training_data(config)
     from keras_mrisr.segmentation import train_segmenter
     from keras_mrisr.training import Interrupted

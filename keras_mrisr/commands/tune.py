@@ -1,61 +1,75 @@
 """`mrisr tune` and `mrisr tune results`."""
 
+import argparse
 import shlex
 
-from keras_mrisr.commands.arguments import add_data_kind, check_exists, stopped
+from keras_mrisr.commands.arguments import Parser, check_exists, stopped
 from keras_mrisr.errors import ConfigError
-from keras_mrisr.files import check_new_directory, check_only_holds
+
+KEYS = ("data.root", "data.kind", "data.patient_pattern")
 
 
-def add(commands, common):
+def add(commands: "argparse._SubParsersAction[Parser]", common: argparse.ArgumentParser) -> None:
     tune = commands.add_parser(
         "tune",
         parents=[common],
-        help="search hyperparameters; started again with the same words, a stopped search goes on",
+        help="search hyperparameters; started again with the same words, a stopped search is resumed",
+        description="Search hyperparameters. Started again with the same words, a stopped search is resumed.",
+        example="mrisr tune --data slices --study srresnet --out study --max-trials 10",
+        options=lambda parser: _add_options(parser, common),
     )
-    tune.add_argument("--data", metavar="ROOT", help="folder of the data")
-    add_data_kind(tune)
-    tune.add_argument("--study", help="srresnet, srgan, or a YAML file with a space of your own")
-    tune.add_argument("--out", metavar="DIR", help="folder of the search (default: studies/NAME)")
-    tune.add_argument("--tuner", default="hyperband", help="random, bayesian or hyperband (the default)")
-    tune.add_argument(
+    tune.set_defaults(run=_tune)
+
+
+def _add_options(tune: Parser, common: argparse.ArgumentParser) -> None:
+    from keras_mrisr.commands.config_options import add_key_options
+    from keras_mrisr.config import RunConfig
+
+    add_key_options(tune, RunConfig(), KEYS, "data")
+    search = tune.add_argument_group("search")
+    search.add_argument("--study", help="srresnet, srgan, or a YAML file with a space of your own")
+    search.add_argument("--out", metavar="DIR", help="folder of the search (default: studies/NAME)")
+    search.add_argument("--overwrite", action="store_true", help="delete an earlier search in --out")
+    search.add_argument("--tuner", default="hyperband", help="random, bayesian or hyperband (the default)")
+    search.add_argument(
         "--max-trials", type=int, metavar="N", help="trials in all (default: 10, or one sweep of Hyperband)"
     )
-    tune.add_argument("--objective", help="psnr, perceptual or weighted (default: the study's)")
-    tune.add_argument(
+    search.add_argument("--objective", help="psnr, perceptual or weighted (default: the study's)")
+    lists = {"nargs": "+", "action": "extend", "default": []}
+    search.add_argument(
         "--budget",
         metavar="LIMIT=N",
-        nargs="+",
-        action="extend",
-        default=[],
         help="parameters=200k or gflops=5 of a generator, hours=8 of the search",
+        **lists,
     )
-    tune.add_argument(
+    search.add_argument(
         "--fix",
         metavar="KEY=VALUE",
-        nargs="+",
-        action="extend",
-        default=[],
         help="fix keys of the space, or set any other config keys, e.g. training.epochs=9 data.split_seed=1",
+        **lists,
     )
-    tune.add_argument("--init", metavar="RUN", help="every trial starts from the weights of this model")
-    tune.add_argument("--seed", type=int, default=0, help="of the choice of trials (default: 0)")
-    tune.add_argument("--chief", metavar="HOST:PORT", help="choose trials for workers that connect here")
-    tune.add_argument("--worker", metavar="HOST:PORT", help="train the trials of the chief at this address")
-    tune.add_argument("--name", help="of a worker (default: made of host and process)")
-    tune.add_argument(
-        "--lease", type=float, default=120.0, metavar="S",
+    search.add_argument("--init", metavar="RUN", help="every trial starts from the weights of this model")
+    search.add_argument("--seed", type=int, default=0, help="seed of the choice of trials (default: 0)")
+    machines = tune.add_argument_group("several machines")
+    machines.add_argument("--chief", metavar="HOST:PORT", help="choose trials for workers that connect here")
+    machines.add_argument(
+        "--worker", metavar="HOST:PORT", help="train the trials of the chief at this address"
+    )
+    machines.add_argument("--name", help="name of a worker (default: made of host and process)")
+    machines.add_argument(
+        "--lease",
+        type=float,
+        default=120.0,
+        metavar="S",
         help="a worker silent for so long is taken for dead (default: 120)",
-    )  # fmt: skip
-    tune.add_argument(
+    )
+    machines.add_argument(
         "--wait",
         type=float,
         default=120.0,
         metavar="S",
-        help="how long a worker waits for the chief (120)",
+        help="how long a worker waits for the chief (default: 120)",
     )
-    tune.add_argument("--overwrite", action="store_true", help="delete an earlier search in --out")
-    tune.set_defaults(run=_tune)
     actions = tune.add_subparsers(title="commands", metavar="COMMAND")
     results = actions.add_parser("results", parents=[common], help="rank the trials of a search, with plots")
     results.add_argument("folder", metavar="DIR", help="folder of the search")
@@ -68,16 +82,13 @@ def add(commands, common):
 
 def tuned_study(options):
     """The `Study` of the options, but for what `--init` makes of it."""
+    from keras_mrisr.commands.config_options import given_keys
     from keras_mrisr.config import parse_override
     from keras_mrisr.tuning import read_study
 
     if not options.study:
         raise ConfigError("No study: give --study srresnet, --study srgan or a YAML file.")
-    fixes = dict(parse_override(text) for text in options.fix)
-    given = {"data.root": options.data, "data.patient_pattern": options.patient_pattern}
-    fixes.update({key: value for key, value in given.items() if value is not None})
-    if options.kind != "auto":
-        fixes["data.kind"] = options.kind
+    fixes = {**dict(map(parse_override, options.fix)), **given_keys(options)}
     return read_study(options.study, fixes, options.objective)
 
 
@@ -130,6 +141,7 @@ def _tune(options):
 def _results(options):
     import pathlib
 
+    from keras_mrisr.files import check_new_directory, check_only_holds
     from keras_mrisr.terminal import print_rows, say
     from keras_mrisr.tuning import read_results
     from keras_mrisr.tuning.plots import PLOTS, write_plots

@@ -1,6 +1,7 @@
 """Feature networks that go on training on MRI, for the perceptual loss."""
 
-from keras_mrisr.finetune.config import FinetuneConfig
-from keras_mrisr.finetune.train import finetune_features
+import lazy_loader
 
-__all__ = ["FinetuneConfig", "finetune_features"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__, submod_attrs={"config": ["FinetuneConfig"], "train": ["finetune_features"]}
+)
