@@ -57,6 +57,7 @@ setup(
         "tifffile>=2024.1",
         "nibabel>=5.2",
         "jinja2>=3.1",
+        "lazy-loader>=0.4",
     ],
     extras_require={
         "demo": demo,

@@ -22,6 +22,8 @@ _METAVARS = {
     "init": "RUN",
     "weights": "FILE",
     "trainable": "BLOCKS",
+    "scale": "N",
+    "labels": "LABELS",
 }
 _GIVEN = (
     "name",
@@ -100,7 +102,7 @@ def _add_option(group: argparse._ArgumentGroup, config: Config, key: str) -> Non
         f"--{name.replace('_', '-')}",
         dest=key,
         type=convert,
-        metavar=_METAVARS.get(key.rpartition(".")[2]) or {int: "N", float: "X"}.get(kind, name.upper()),
+        metavar=_METAVARS.get(key.rpartition(".")[2]) or {int: "N", float: "X"}.get(kind, "NAME"),
         help=meaning.replace("%", "%%"),
     )
 
