@@ -4,7 +4,7 @@ import math
 import os
 import pathlib
 import typing
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 import yaml
@@ -35,7 +35,7 @@ class DataConfig(Config):
         patient_pattern: Regular expression that finds the patient in a file's relative path; by
             default the parent folder is the patient.
         validation_fraction: Share of patients for choosing the best checkpoint.
-        test_fraction: Share of patients that training never touches.
+        test_fraction: Share of patients that training never touches; 0 for none, and so no final score.
         split_seed: Seed of the split.
         neighbours: Adjacent slices on each side that the generator also sees (2.5-D); the files of a patient
             must then be one stack of slices in order.
@@ -49,7 +49,7 @@ class DataConfig(Config):
     kind: Literal["auto", "lgg", "images", "volumes"] = "auto"
     patient_pattern: str | None = None
     validation_fraction: Share = 0.1
-    test_fraction: Share = 0.1
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     split_seed: int = 0
     neighbours: Natural = 0
     separate_channels: bool = False

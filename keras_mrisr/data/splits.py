@@ -163,9 +163,11 @@ def split_patients(
     _check_fractions(val_fraction, test_fraction)
     wanted = 1 + (val_fraction > 0) + (test_fraction > 0)
     if len(sites) < wanted:
+        # Without patients to validate on there is nothing to choose the best checkpoint by.
+        none_tests = ", set `test_fraction` to 0" if len(sites) == 2 else ""
         raise DataError(
             f"{len(sites)} patient(s) are too few to split into {wanted} parts, for a patient stays whole:"
-            " give more patients, set a fraction to 0, or say with a patient pattern which file is whose"
+            f" give more patients{none_tests}, or say with a patient pattern which file is whose"
         )
     groups: dict[str | None, list[str]] = {}
     for patient, site in sites.items():

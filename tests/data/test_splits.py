@@ -82,6 +82,14 @@ def test_a_fraction_of_zero_makes_an_empty_part():
     assert split_patients({"a": None, "b": None}, val_fraction=0).val == ()
 
 
+def test_what_two_patients_allow():
+    patients = {"a": None, "b": None}
+    with pytest.raises(MrisrError, match="give more patients, set `test_fraction` to 0, or say"):
+        split_patients(patients)
+    split = split_patients(patients, test_fraction=0)
+    assert (len(split.train), len(split.val), split.test) == (1, 1, ())
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_patients(count):
     with pytest.raises(MrisrError, match="too few to split"):
