@@ -1,7 +1,6 @@
 """The same generator in fewer and faster operations, for every format that it is exported to."""
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
@@ -36,12 +35,8 @@ def fold_batch_norm(model: Model) -> Model:
     Returns:
         The copy.
     """
-    sources: dict[str, Any] = {}  # Convolution that each foldable normalisation follows.
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.axis in (-1, layer.input.ndim - 1):
-            conv = _producer(model, layer)
-            if conv is not None and _is_plain_conv(conv) and len(_consumers(model, conv)) == 1:
-                sources[layer.name] = conv
+    # Convolution that each foldable normalisation follows.
+    sources = {layer.name: conv for layer in model.layers if (conv := _foldable_source(model, layer))}
     norms = {conv.name: model.get_layer(name) for name, conv in sources.items()}
 
     def clone(layer):
@@ -57,6 +52,14 @@ def fold_batch_norm(model: Model) -> Model:
             original, norm = model.get_layer(layer.name), norms.get(layer.name)
             layer.set_weights(original.get_weights() if norm is None else _folded(original, norm))
     return copy
+
+
+def _foldable_source(model: Model, layer: keras.layers.Layer) -> keras.layers.Layer | None:
+    """The convolution that a batch normalisation can become part of, or None."""
+    if not isinstance(layer, keras.layers.BatchNormalization) or layer.axis not in (-1, layer.input.ndim - 1):
+        return None
+    conv = _producer(model, layer)
+    return conv if _is_plain_conv(conv) and len(_consumers(model, conv)) == 1 else None
 
 
 def shuffle_last(model: Model) -> Model:
@@ -183,29 +186,28 @@ def _folded(conv: keras.layers.Layer, norm: keras.layers.Layer) -> list[np.ndarr
 
 def _last_shuffle(model: Model) -> list[keras.layers.Layer] | None:
     """[PixelShuffle, layers that keep the channels apart, Conv2D], or None if there is no such chain."""
-    for conv in reversed(model.layers):
-        if not isinstance(conv, keras.layers.Conv2D) or not _can_be_split(conv):
-            continue
-        chain = [conv]
-        while isinstance(chain[0], (keras.layers.PReLU, keras.layers.ReLU)) or chain[0] is conv:
-            source = _producer(model, chain[0])
-            if source is None or len(_consumers(model, source)) != 1:
-                return None
-            chain.insert(0, source)
-        shared = all(
-            list(layer.shared_axes or []) == [1, 2]
-            for layer in chain
-            if isinstance(layer, keras.layers.PReLU)
-        )
-        return (
-            chain if isinstance(chain[0], PixelShuffle) and shared and _gains(conv, chain[0].scale) else None
-        )
-    return None
+    conv = next(filter(_can_be_split, reversed(model.layers)), None)
+    if conv is None:
+        return None
+    chain = [conv]
+    while chain[0] is conv or isinstance(chain[0], (keras.layers.PReLU, keras.layers.ReLU)):
+        source = _producer(model, chain[0])
+        if source is None or len(_consumers(model, source)) != 1:
+            return None
+        chain.insert(0, source)
+    if not all(map(_is_one_slope_a_channel, chain)) or not isinstance(chain[0], PixelShuffle):
+        return None
+    return chain if _gains(conv, chain[0].scale) else None
+
+
+def _is_one_slope_a_channel(layer: keras.layers.Layer) -> bool:
+    return not isinstance(layer, keras.layers.PReLU) or list(layer.shared_axes or []) == [1, 2]
 
 
 def _can_be_split(conv: keras.layers.Layer) -> bool:
     return (
-        conv.padding == "same"
+        isinstance(conv, keras.layers.Conv2D)
+        and conv.padding == "same"
         and conv.groups == 1
         and set(conv.strides) == set(conv.dilation_rate) == {1}
         and all(size % 2 for size in conv.kernel_size)

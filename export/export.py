@@ -121,8 +121,7 @@ def export_model(
     from keras_mrisr.export.deployable import deployable
 
     generator, info = load_trained(model)
-    if degradation is not None:
-        info = dataclasses.replace(info, degradation=_degradation(degradation, info).to_dict())
+    info = _with_degradation(info, degradation)
     _check_volumes(info, to, precision)
     size = _checked_size(size, generator, to)
     name = _checked_name(name or target.resolve().name)
@@ -157,8 +156,12 @@ def export_model(
     return export
 
 
-def _degradation(given: str | Degradation, info: ModelInfo) -> Degradation:
-    return get_degradation(given, info.factors) if isinstance(given, str) else given
+def _with_degradation(info: ModelInfo, given: str | Degradation | None) -> ModelInfo:
+    """The description of a model that was trained to undo what is given, or else what it says itself."""
+    if given is None:
+        return info
+    degradation = get_degradation(given, info.factors) if isinstance(given, str) else given
+    return dataclasses.replace(info, degradation=degradation.to_dict())
 
 
 def _copy_card(model: PathLike | Model, folder: pathlib.Path) -> None:

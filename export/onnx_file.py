@@ -6,14 +6,14 @@ import pathlib
 import re
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import onnx
 
-from keras_mrisr.errors import MissingDependencyError, ModelError
+from keras_mrisr.errors import ConfigError, MissingDependencyError, ModelError
 from keras_mrisr.export import onnx_graph
 from keras_mrisr.export.onnx_nodes import Nodes
 from keras_mrisr.export.onnx_resolver import METADATA
@@ -54,7 +54,7 @@ def convert(
         ModelError: A layer has no equivalent in ONNX, or the layout is unknown.
     """
     if layout not in LAYOUTS:
-        raise ModelError(f"layout must be one of {', '.join(LAYOUTS)}. Received: {layout!r}")
+        raise ConfigError(f"`layout` must be one of {', '.join(LAYOUTS)}. Received: {layout!r}")
     model = _sound_conversion(generator, size)
     _name_interface(model.graph, generator, size)
     nodes = Nodes(model)
@@ -66,18 +66,23 @@ def convert(
     nodes.save()
     if surgery:
         name_after_layers(model.graph, [layer.name for layer in generator.layers])
+    _check_operators(model, generator.name)
+    model.producer_name, model.producer_version = "keras-mrisr", __version__
+    check(model)
+    return model
+
+
+def _check_operators(model: onnx.ModelProto, name: str) -> None:
+    """Raises ModelError for an operator that is not ONNX's; drops operator sets that nothing uses."""
     for node in model.graph.node:
         if not onnx.defs.has(node.op_type, node.domain):
             raise ModelError(
-                f"{node.name.split('/')[0]} of {generator.name} needs {node.op_type}, which ONNX does not "
-                "have: export it as saved_model."
+                f"{node.name.split('/')[0]} of {name} needs {node.op_type}, which ONNX does not have: export "
+                "it as saved_model."
             )
     used = {node.domain for node in model.graph.node}
     for entry in [entry for entry in model.opset_import if entry.domain not in used]:
         model.opset_import.remove(entry)
-    model.producer_name, model.producer_version = "keras-mrisr", __version__
-    check(model)
-    return model
 
 
 def check(model: onnx.ModelProto) -> None:
@@ -114,27 +119,37 @@ def name_after_layers(graph: onnx.GraphProto, layers: Iterable[str]) -> None:
     pattern = re.compile(
         rf"(?:^|/)({'|'.join(map(re.escape, sorted(layers, key=len, reverse=True)))})(?:_\d+)?/"
     )
-    names, taken = {}, set()
+    names: dict[str, str] = {}
+    taken: set[str] = set()
     for node in graph.node:
         # Surgery gives tensors longer names, but keeps their beginning.
         layer = pattern.search(node.output[0]) or pattern.search(node.name)
-        base = f"{layer[1] if layer else node.name.split('/')[0].split(':')[0] or 'graph'}/{node.op_type}"
-        node.name = _free(base, taken)
-        for place, old in enumerate(node.output):
-            if old not in fixed:
-                names[old] = node.name if place == 0 else f"{node.name}:{place}"
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for place, old in enumerate(tensors):
-                tensors[place] = names.get(old, old)
-    constants = {item.name for item in graph.initializer}
+        source = layer[1] if layer else node.name.split("/")[0].split(":")[0] or "graph"
+        node.name = _free(f"{source}/{node.op_type}", taken)
+        made = [node.name, *(f"{node.name}:{place}" for place in range(1, len(node.output)))]
+        names.update((old, new) for old, new in zip(node.output, made, strict=True) if old not in fixed)
+    _rename(graph, names)
+    _name_constants(graph)
+
+
+def _name_constants(graph: onnx.GraphProto) -> None:
+    """Names constants after the first node that takes them, and its input."""
+    constants, names = {item.name for item in graph.initializer}, {}
     for node in graph.node:
         for place, old in enumerate(node.input):
             if old in constants:
                 names.setdefault(old, f"{node.name}:{place}")
-                node.input[place] = names[old]
+    _rename(graph, names)
     for item in graph.initializer:
         item.name = names[item.name]
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Gives tensors other names, wherever a node makes or takes them."""
+    for node in graph.node:
+        for tensors in (node.input, node.output):
+            for place, old in enumerate(tensors):
+                tensors[place] = names.get(old, old)
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -187,11 +202,7 @@ def _keras_to_onnx(generator: Model, size: Sequence[int] | None) -> onnx.ModelPr
 def _name_interface(graph: onnx.GraphProto, generator: Model, size: Sequence[int] | None) -> None:
     """Gives the output its name and all free dimensions theirs."""
     (source,), (target,) = graph.input, graph.output
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            for place, name in enumerate(tensors):
-                if name == target.name:
-                    tensors[place] = OUTPUT
+    _rename(graph, {target.name: OUTPUT})
     target.name = OUTPUT
     axes = ("height", "width") if len(generator.input_shape) == 4 else ("x", "y", "z")
     in_shape = ["batch", *(size or axes), generator.input_shape[-1]]

@@ -62,14 +62,17 @@ def _transposition(nodes: Nodes, reshape: onnx.NodeProto) -> tuple[str, list[int
         # A Squeeze takes the 1 in front away again. tf2onnx 1.17 loses it now and then before the output.
         squeezed = [node.op_type for node in after] == ["Squeeze"]
         return reshape.input[0], _LAST, after[0] if squeezed else reshape
-    known = nodes.shape(reshape.input[0])
-    if len(shape) == 4 and shape[0] == -1 and known is not None and len(known) == 4:
-        # Sizes are fixed: it depends on what came in.
-        if known[3] == 1 and [1, *known[1:3]] == shape[1:]:
-            return reshape.input[0], _FIRST, reshape
-        if known[1] == 1 and [*known[2:], 1] == shape[1:]:
-            return reshape.input[0], _LAST, reshape
-    return None
+    order = _order_of_fixed(nodes.shape(reshape.input[0]) or [], shape)
+    return None if order is None else (reshape.input[0], order, reshape)
+
+
+def _order_of_fixed(known: list[int | None], shape: list[int]) -> list[int] | None:
+    """The order of axes that a Reshape between fixed sizes stands for, by what comes in; or None."""
+    if not len(shape) == len(known) == 4 or shape[0] != -1:
+        return None
+    if known[3] == 1 and [1, *known[1:3]] == shape[1:]:
+        return _FIRST
+    return _LAST if known[1] == 1 and [*known[2:], 1] == shape[1:] else None
 
 
 def trim_slices(nodes: Nodes) -> None:
@@ -97,43 +100,43 @@ def merge_edge_pads(nodes: Nodes) -> None:
     for concat in list(nodes.nodes):
         if concat.op_type != "Concat":
             continue
-        middle = [name for name in concat.input if not _is_edge(nodes, name)]
-        if len(middle) != 1:
+        edges = _edges(nodes, concat)
+        if edges is None:
             continue
-        source, place = middle[0], list(concat.input).index(middle[0])
-        axis = attributes(concat)["axis"]
-        before, after = list(concat.input)[:place], list(concat.input)[place + 1 :]
-        if not all(_is_edge(nodes, name, source, axis, 0) for name in before):
-            continue
-        if not all(_is_edge(nodes, name, source, axis, -1) for name in after):
-            continue
+        source, axis, before, after = edges
         inner = nodes.producer(source, "Pad")
         if inner and attributes(inner).get("mode") == b"edge":
             pads, source = nodes.constants[inner.input[1]].copy(), inner.input[0]
         else:
             pads = np.zeros(2 * rank, "int64")
-        pads[axis] += len(before)
-        pads[len(pads) // 2 + axis] += len(after)
+        pads[axis] += before
+        pads[len(pads) // 2 + axis] += after
         name = nodes.constant(pads, f"{concat.name}_pads")
         pad = helper.make_node("Pad", [source, name], concat.output, concat.name, mode="edge")
         nodes.replace(concat, [pad])
 
 
-def _is_edge(
-    nodes: Nodes, name: str, source: str | None = None, axis: int | None = None, start: int | None = None
-) -> bool:
-    """Whether a tensor is one line at the edge of another: x[:1] or x[-1:] along an axis."""
+def _edges(nodes: Nodes, concat: onnx.NodeProto) -> tuple[str, int, int, int] | None:
+    """(tensor, axis, lines before, lines behind) of a Concat of a tensor and its own edges, or None."""
+    edges = [_edge(nodes, name) for name in concat.input]
+    if edges.count(None) != 1:
+        return None
+    place, axis = edges.index(None), attributes(concat)["axis"]
+    source = concat.input[place]
+    wanted = [(source, axis, True)] * place + [None] + [(source, axis, False)] * (len(edges) - place - 1)
+    return (source, axis, place, len(edges) - place - 1) if edges == wanted else None
+
+
+def _edge(nodes: Nodes, name: str) -> tuple[str, int, bool] | None:
+    """(tensor, axis, whether it is the first) of a line at an edge, x[:1] or x[-1:]; or None."""
     node = nodes.producer(name, "Slice")
     if node is None:
-        return False
+        return None
     starts, ends, axes = (nodes.constants.get(item) for item in node.input[1:4])
     if starts is None or ends is None or axes is None or axes.size != 1:
-        return False
-    first = starts[0] == 0 and ends[0] == 1
-    last = starts[0] == -1 and ends[0] >= _ALL
-    if source is None:
-        return bool(first or last)
-    return node.input[0] == source and axes[0] == axis and bool(first if start == 0 else last)
+        return None
+    first, last = (starts[0], ends[0]) == (0, 1), starts[0] == -1 and ends[0] >= _ALL
+    return (node.input[0], int(axes[0]), bool(first)) if first or last else None
 
 
 def explicit_pads(nodes: Nodes) -> None:
@@ -166,33 +169,33 @@ def channels_first(nodes: Nodes) -> None:
     rank = len(source.type.tensor_type.shape.dim)
     first = [0, rank - 1, *range(1, rank - 1)]  # NHWC -> NCHW
     last = [0, *range(2, rank), 1]
-    where = {axis: first.index(axis) for axis in range(rank)}  # Axis of NHWC -> its place in NCHW.
+    where = dict(zip(first, range(rank), strict=True))  # Axis of NHWC -> its place in NCHW.
     inner = nodes.free(f"{source.name}_nchw")
     turned = {source.name: inner}  # Channels-last tensor -> the same values channels-first.
     for node in list(nodes.nodes):
         data = [name for name in node.input if name in turned]
-        if not data:
-            continue
-        if node.op_type == "Transpose" and attributes(node)["perm"] == first:
+        known = 0 < len(data) == len(node.input) - _parameters(node)
+        if data and node.op_type == "Transpose" and attributes(node)["perm"] == first:
             nodes.reconnect(node.output[0], turned[data[0]])
             nodes.replace(node, [])
-        elif len(data) == len(node.input) - _parameters(node) and _turn_axes(nodes, node, where, rank):
-            for place, name in enumerate(node.input):
-                node.input[place] = turned.get(name, name)
-            name = nodes.free(f"{node.output[0]}_nchw")
-            turned[node.output[0]], node.output[0] = name, name
+        elif known and _turn_axes(nodes, node, where, rank):
+            node.input[:] = [turned.get(name, name) for name in node.input]
+            turned[node.output[0]] = node.output[0] = nodes.free(f"{node.output[0]}_nchw")
         else:
             for name in data:
-                back = nodes.free(f"{name}_nhwc")
-                nodes.replace(
-                    node, [helper.make_node("Transpose", [turned[name]], [back], back, perm=last), node]
-                )
-                for place, other in enumerate(node.input):
-                    node.input[place] = back if other == name else other
+                _turn_back(nodes, node, name, turned[name], last)
     nodes.reconnect(inner, source.name)
     _channels_first_output(nodes, target, first, last)
     _permute(source, first)
     _permute(target, first)
+
+
+def _turn_back(nodes: Nodes, node: onnx.NodeProto, name: str, turned: str, order: list[int]) -> None:
+    """Gives a node its input `name` channels-last, from the tensor that was turned."""
+    back = nodes.free(f"{name}_nhwc")
+    nodes.replace(node, [helper.make_node("Transpose", [turned], [back], back, perm=order), node])
+    for place, other in enumerate(node.input):
+        node.input[place] = back if other == name else other
 
 
 def _parameters(node: onnx.NodeProto) -> int:

@@ -81,13 +81,7 @@ def to_int8(model: onnx.ModelProto, slices: Sequence[np.ndarray], symmetric: boo
     if not symmetric:  # Besides, there is no PRelu of integers, but there are such convolutions and sums.
         model = onnx.ModelProto.FromString(model.SerializeToString())
         rewrite_for_cpu(model)
-    shape = model.graph.input[0].type.tensor_type.shape.dim
-    if len(shape) != 4:
-        raise ModelError("INT8 is for networks of slices. Export this network of volumes as float32.")
-    channels_first = shape[3].dim_param == "width" or shape[1].dim_value == slices[0].shape[-1]
-    batches = [one[np.newaxis] for one in slices]
-    if channels_first:
-        batches = [np.ascontiguousarray(batch.transpose(0, 3, 1, 2)) for batch in batches]
+    batches = _batches(model, slices)
     convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
     kept = [node.name for node in model.graph.node if node.name.startswith(_FLOAT)]
     with tempfile.TemporaryDirectory() as folder, _silence():
@@ -106,6 +100,17 @@ def to_int8(model: onnx.ModelProto, slices: Sequence[np.ndarray], symmetric: boo
             extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
         )
         return onnx.load(after)
+
+
+def _batches(model: onnx.ModelProto, slices: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Slices (H, W, C) as batches of one, in the order of axes that a network takes."""
+    shape = model.graph.input[0].type.tensor_type.shape.dim
+    if len(shape) != 4:
+        raise ModelError("INT8 is for networks of slices. Export this network of volumes as float32.")
+    batches = [one[np.newaxis] for one in slices]
+    if shape[3].dim_param == "width" or shape[1].dim_value == slices[0].shape[-1]:
+        batches = [np.ascontiguousarray(batch.transpose(0, 3, 1, 2)) for batch in batches]
+    return batches
 
 
 class _Batches:

@@ -14,6 +14,8 @@ from onnx import numpy_helper
 from keras_mrisr.export.onnx_nodes import attributes
 
 RECIPES, TRITON = "tensorrt.md", "config.pbtxt"
+# Operators with modes that are supported; the first is ONNX's default.
+_MODES = {"DepthToSpace": ("DCR", "CRD"), "Pad": ("constant", "edge", "reflect", "wrap")}
 _ALWAYS = {
     "Add", "Cast", "Concat", "Gather", "Mul", "PRelu", "Relu", "Reshape", "Shape", "Slice", "Squeeze",
     "Transpose", "Unsqueeze",
@@ -50,25 +52,25 @@ def _reason(node: onnx.NodeProto, values: dict[str, Any], constants: dict[str, A
         return f"it is of {node.domain}, not of ONNX"
     if kind in _ALWAYS:
         return None
-    if kind == "AveragePool":
-        return None if len(values["kernel_shape"]) in (2, 3) else "only 2-D and 3-D pooling"
-    if kind == "Conv":
-        return None if len(values["kernel_shape"]) in (2, 3) else "only 2-D and 3-D convolutions"
-    if kind == "DepthToSpace":
-        return None if values.get("mode", b"DCR") in (b"DCR", b"CRD") else "unknown mode"
-    if kind == "Pad":
-        mode = values.get("mode", b"constant").decode()
-        return None if mode in ("constant", "edge", "reflect", "wrap") else f"mode {mode}"
     if kind in ("QuantizeLinear", "DequantizeLinear"):
-        point = constants.get(node.input[2]) if len(node.input) > 2 else None
-        if point is None:
-            return "its zero point is no constant"
-        if point.data_type == onnx.TensorProto.UINT8:
-            return "activations are unsigned: export with --symmetric"
-        if point.data_type == onnx.TensorProto.INT32:
-            return "biases are 32-bit integers: export with --symmetric"
-        return "its zero point is not 0" if numpy_helper.to_array(point).any() else None
+        return _zero_point_reason(constants.get(node.input[2]) if len(node.input) > 2 else None)
+    if kind in ("AveragePool", "Conv"):
+        return None if len(values["kernel_shape"]) in (2, 3) else "only 2-D and 3-D"
+    if kind in _MODES:
+        mode = values.get("mode", _MODES[kind][0].encode()).decode()
+        return None if mode in _MODES[kind] else f"mode {mode}"
     return "not in the list of supported operators"
+
+
+def _zero_point_reason(point: Any) -> str | None:
+    """Why a zero point of integers is not supported, or None."""
+    if point is None:
+        return "its zero point is no constant"
+    if point.data_type == onnx.TensorProto.UINT8:
+        return "activations are unsigned: export with --symmetric"
+    if point.data_type == onnx.TensorProto.INT32:
+        return "biases are 32-bit integers: export with --symmetric"
+    return "its zero point is not 0" if numpy_helper.to_array(point).any() else None
 
 
 def write_recipes(model: onnx.ModelProto, folder: pathlib.Path, values: dict[str, Any]) -> None:

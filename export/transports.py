@@ -162,12 +162,14 @@ class RestTransport:
         except (ValueError, KeyError, TypeError) as error:
             raise Refused("it answers, but not as TensorFlow Serving does", other_model=True) from error
 
+    def _connection(self, seconds: float) -> http.client.HTTPConnection:
+        if self._context is None:
+            return http.client.HTTPConnection(self.server, timeout=seconds)
+        return http.client.HTTPSConnection(self.server, timeout=seconds, context=self._context)
+
     def _exchange(self, body: bytes, seconds: float, most: int) -> tuple[http.client.HTTPResponse, bytes]:
         """Sends a request; the answer and its first `most` + 1 bytes."""
-        if self._context is None:
-            connection = http.client.HTTPConnection(self.server, timeout=seconds)
-        else:
-            connection = http.client.HTTPSConnection(self.server, timeout=seconds, context=self._context)
+        connection = self._connection(seconds)
         self._connections.add(connection)
         try:
             connection.connect()

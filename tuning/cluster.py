@@ -62,27 +62,37 @@ def find_place(chief: str | None = None, worker: str | None = None, name: str | 
     Raises:
         ConfigError: Both, no address, or some of the variables are missing.
     """
-    given = {variable: os.environ.get(variable) for variable in (IP, PORT, TUNER_ID)}
     if chief and worker:
-        raise ConfigError("A process is chief or worker. Give one of --chief and --worker.")
-    if not chief and not worker:
-        missing = [variable for variable in (IP, PORT, TUNER_ID) if not given[variable]]
-        if len(missing) == 3 or (missing == [IP, PORT]):
-            return None
-        if missing:
-            raise ConfigError(
-                f"The environment has some of KerasTuner's variables, but no {missing[0]}: set it, or give "
-                "--chief or --worker HOST:PORT."
-            )
-        address = f"{given[IP]}:{given[PORT]}"
-        chief, worker = (address, None) if _CHIEF in given[TUNER_ID] else (None, address)
-    host, port = _split(chief or worker)
-    if chief:
-        return Place("chief", host, port, _CHIEF)
-    name = name or given[TUNER_ID] or f"{socket.gethostname()}-{os.getpid()}"
+        raise ConfigError("A process is chief or worker. Give one of `chief` and `worker`.")
+    if not (chief or worker):
+        chief, worker = _from_environment()
+    address = chief or worker
+    if not address:
+        return None
+    host, port = _split(address)
+    return Place("chief", host, port, _CHIEF) if chief else Place("worker", host, port, _worker_name(name))
+
+
+def _worker_name(given: str | None) -> str:
+    name = given or os.environ.get(TUNER_ID) or f"{socket.gethostname()}-{os.getpid()}"
     if _CHIEF in name or not re.fullmatch(r"[\w.-]+", name):
         raise ConfigError(f"A worker's name is letters and digits without 'chief'. Received: {name!r}")
-    return Place("worker", host, port, name)
+    return name
+
+
+def _from_environment() -> tuple[str | None, str | None]:
+    """(address to listen at, address of the chief) by KerasTuner's variables; at most one of them."""
+    given = {variable: os.environ.get(variable, "") for variable in (IP, PORT, TUNER_ID)}
+    missing = [variable for variable in (IP, PORT, TUNER_ID) if not given[variable]]
+    if len(missing) == 3 or missing == [IP, PORT]:
+        return None, None
+    if missing:
+        raise ConfigError(
+            f"The environment has some of KerasTuner's variables, but no {missing[0]}: set it, or give "
+            "`chief` or `worker` as HOST:PORT."
+        )
+    address = f"{given[IP]}:{given[PORT]}"
+    return (address, None) if _CHIEF in given[TUNER_ID] else (None, address)
 
 
 @contextlib.contextmanager

@@ -124,10 +124,14 @@ def claim_folder(study: Study, strategy: Strategy, out: pathlib.Path, overwrite:
         # The study goes last: a folder without it is not taken for a search.
         old = [path for path in out.iterdir() if path.name != LOCK]
         for path in sorted(old, key=lambda path: path.name == STUDY):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            _remove(path)
     # Of a search that was killed while it wrote; with workers they may be of one that writes just now.
     for leftover in out.glob("**/.writing-*") if alone else ():
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        _remove(leftover)
     if not (out / STUDY).exists():
         write_json(out / SEARCH, dataclasses.asdict(strategy))
         write_study(study, out / STUDY)
+
+
+def _remove(path: pathlib.Path) -> None:
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

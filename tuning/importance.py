@@ -44,12 +44,7 @@ def importance(results: SearchResults) -> Importance | None:
         MissingDependencyError: scikit-learn is not installed.
     """
     trials = results.healthy
-    columns = {
-        parameter.key: [place(parameter, trial.values.get(parameter.key)) for trial in trials]
-        for parameter in results.study.space.parameters
-    }
-    columns[EPOCHS] = [float(trial.epochs) for trial in trials]
-    columns = {key: column for key, column in columns.items() if len(set(column)) > 1}
+    columns = _columns(results)
     scores = np.array([trial.score for trial in trials])
     if len(trials) < LEAST or not set(columns) - {EPOCHS} or np.ptp(scores) == 0:
         return None
@@ -66,6 +61,17 @@ def importance(results: SearchResults) -> Importance | None:
     shares = means / means.sum() if means.sum() > 0 else means
     ranked = sorted(zip(columns, shares, strict=True), key=lambda pair: -pair[1])
     return Importance({key: float(share) for key, share in ranked}, float(forest.oob_score_), len(trials))
+
+
+def _columns(results: SearchResults) -> dict[str, list[float]]:
+    """What differs between the healthy trials, by parameter; and the epochs that they were trained for."""
+    trials = results.healthy
+    columns = {
+        parameter.key: [place(parameter, trial.values.get(parameter.key)) for trial in trials]
+        for parameter in results.study.space.parameters
+    }
+    columns[EPOCHS] = [float(trial.epochs) for trial in trials]
+    return {key: column for key, column in columns.items() if len(set(column)) > 1}
 
 
 def place(parameter: Parameter, value: Any) -> float:

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_mrisr.files import whole_file
 from keras_mrisr.tuning.importance import EPOCHS, Importance, importance, place
-from keras_mrisr.tuning.results import ILL, SearchResults
+from keras_mrisr.tuning.results import ILL, SearchResults, TrialRecord
 from keras_mrisr.tuning.space import Parameter
 from keras_mrisr.tuning.tables import shown
 
@@ -42,25 +42,20 @@ def parallel_plot(results: SearchResults, path: pathlib.Path) -> pathlib.Path:
         path: File to write.
     """
     shown = [parameter for parameter in results.study.space.parameters if _varies(parameter, results)]
-    scores = [trial.score for trial in results.healthy]
+    scores = [trial.score or 0.0 for trial in results.healthy]
     low, high = min(scores), max(scores)
     figure, axes = _figure(max(1.45 * (len(shown) + 1), 6), 5)
-    lines = list(enumerate([*results.healthy, *(t for t in results.trials if t.status == ILL)]))
+    ill = [trial for trial in results.trials if trial.status == ILL]
+    lines = list(enumerate([*results.healthy, *ill]))
     for number, trial in reversed(lines):  # The best on top.
         # Apart by a hair, so that equal values don't hide each other.
         shift = 0.012 * ((number * 7) % 5 - 2)
         heights = [place(parameter, trial.values.get(parameter.key)) + shift for parameter in shown]
-        ill = trial.status == ILL
-        height = -0.15 if ill else (trial.score - low) / (high - low) if high > low else 0.5
-        style = {"color": _ILL, "linestyle": "--", "linewidth": 0.8} if ill else {
-            "color": _colour(height), "linewidth": 2.6 if number == 0 else 1.1
-        }  # fmt: skip
+        height, style = _line(trial, number, low, high)
         axes.plot(range(len(shown) + 1), [*heights, height], alpha=0.9, **style)
-    for x, parameter in enumerate(shown):
-        _draw_axis(axes, x, _ticks(parameter, results))
-    _draw_axis(
-        axes, len(shown), [(0, f"{low:.2f}"), (1, f"{high:.2f}")] if high > low else [(0.5, f"{low:.2f}")]
-    )
+    ends = [(0.0, f"{low:.2f}"), (1.0, f"{high:.2f}")] if high > low else [(0.5, f"{low:.2f}")]
+    for x, ticks in enumerate([*(_ticks(parameter, results) for parameter in shown), ends]):
+        _draw_axis(axes, x, ticks)
     axes.set_xlim(-0.4, len(shown) + 0.7)
     axes.set_ylim(-0.22, 1.05)
     axes.set_yticks([])
@@ -68,12 +63,18 @@ def parallel_plot(results: SearchResults, path: pathlib.Path) -> pathlib.Path:
     names = [_short(parameter.key) for parameter in shown]
     axes.set_xticks(range(len(shown) + 1), [*names, f"score\n({results.study.objective}, dB)"], fontsize=8)
     axes.tick_params(length=0)
-    ill = sum(trial.status == ILL for trial in results.trials)
-    axes.set_title(
-        f"{len(results.healthy)} trials, the best one bold" + (f"; {ill} ill, dashed" if ill else ""),
-        fontsize=10, loc="left",
-    )  # fmt: skip
+    dashed = f"; {len(ill)} ill, dashed" if ill else ""
+    title = f"{len(results.healthy)} trials, the best one bold{dashed}"
+    axes.set_title(title, fontsize=10, loc="left")
     return _save(figure, axes, path)
+
+
+def _line(trial: TrialRecord, number: int, low: float, high: float) -> tuple[float, dict[str, Any]]:
+    """Where the line of a trial ends on the axis of scores, and how it is drawn."""
+    if trial.status == ILL:
+        return -0.15, {"color": _ILL, "linestyle": "--", "linewidth": 0.8}
+    height = ((trial.score or 0.0) - low) / (high - low) if high > low else 0.5
+    return height, {"color": _colour(height), "linewidth": 2.6 if number == 0 else 1.1}
 
 
 def pareto_plot(results: SearchResults, path: pathlib.Path) -> pathlib.Path:

@@ -167,11 +167,7 @@ def _read_trial(study: Study, folder: pathlib.Path) -> TrialRecord:
     state = _read(folder / _TRIAL)
     result = _read(folder / _RESULT) if (folder / _RESULT).is_file() else {}
     facts = {key: value for key, value in result.items() if key not in _OWN and value is not None}
-    status = RUNNING
-    if state["status"] == "COMPLETED" and result:
-        status = ILL if result.get("ill") else FINISHED
-    elif state["status"] == "FAILED":
-        status = FAILED
+    status = _status(state["status"], result)
     reason = result.get("ill") or result.get("failed")
     return TrialRecord(
         name=folder.name.removeprefix("trial_"),
@@ -183,6 +179,13 @@ def _read_trial(study: Study, folder: pathlib.Path) -> TrialRecord:
         facts=facts,
         reason=reason or ("its workers died with it" if status == FAILED else ""),
     )
+
+
+def _status(said: str, result: dict[str, Any]) -> str:
+    """The status of a trial, from KerasTuner's and our own result."""
+    if said == "COMPLETED" and result:
+        return ILL if result.get("ill") else FINISHED
+    return FAILED if said == "FAILED" else RUNNING
 
 
 _OWN = ("values", "score", "epochs", "ill", "failed")  # Of a result, what a record has fields for.

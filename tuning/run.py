@@ -4,7 +4,7 @@ import contextlib
 import math
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from keras_mrisr.config import RunConfig
@@ -71,12 +71,11 @@ def search(
         raise MissingDependencyError("The search needs KerasTuner: pip install keras-tuner") from error
     from keras_mrisr.training import Interrupted
     from keras_mrisr.tuning.objective import judge_network
-    from keras_mrisr.tuning.oracles import HyperbandOracle
     from keras_mrisr.tuning.tuner import StudyTuner
 
     out = pathlib.Path(out)
-    _check_seconds("--lease", lease)
-    _check_seconds("--wait", wait)
+    _check_seconds("lease", lease)
+    _check_seconds("wait", wait)
     budget = budget or Budget()
     check_study(study)
     strategy = Strategy(tuner, seed, budget.to_dict())
@@ -85,22 +84,14 @@ def search(
         check_folder(study, strategy, out, overwrite)
     dataset, channels = checked_data(study, dataset)
     oracle = _make_oracle(study, strategy, budget, max_trials, channels, place, lease)
-    if isinstance(oracle, HyperbandOracle) and "training.epochs" in study.space.keys:
-        raise ConfigError(
-            "Hyperband decides on the epochs itself: --fix training.epochs=N, or --tuner random."
-        )
     if study.objective != "psnr" and (place is None or is_worker):
         judge_network(study)  # Without its weights no trial could be scored.
-    if is_worker:
-        _await(study, strategy, out, place, wait)
-    elif place is not None:
-        check_port(place)
     try:
-        with contextlib.nullcontext() if is_worker else held_folder(out), environment(place):
-            if not is_worker:
-                claim_folder(study, strategy, out, overwrite, alone=place is None)
-            runner = StudyTuner(study, oracle, out, dataset, lease, progress)
-            _run(runner, place)
+        if place is not None and is_worker:
+            _await(study, strategy, out, place, wait)
+        claim = contextlib.nullcontext() if is_worker else _claimed(study, strategy, out, overwrite, place)
+        with claim, environment(place):  # Which the tuner asks already when it is made.
+            _run(StudyTuner(study, oracle, out, dataset, lease, progress), place)
     except KeyboardInterrupt as error:
         raise Interrupted from error
     if not is_worker:
@@ -108,9 +99,21 @@ def search(
     return out
 
 
+@contextlib.contextmanager
+def _claimed(
+    study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool, place: Place | None
+) -> Iterator[None]:
+    """Holds the folder of a search, and the port of its chief, and says in it what is searched."""
+    if place is not None:
+        check_port(place)
+    with held_folder(out):
+        claim_folder(study, strategy, out, overwrite, alone=place is None)
+        yield
+
+
 def _check_seconds(name: str, seconds: float) -> None:
     if not 0 < seconds < math.inf:
-        raise ConfigError(f"{name} must be more than 0 seconds. Received: {seconds:g}")
+        raise ConfigError(f"`{name}` must be more than 0 seconds. Received: {seconds:g}")
 
 
 def _run(runner: Any, place: Place | None) -> None:
@@ -145,7 +148,11 @@ def _make_oracle(
     from keras_mrisr.tuning.progress import Reporter
 
     if max_trials is not None and max_trials < 1:
-        raise ConfigError(f"--max-trials must be 1 or more. Received: {max_trials}")
+        raise ConfigError(f"`max_trials` must be 1 or more. Received: {max_trials}")
+    if strategy.tuner == "hyperband" and "training.epochs" in study.space.keys:
+        raise ConfigError(
+            "Hyperband decides on the epochs itself: --fix training.epochs=N, or --tuner random."
+        )
     rules = Rules(
         space=study.space,
         epochs=study.config.training.epochs,

@@ -50,14 +50,7 @@ class Parameter:
         Raises:
             ConfigError: An unknown type or word, a range upside down, a value that is no number.
         """
-        if not isinstance(entry, dict) or entry.get("type") not in TYPES:
-            kind = entry.get("type") if isinstance(entry, dict) else entry
-            raise ConfigError(f"{key}: type must be one of {', '.join(TYPES)}. Received: {kind!r}")
-        kind = entry["type"]
-        for word in entry:
-            if word not in TYPES[kind] | _COMMON:
-                known = ", ".join(sorted(TYPES[kind] | _COMMON))
-                raise ConfigError(f"{key}: unknown word {word!r}. Known for {kind}: {known}.")
+        kind = _kind(key, entry)
         when = entry.get("when", {})
         if not isinstance(when, dict):
             raise ConfigError(f"{key}: when must hold keys and values. Received: {when!r}")
@@ -237,14 +230,24 @@ def _listed(values: Iterable[Any]) -> str:
     return values if isinstance(values, list) else [values]
 
 
+def _kind(key: str, entry: Any) -> str:
+    """The type that an entry names, once all its words are known for that."""
+    kind = entry.get("type") if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict) or not isinstance(kind, str) or kind not in TYPES:
+        raise ConfigError(f"{key}: type must be one of {', '.join(TYPES)}. Received: {kind!r}")
+    known = TYPES[kind] | _COMMON
+    for word in entry:
+        if word not in known:
+            raise ConfigError(f"{key}: unknown word {word!r}. Known for {kind}: {', '.join(sorted(known))}.")
+    return kind
+
+
 def _range(key: str, kind: str, entry: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a range, checked."""
-    found = {}
-    for word, name in (("min", "low"), ("max", "high"), ("step", "step")):
-        value = entry.get(word)
-        if value is None and word == "step":
-            continue
-        found[name] = _number(f"{key}: {word}", value, kind)
+    words = {"low": "min", "high": "max", "step": "step"}
+    if entry.get("step") is None:
+        del words["step"]
+    found = {name: _number(f"{key}: {word}", entry.get(word), kind) for name, word in words.items()}
     low, high, log = found["low"], found["high"], entry.get("log", False)
     if not isinstance(log, bool):
         raise ConfigError(f"{key}: log must be true or false. Received: {log!r}")
@@ -252,9 +255,10 @@ def _range(key: str, kind: str, entry: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{key}: min must be less than max. Received: min {low!r}, max {high!r}")
     if log and low <= 0:
         raise ConfigError(f"{key}: min must be more than 0 where log is true. Received: {low!r}")
-    if "step" in found and found["step"] <= (1 if log else 0):
-        least = "1 where log is true (it is a ratio)" if log else "0"
-        raise ConfigError(f"{key}: step must be more than {least}. Received: {found['step']!r}")
+    least = 1 if log else 0
+    if found.get("step", math.inf) <= least:
+        why = " where log is true (it is a ratio)" if log else ""
+        raise ConfigError(f"{key}: step must be more than {least}{why}. Received: {found['step']!r}")
     return {**found, "log": log}
 
 

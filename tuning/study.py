@@ -150,15 +150,7 @@ def check_study(study: Study) -> None:
     Raises:
         ConfigError: A value that no config takes, or an option that no builder has.
     """
-    if study.config.training.init:
-        varied = [key for key in study.space.keys if key.split(".")[0] in ("generator", "scale")]
-        if varied:
-            raise ConfigError(
-                f"The study varies {varied[0]}, but runs that start from a trained model have its generator: "
-                "fix that key, or leave out --init."
-            )
-    elif study.stage == "adversarial" and not study.config.adversarial.pretraining:
-        raise ConfigError("An adversarial study starts from a trained generator: give one with --init RUN.")
+    _check_start(study)
     if study.config.dimensions == 3 and study.objective != "psnr":
         raise ConfigError(f"The objective of a 3-D generator is psnr. Received: {study.objective!r}")
     for parameter in study.space.parameters:
@@ -169,6 +161,19 @@ def check_study(study: Study) -> None:
             except MrisrError as error:
                 raise ConfigError(f"space: {parameter.key} of {value!r}: {error}") from error
     check_options(study.config)
+
+
+def _check_start(study: Study) -> None:
+    """Raises ConfigError unless the trials start from what their stage and space allow."""
+    if study.config.training.init:
+        varied = [key for key in study.space.keys if key.split(".")[0] in ("generator", "scale")]
+        if varied:
+            raise ConfigError(
+                f"The study varies {varied[0]}, but runs that start from a trained model have its generator: "
+                "fix that key, or leave out --init."
+            )
+    elif study.stage == "adversarial" and not study.config.adversarial.pretraining:
+        raise ConfigError("An adversarial study starts from a trained generator: give one with --init RUN.")
 
 
 def present_values(study: Study) -> dict[str, Any]:

@@ -205,5 +205,5 @@ def test_bad_input(generators):
     with pytest.raises(MrisrError, match="strange of odd needs Lgamma, which ONNX does not") as caught:
         convert(strange)
     assert "\n" not in str(caught.value)
-    with pytest.raises(MrisrError, match=r"layout must be one of nhwc, nchw\. Received: 'chw'"):
+    with pytest.raises(MrisrError, match=r"`layout` must be one of nhwc, nchw\. Received: 'chw'"):
         convert(generators["edsr"], layout="chw")
