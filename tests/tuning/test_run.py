@@ -221,9 +221,9 @@ def test_a_folder_of_something_else(tmp_path, rates, trained):
     ("options", "message"),
     [
         ({"tuner": "grid"}, "Unknown tuner 'grid'"),
-        ({"max_trials": 0}, "--max-trials must be 1 or more. Received: 0"),
-        ({"wait": -1}, "--wait must be more than 0 seconds. Received: -1"),
-        ({"lease": 0}, "--lease must be more than 0 seconds. Received: 0"),
+        ({"max_trials": 0}, "`max_trials` must be 1 or more. Received: 0"),
+        ({"wait": -1}, "`wait` must be more than 0 seconds. Received: -1"),
+        ({"lease": 0}, "`lease` must be more than 0 seconds. Received: 0"),
     ],
 )
 def test_bad_options(tmp_path, rates, options, message):
