@@ -151,24 +151,25 @@ def whole_file(target: PathLike) -> Iterator[pathlib.Path]:
     new_folders = _missing_folders(target.parent)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Suffix kept, because writers choose their format by it.
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=f"-{target.name}", dir=target.parent)
-        os.close(handle)
-        os.chmod(name, 0o666 & ~_umask())
+        # In a folder of its own, which is what is locked: HDF5 locks the file that it writes itself.
+        folder = pathlib.Path(
+            tempfile.mkdtemp(prefix=".writing-", suffix=f"-{target.name}", dir=target.parent)
+        )
+        temporary = folder / target.name  # Writers choose their format by the suffix.
+        temporary.touch()
     except OSError as error:
         _remove_empty(new_folders)
         raise DataError(f"Cannot write {target}: {error.strerror}. Choose a writable place.") from error
-    temporary = pathlib.Path(name)
     try:
-        with _known_as_written(temporary):
+        with _known_as_written(folder):
             yield temporary
         os.replace(temporary, target)
     except OSError as error:
-        if error.filename is not None and str(error.filename) not in (name, str(target)):
+        if error.filename is not None and str(error.filename) not in (str(temporary), str(target)):
             raise
         raise DataError(f"Cannot write {target}: {error.strerror or error}. Nothing was changed.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         _remove_empty(new_folders)
 
 
@@ -212,7 +213,7 @@ def whole_directory(target: PathLike, overwrite: bool = False) -> Iterator[pathl
 
 @contextlib.contextmanager
 def _known_as_written(temporary: pathlib.Path) -> Iterator[None]:
-    """Locks a temporary file or folder, so that no other process takes it for a leftover."""
+    """Locks a temporary folder, so that no other process takes it for a leftover."""
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # On Windows a folder cannot be opened.
             handle = os.open(temporary, os.O_RDONLY)

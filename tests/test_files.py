@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import h5py
 import pytest
 
 from keras_mrisr.errors import MrisrError
@@ -28,12 +29,19 @@ def names(folder):
 def test_whole_file_appears_at_the_end(tmp_path):
     target = tmp_path / "new" / "a.png"
     with whole_file(target) as temporary:
-        assert temporary.parent == target.parent
+        assert temporary.parent.parent == target.parent
         assert temporary.suffix == ".png"
         temporary.write_text("x")
         assert not target.exists()
     assert target.read_text() == "x"
     assert names(target.parent) == ["a.png"]
+
+
+def test_a_writer_may_lock_the_file(tmp_path):
+    with whole_file(tmp_path / "a.h5") as temporary, h5py.File(temporary, "w", locking=True) as file:
+        file["x"] = [1, 2]
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert list(file["x"]) == [1, 2]
 
 
 def test_whole_file_has_usual_permissions(tmp_path):
