@@ -38,6 +38,7 @@ setup(
         "keras_mrisr.export",
     ],
     package_data={
+        "": ["*.pyi", "py.typed"],
         "keras_mrisr.evaluation": ["templates/*"],
         "keras_mrisr.pretrained": ["LICENSE", "*/*"],
         "keras_mrisr.tuning": ["studies/*", "slurm.sh", "compose.yaml"],
@@ -57,7 +58,7 @@ setup(
         "tifffile>=2024.1",
         "nibabel>=5.2",
         "jinja2>=3.1",
-        "lazy-loader>=0.4",
+        "lazy-loader>=0.6",
     ],
     extras_require={
         "demo": demo,

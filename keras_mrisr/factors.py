@@ -1,11 +1,12 @@
 """The factor of a super-resolution: one number for slices, one an axis for volumes."""
 
+import typing
 from collections.abc import Sequence
 
 
 def factors_of(scale: int | Sequence[int]) -> tuple[int, ...]:
     """The factor of each axis: (2, 2) of the scale 2 of slices, (1, 1, 2) of such a scale of volumes."""
-    return tuple(scale) if isinstance(scale, list | tuple) else (scale, scale)
+    return tuple(scale) if isinstance(scale, list | tuple) else (typing.cast(int, scale),) * 2
 
 
 def scale_of(factors: int | Sequence[int]) -> int | tuple[int, ...]:

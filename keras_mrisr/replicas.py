@@ -1,10 +1,10 @@
 """The replicas of a TensorFlow distribution strategy, as seen from one of them."""
 
-import keras
-
 
 def replica_count():
     """Number of replicas of the strategy whose scope this is called in; 1 without one."""
+    import keras  # Here, so that `registration` can import what needs this module while Keras is imported.
+
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf

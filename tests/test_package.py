@@ -1,7 +1,11 @@
+import os
 import pathlib
 import re
 import runpy
+import subprocess
+import sys
 
+import lazy_loader
 import pytest
 import setuptools
 import yaml
@@ -30,8 +34,30 @@ def test_public_names(name):
 
 
 def test_unknown_name():
-    with pytest.raises(AttributeError, match="has no attribute 'srresnot'"):
+    with pytest.raises(AttributeError, match="No keras_mrisr attribute srresnot"):
         keras_mrisr.srresnot  # noqa: B018
+
+
+@pytest.mark.parametrize("namespace", ["layers", "degradations", "datasets", "training", "models", "losses"])
+def test_namespaces(namespace):
+    module = getattr(keras_mrisr, namespace)
+    assert module is sys.modules[f"keras_mrisr.{namespace}"]
+    assert all(getattr(module, name) is not None for name in module.__all__)
+
+
+@pytest.mark.parametrize(("old", "new"), [("upscale_image", "interpolate"), ("InputError", "MrisrError")])
+def test_old_names(old, new):
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {new}"):
+        assert getattr(keras_mrisr, old) is getattr(keras_mrisr, new)
+
+
+def test_a_checkout_that_is_not_installed_has_all_folders():
+    code = "import keras_mrisr.export, keras_mrisr.tuning; print(keras_mrisr.tuning.Study.__module__)"
+    places = (ROOT, *(pathlib.Path(one.__file__).parents[1] for one in (lazy_loader, yaml)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
+    command = [sys.executable, "-S", "-c", code]  # Without what an editable install puts on the path.
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT.parent)
+    assert done.stdout.strip() == "keras_mrisr.tuning.study", done.stderr
 
 
 def test_version(arguments):

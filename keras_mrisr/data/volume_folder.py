@@ -9,8 +9,7 @@ from keras_mrisr.data.slices import SliceDataset, SliceRecord, natural_key
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import visible_files
 from keras_mrisr.types import PathLike
-from keras_mrisr.volumes.nifti import ENDINGS as NIFTI_SUFFIXES
-from keras_mrisr.volumes.nifti import recognises as is_nifti
+from keras_mrisr.volumes.nifti import ENDINGS as NIFTI_SUFFIXES, recognises as is_nifti
 
 log = logging.getLogger(__name__)
 

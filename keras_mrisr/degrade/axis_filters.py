@@ -1,9 +1,12 @@
 """Filters along one axis of a batch, in `keras.ops`."""
 
+import numpy as np
 from keras import ops
 
+from keras_mrisr.types import Tensor
 
-def blur_axis(x, kernel, axis):
+
+def blur_axis(x: Tensor, kernel: np.ndarray, axis: int) -> Tensor:
     """Convolves `axis` of (N, H, W, C) with an odd `kernel`; the edge pixel is repeated, as in Pillow."""
     radius = len(kernel) // 2
     if radius == 0:
@@ -13,7 +16,7 @@ def blur_axis(x, kernel, axis):
     return _filter_axis(ops.take(x, index, axis=axis), kernel, axis, stride=1)
 
 
-def downsample_axis(x, taps, first, scale, axis):
+def downsample_axis(x: Tensor, taps: np.ndarray, first: int, scale: int, axis: int) -> Tensor:
     """Takes every `scale`-th value of the filtered `axis`; outside pixels weigh nothing, as in Pillow."""
     if scale == 1:
         return x
@@ -27,7 +30,7 @@ def downsample_axis(x, taps, first, scale, axis):
     return _filter_axis(ops.pad(x, padding), taps, axis, stride=scale) / weight
 
 
-def _filter_axis(x, taps, axis, stride):
+def _filter_axis(x: Tensor, taps: np.ndarray, axis: int, stride: int) -> Tensor:
     """Correlates one axis of (N, H, W, C) with `taps`, the same for all channels, without padding."""
     n, height, width, channels = (ops.shape(x)[i] for i in range(4))
     kernel = ops.convert_to_tensor(taps.reshape((-1, 1, 1, 1)), dtype=x.dtype)

@@ -1,5 +1,7 @@
 """Gaussian blur, then bicubic downsampling: the paper's degradation and the plain bicubic one."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -7,6 +9,7 @@ from keras_mrisr.checks import check_flags, is_number
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_box_kernels
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 
 
 class BlurBicubic(Degradation):
@@ -30,18 +33,19 @@ class BlurBicubic(Degradation):
         ConfigError: An argument is out of range.
     """
 
+    scale: int
     linear = True
 
     def __init__(
         self,
-        scale,
-        sigma=2.0,
-        kernel="pillow",
-        kernel_size=None,
-        antialias=True,
-        round_8bit=False,
-        name="paper",
-    ):
+        scale: int,
+        sigma: float = 2.0,
+        kernel: str = "pillow",
+        kernel_size: int | None = None,
+        antialias: bool = True,
+        round_8bit: bool = False,
+        name: str = "paper",
+    ) -> None:
         if not isinstance(scale, int) or scale < 1:
             raise ConfigError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
         if not is_number(sigma) or sigma < 0:
@@ -67,11 +71,11 @@ class BlurBicubic(Degradation):
         self._bicubic, self._first = bicubic_kernel(scale, antialias) if scale > 1 else (np.ones(1), 0)
 
     @property
-    def smallest_size(self):
+    def smallest_size(self) -> tuple[int, ...]:
         blur = 1 + sum(len(kernel) - 1 for kernel in self._blurs)
         return (max(blur, len(self._bicubic)),) * 2
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "sigma": self.sigma,
             "kernel": self.kernel,
@@ -80,7 +84,7 @@ class BlurBicubic(Degradation):
             "round_8bit": self.round_8bit,
         }
 
-    def __call__(self, hr):
+    def __call__(self, hr: Tensor) -> Tensor:
         # Imported here, so that `axis_matrix` needs no Keras.
         from keras import ops
 
@@ -92,7 +96,7 @@ class BlurBicubic(Degradation):
             x = x + ops.stop_gradient(rounded - x)
         return x
 
-    def axis_matrix(self, size):
+    def axis_matrix(self, size: int) -> np.ndarray:
         matrix = np.eye(size)
         for kernel in self._blurs:
             radius = len(kernel) // 2
@@ -105,14 +109,14 @@ class BlurBicubic(Degradation):
         taps = taps / taps.sum(axis=1, keepdims=True)
         return np.einsum("nk,nkm->nm", taps, matrix[np.clip(places, 0, size - 1)])
 
-    def _degrade_axis(self, x, axis):
+    def _degrade_axis(self, x: Tensor, axis: int) -> Tensor:
         from keras_mrisr.degrade.axis_filters import blur_axis, downsample_axis
 
         for kernel in self._blurs:
             x = blur_axis(x, kernel, axis)
         return downsample_axis(x, self._bicubic, self._first, self.scale, axis)
 
-    def _on_host(self, hr):
+    def _on_host(self, hr: np.ndarray) -> np.ndarray:
         if hr.dtype != np.uint8 or self.kernel != "pillow" or not self.antialias:
             return super()._on_host(hr)
         size = (hr.shape[1] // self.scale, hr.shape[0] // self.scale)

@@ -15,7 +15,7 @@ _PILLOW = {
 METHODS = (*_PILLOW, "zero-filled")
 
 
-def interpolate(lr, scale, method="bicubic"):
+def interpolate(lr: np.ndarray, scale: int, method: str = "bicubic") -> np.ndarray:
     """Upscales a slice with Pillow's resampling or zeros in k-space; the outer edges of the grids agree.
 
     Args:
@@ -37,7 +37,7 @@ def interpolate(lr, scale, method="bicubic"):
     return rounded(image, lr.dtype)
 
 
-def _resize(lr, scale, resampling):
+def _resize(lr: np.ndarray, scale: int, resampling: Image.Resampling) -> np.ndarray:
     size = (lr.shape[1] * scale, lr.shape[0] * scale)
     # Pillow resamples 8-bit and float planes; 16-bit values are exact in float32.
     plane_type = np.uint8 if lr.dtype == np.uint8 else np.float32
@@ -48,6 +48,6 @@ def _resize(lr, scale, resampling):
     return np.stack(planes, axis=-1)
 
 
-def _zero_fill(lr, scale):
+def _zero_fill(lr: np.ndarray, scale: int) -> np.ndarray:
     rows, columns = (zero_fill_matrix(size, scale) for size in lr.shape[:2])
     return np.einsum("ih,hwc,jw->ijc", rows, lr, columns, optimize=True)

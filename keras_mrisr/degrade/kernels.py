@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 
-def gaussian_kernel(sigma, size=None):
+def gaussian_kernel(sigma: float, size: int | None = None) -> np.ndarray:
     """Sampled Gaussian, normalised to a sum of 1.
 
     Args:
@@ -23,12 +23,12 @@ def gaussian_kernel(sigma, size=None):
     return kernel / kernel.sum()
 
 
-def pillow_box_kernels(sigma, passes=3):
+def pillow_box_kernels(sigma: float, passes: int = 3) -> list[np.ndarray]:
     """The kernels that `PIL.ImageFilter.GaussianBlur(radius=sigma)` applies along each axis, in order.
 
     Pillow approximates the Gaussian by `passes` extended box filters of one fractional radius (Gwosdek
     et al. 2011, "Theoretical foundations of Gaussian convolution by extended box filtering", eq. 10-12).
-    It repeats the edge pixel anew for each, so that near the border they are not one longer filter.
+    It repeats the edge pixel again for each, so that near the border they are not one longer filter.
 
     Args:
         sigma: Standard deviation of all passes together in pixels (Pillow calls it the radius).
@@ -47,7 +47,7 @@ def pillow_box_kernels(sigma, passes=3):
     return [box / box.sum()] * passes
 
 
-def bicubic_kernel(scale, antialias=True, a=-0.5):
+def bicubic_kernel(scale: int, antialias: bool = True, a: float = -0.5) -> tuple[np.ndarray, int]:
     """Taps of Keys' bicubic kernel at the centre of every low-resolution pixel.
 
     The centre of a low-resolution pixel lies in the middle of its `scale` high-resolution pixels, so
@@ -71,7 +71,7 @@ def bicubic_kernel(scale, antialias=True, a=-0.5):
     return taps / taps.sum(), first
 
 
-def keys_kernel(x, a=-0.5):
+def keys_kernel(x: np.ndarray, a: float = -0.5) -> np.ndarray:
     """Keys' cubic convolution kernel (1981, eq. 4) at `x`, distances in pixels; 0 from 2 on."""
     x = np.abs(x)
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1

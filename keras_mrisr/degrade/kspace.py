@@ -2,12 +2,14 @@
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
 from keras_mrisr.checks import check_flags, is_number
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 
 WINDOWS = ("none", "hamming", "tukey")
 
@@ -40,9 +42,17 @@ class KSpaceCrop(Degradation):
         ConfigError: An argument is out of range.
     """
 
+    scale: int
     linear = True
 
-    def __init__(self, scale, window="none", alpha=None, magnitude=True, name="kspace"):
+    def __init__(
+        self,
+        scale: int,
+        window: str = "none",
+        alpha: float | None = None,
+        magnitude: bool = True,
+        name: str = "kspace",
+    ) -> None:
         if not isinstance(scale, int) or scale < 1:
             raise ConfigError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
         if window not in WINDOWS:
@@ -59,13 +69,13 @@ class KSpaceCrop(Degradation):
         self.alpha = alpha
         self.magnitude = magnitude
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"window": self.window, "alpha": self.alpha, "magnitude": self.magnitude}
 
-    def axis_matrix(self, size):
+    def axis_matrix(self, size: int) -> np.ndarray:
         return _crop_matrix(size, self.scale, self.window, self.alpha)
 
-    def __call__(self, hr):
+    def __call__(self, hr: Tensor) -> Tensor:
         # Imported here, so that `axis_matrix` needs no Keras.
         from keras import ops
 
@@ -79,14 +89,14 @@ class KSpaceCrop(Degradation):
             x = ops.einsum(product, ops.cast(matrix, x.dtype), x)
         return ops.abs(x) if self.magnitude else x
 
-    def _on_host(self, hr):
+    def _on_host(self, hr: np.ndarray) -> np.ndarray:
         if not np.iscomplexobj(hr):
             return super()._on_host(hr)
         rows, columns = (self.axis_matrix(size) for size in hr.shape[:2])
         return np.einsum("ih,hwc,jw->ijc", rows, hr, columns, optimize=True).astype(hr.dtype)
 
 
-def zero_fill_matrix(count, scale):
+def zero_fill_matrix(count: int, scale: int) -> np.ndarray:
     """Interpolation of `count` pixels by zeros around their spectrum, between the centres of the pixels.
 
     The right inverse of the crop without a window, and the one of the least energy: A Z = 1, and Z A is
@@ -99,16 +109,18 @@ def zero_fill_matrix(count, scale):
 
 
 @functools.lru_cache(maxsize=16)
-def _zero_fill_matrix(count, scale):
+def _zero_fill_matrix(count: int, scale: int) -> np.ndarray:
     return scale * _matrix(count, scale, "none", None, np, nyquist=1).T
 
 
 @functools.lru_cache(maxsize=16)
-def _crop_matrix(size, scale, window, alpha):
+def _crop_matrix(size: int, scale: int, window: str, alpha: float | None) -> np.ndarray:
     return _matrix(size // scale, scale, window, alpha, np)
 
 
-def _matrix(count, scale, window, alpha, xp, nyquist=None):
+def _matrix(
+    count: Any, scale: int, window: str, alpha: float | None, xp: Any, nyquist: float | None = None
+) -> Tensor:
     """The crop along one axis, (count, count * scale).
 
     Between pixels x_j, at j + 1/2, and a place t, both in HR pixels, the sum over the band is
@@ -129,7 +141,7 @@ def _matrix(count, scale, window, alpha, xp, nyquist=None):
     weight = xp.where(xp.equal(k, 0), 1.0, xp.where(xp.equal(2 * k, count), float(nyquist), 2.0))
     weight = weight * _window(xp.divide(2 * k, count), window, alpha, xp)
 
-    def waves(places):
+    def waves(places: Tensor) -> tuple[Tensor, Tensor]:
         # Places in half HR pixels, so that angles are reduced to one turn in whole numbers: in float32
         # the cosine of k t itself would lose digits.
         turns = xp.divide(xp.mod(xp.expand_dims(places, 1) * k, 2 * size), 2 * size)
@@ -143,7 +155,7 @@ def _matrix(count, scale, window, alpha, xp, nyquist=None):
     return cosines + xp.matmul(lr_sin * weight, xp.transpose(hr_sin))
 
 
-def _window(u, window, alpha, xp):
+def _window(u: Tensor, window: str, alpha: float | None, xp: Any) -> Tensor:
     """Weights of the frequencies |k| = u n / 2."""
     if window == "hamming":
         return 0.54 + 0.46 * xp.cos(math.pi * u)

@@ -1,5 +1,7 @@
 """Noise of magnitude images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_mrisr.errors import ConfigError
@@ -9,7 +11,12 @@ from keras_mrisr.volumes.stored_values import rounded
 _TISSUE = 0.2
 
 
-def rician_noise(image, snr, rng, signal=None):
+def rician_noise(
+    image: np.ndarray,
+    snr: float,
+    rng: np.random.Generator,
+    signal: float | np.ndarray | None = None,
+) -> np.ndarray:
     """Adds complex Gaussian noise and takes the magnitude again: the noise of a single receive coil.
 
     The result is sqrt((x + a)^2 + b^2) with normal a and b of standard deviation sigma = signal / snr
@@ -48,17 +55,17 @@ class RicianNoise:
         snr: Signal-to-noise ratio as in `rician_noise`, or (low, high), between which it is drawn evenly.
     """
 
-    def __init__(self, snr):
-        self.low, self.high = snr if isinstance(snr, list | tuple) else (snr, snr)
+    def __init__(self, snr: float | Sequence[float]) -> None:
+        self.low, self.high = snr if isinstance(snr, Sequence) else (snr, snr)
 
-    def __call__(self, patch, image, rng):
+    def __call__(self, patch: np.ndarray, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Adds noise to a patch (h, w, C) of `image` (H, W, C), drawn from `rng`; float32, not rounded."""
         # A quarter of the pixels is enough to find the mean by.
         signal = tissue_signal(image[::2, ::2])
         return rician_noise(patch.astype("float32"), rng.uniform(self.low, self.high), rng, signal)
 
 
-def tissue_signal(image):
+def tissue_signal(image: np.ndarray) -> np.ndarray:
     """Mean intensity of the tissue of each channel: pixels over 0.2 times the channel's 95th percentile.
 
     Args:

@@ -1,6 +1,7 @@
 """A blur that differs from slice to slice: for models that must not depend on how sharp a scan is."""
 
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from keras_mrisr.checks import is_number
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 
 
 class RandomBlur(Degradation):
@@ -30,9 +32,16 @@ class RandomBlur(Degradation):
         ConfigError: An argument is out of range.
     """
 
+    scale: int
     fixed = False
 
-    def __init__(self, scale, smallest_sigma=0.0, largest_sigma=2.0, name="random-blur"):
+    def __init__(
+        self,
+        scale: int,
+        smallest_sigma: float = 0.0,
+        largest_sigma: float = 2.0,
+        name: str = "random-blur",
+    ) -> None:
         numbers = is_number(smallest_sigma) and is_number(largest_sigma)
         if not numbers or not 0 <= smallest_sigma <= largest_sigma:
             raise ConfigError(
@@ -46,24 +55,24 @@ class RandomBlur(Degradation):
         self._widest = BlurBicubic(scale, self.largest_sigma, name=name)
 
     @property
-    def smallest_size(self):
+    def smallest_size(self) -> tuple[int, ...]:
         return self._widest.smallest_size
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"smallest_sigma": self.smallest_sigma, "largest_sigma": self.largest_sigma}
 
-    def __call__(self, hr):
+    def __call__(self, hr: Tensor) -> Tensor:
         # Imported here, so that the other methods need no Keras.
         from keras import ops
 
         # A radius follows from pixels, which a graph does not have yet: this is for eager tensors.
         return ops.stack([self.of_slice(ops.convert_to_numpy(one))(one[np.newaxis])[0] for one in hr])
 
-    def of_slice(self, hr):
+    def of_slice(self, hr: np.ndarray) -> BlurBicubic:
         """The `BlurBicubic` that degrades this slice, array (H, W, C)."""
         drawn = zlib.crc32(np.ascontiguousarray(hr)) / 0xFFFFFFFF
         sigma = self.smallest_sigma + drawn * (self.largest_sigma - self.smallest_sigma)
         return BlurBicubic(self.scale, sigma, name=self.name)
 
-    def _on_host(self, hr):
+    def _on_host(self, hr: np.ndarray) -> np.ndarray:
         return self.of_slice(hr).degrade(hr)

@@ -1,8 +1,11 @@
 """Degradations by name. A new one is one file and one line here."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
+from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kspace import KSpaceCrop
 from keras_mrisr.degrade.random_blur import RandomBlur
 from keras_mrisr.degrade.slice_profile import SliceProfile
@@ -10,7 +13,7 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.factors import scale_of
 
 # The paper: Pillow's GaussianBlur(radius=2), then BICUBIC.
-DEGRADATIONS = {
+DEGRADATIONS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "paper": (BlurBicubic, {"sigma": 2.0}),
     "bicubic": (BlurBicubic, {"sigma": 0.0}),
     # Any blur between those two.
@@ -20,7 +23,7 @@ DEGRADATIONS = {
 }
 
 
-def get_degradation(name, scale, **overrides):
+def get_degradation(name: str, scale: int | Sequence[int], **overrides: Any) -> Degradation:
     """Makes a degradation.
 
     Args:

@@ -1,6 +1,8 @@
 """Thick slices out of thin ones: the slice profile, then subsampling."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from keras_mrisr.checks import is_number
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 from keras_mrisr.volumes.stored_values import rounded
 
 # Full width at half maximum of a Gaussian, in standard deviations.
@@ -38,9 +41,16 @@ class SliceProfile(Degradation):
         ConfigError: An argument is out of range.
     """
 
+    scale: tuple[int, ...]
     dimensions = 3
 
-    def __init__(self, scale, thickness=None, in_plane=None, name="slice-profile"):
+    def __init__(
+        self,
+        scale: Sequence[int],
+        thickness: float | None = None,
+        in_plane: Degradation | None = None,
+        name: str = "slice-profile",
+    ) -> None:
         factors = tuple(scale) if isinstance(scale, list | tuple) else ()
         whole = len(factors) == 3 and all(isinstance(f, int) and f >= 1 for f in factors)
         if not whole or factors[0] != factors[1]:
@@ -74,24 +84,24 @@ class SliceProfile(Degradation):
         self._taps, self._first = slice_profile(factors[2], self.thickness)
 
     @property
-    def fixed(self):
+    def fixed(self) -> bool:  # type: ignore[override]
         return self.in_plane is None or self.in_plane.fixed
 
     @property
-    def smallest_size(self):
+    def smallest_size(self) -> tuple[int, ...]:
         in_plane = self.in_plane.smallest_size if self.in_plane else (1, 1)
         return (*in_plane, self.scale[2])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         in_plane = self.in_plane and {k: v for k, v in self.in_plane.to_dict().items() if k != "scale"}
         return {"thickness": self.thickness, "in_plane": in_plane}
 
-    def __call__(self, hr):
+    def __call__(self, hr: Tensor) -> Tensor:
         from keras import ops
 
         x = ops.convert_to_tensor(hr)
         if self.in_plane is not None:
-            x = self._degrade_planes(x)
+            x = self._degrade_planes(x, self.in_plane)
         factor = self.scale[2]
         size = ops.shape(x)[3]
         first = ops.arange(size // factor, dtype="int32") * factor + self._first
@@ -100,17 +110,17 @@ class SliceProfile(Degradation):
             total = total + float(tap) * ops.take(x, ops.clip(first + i, 0, size - 1), axis=3)
         return total
 
-    def _degrade_planes(self, x):
+    def _degrade_planes(self, x: Tensor, in_plane: Degradation) -> Tensor:
         from keras import ops
 
         n, width, height, slices, channels = (ops.shape(x)[i] for i in range(5))
         planes = ops.reshape(ops.transpose(x, (0, 3, 1, 2, 4)), (n * slices, width, height, channels))
-        planes = self.in_plane(planes)
+        planes = in_plane(planes)
         factor = self.scale[0]
         volume = ops.reshape(planes, (n, slices, width // factor, height // factor, channels))
         return ops.transpose(volume, (0, 2, 3, 1, 4))
 
-    def _on_host(self, hr):
+    def _on_host(self, hr: np.ndarray) -> np.ndarray:
         x = hr
         if self.in_plane is not None:
             top = np.iinfo(hr.dtype).max if np.issubdtype(hr.dtype, np.integer) else 1
@@ -125,7 +135,7 @@ class SliceProfile(Degradation):
         return rounded(total, hr.dtype)
 
 
-def slice_profile(factor, thickness):
+def slice_profile(factor: int, thickness: float) -> tuple[np.ndarray, int]:
     """Taps of the Gaussian slice profile at the centre of every LR slice.
 
     Args:

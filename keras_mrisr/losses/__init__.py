@@ -1,5 +1,7 @@
 """What training minimises: pure functions, and `keras.losses.Loss` wrappers where `compile` wants one."""
 
+import keras  # noqa: F401  Before any part of the package: see `registration`.
+
 from keras_mrisr.losses.adversarial import (
     discriminator_loss,
     generator_loss,

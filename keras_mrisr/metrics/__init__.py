@@ -1,5 +1,7 @@
 """How close a slice is to its original: one value per image, the data range always stated."""
 
+import keras  # noqa: F401  Before any part of the package: see `registration`.
+
 from keras_mrisr.metrics.consistency import consistency
 from keras_mrisr.metrics.dice import Dice, dice
 from keras_mrisr.metrics.features import feature_distance

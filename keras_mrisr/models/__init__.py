@@ -1,5 +1,7 @@
 """Functional builders of the networks, and the directory that a trained one lives in."""
 
+import keras  # noqa: F401  Before any part of the package: see `registration`.
+
 from keras_mrisr.models.edsr import edsr
 from keras_mrisr.models.layers import ICNR, BicubicUpsampling, PixelShuffle
 from keras_mrisr.models.registry import GENERATORS, build_generator

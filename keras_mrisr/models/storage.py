@@ -107,8 +107,10 @@ def describe_network(network: Model, degradation: Degradation | None = None) -> 
         ModelError: The shapes are not those of a network for super-resolution.
     """
     shape = network.input_shape
-    sizes = tuple(size or 16 for size in shape[1:-1]) if isinstance(shape, tuple) else ()
-    output = network.compute_output_shape((1, *sizes, shape[-1])) if len(sizes) in (2, 3) else ()
+    sizes: tuple[int, ...] = tuple(size or 16 for size in shape[1:-1]) if isinstance(shape, tuple) else ()
+    output: tuple[int, ...] = (
+        network.compute_output_shape((1, *sizes, shape[-1])) if len(sizes) in (2, 3) else ()
+    )
     if len(output) != len(sizes) + 2 or any(
         big % small for big, small in zip(output[1:-1], sizes, strict=True)
     ):

@@ -1,6 +1,6 @@
 """The training recipe, and what it is made of."""
 
-from keras_mrisr.training.callbacks import Interrupted
-from keras_mrisr.training.train import train
+import keras  # noqa: F401  Before any part of the package: see `registration`.
+import lazy_loader
 
-__all__ = ["Interrupted", "train"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.losses import adversarial, consistency
-from keras_mrisr.metrics import PSNR
+from keras_mrisr.metrics.psnr import PSNR
 from keras_mrisr.replicas import replica_count, replica_mean
 from keras_mrisr.training.gan_optimizer import Networks, discriminator_optimizer, gan_optimizer
 from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
@@ -110,7 +110,7 @@ class SRGAN(keras.Model):
         self.r1_every = r1_every
         self.seed = seed
         self._degrade = get_degradation(**degradation) if degradation else None
-        if self.weights_of_losses["consistency"]:
+        if self._degrade is not None and self.weights_of_losses["consistency"]:
             self._degrade.require_fixed()
         self._noise = keras.random.SeedGenerator(seed)
         # Keras saves variables, but no generators of random numbers.

@@ -5,8 +5,7 @@ import pathlib
 from keras_mrisr.files import visible_files
 from keras_mrisr.volumes.dicom.files import begins_as_dicom
 from keras_mrisr.volumes.dicom.read import read_dicom as read
-from keras_mrisr.volumes.dicom.write import check_dicom_target as check_target
-from keras_mrisr.volumes.dicom.write import write_dicom as write
+from keras_mrisr.volumes.dicom.write import check_dicom_target as check_target, write_dicom as write
 
 __all__ = ["ENDINGS", "NAME", "check_target", "read", "recognises", "write"]
 
