@@ -1,6 +1,5 @@
 """The `mrisr` command: turns arguments into a config and calls one library function."""
 
-import argparse
 import contextlib
 import os
 import signal
@@ -117,7 +116,7 @@ def _build_parser() -> Parser:
     parser = Parser(prog="mrisr", description="Super-resolution of MRI. For research; not a medical device.")
     parser.add_argument("--version", action="version", version=f"keras-mrisr {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument("--quiet", action="store_true", help="only results and errors")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     for command in COMMANDS:

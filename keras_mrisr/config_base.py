@@ -123,12 +123,6 @@ def unknown_key(dotted: str, cls: type[Config]) -> str:
     return f"Unknown config key {dotted!r}. {hint}"
 
 
-def limits(field: pydantic.fields.FieldInfo) -> dict[str, Any]:
-    """Bounds of a number as pydantic calls them: {"gt": 0, "le": 1}."""
-    names = ("gt", "ge", "lt", "le")
-    return {name: getattr(part, name) for part in field.metadata for name in names if hasattr(part, name)}
-
-
 def _message(cls: type[Config], error: Mapping[str, Any]) -> str:
     """What pydantic found first, in one line that names the key, what is allowed and what was received."""
     cause = error.get("ctx", {}).get("error")
@@ -144,21 +138,11 @@ def _message(cls: type[Config], error: Mapping[str, Any]) -> str:
 
 
 def _allowed(field: pydantic.fields.FieldInfo, problem: str) -> str:
-    bounds = limits(field)
-    both = {
-        ("gt", "lt"): "a number between {gt} and {lt}",
-        ("gt", "le"): "more than {gt}, at most {le}",
-        ("ge", "le"): "from {ge} to {le}",
-    }
-    one = {
-        "greater_than": "more than {gt}",
-        "greater_than_equal": "{ge} or more",
-        "less_than": "less than {lt}",
-        "less_than_equal": "at most {le}",
-        "finite_number": "a finite number",
-    }
-    if problem in one:
-        return both.get(tuple(bounds), one[problem]).format(**bounds)
+    words = {"gt": "more than {}", "ge": "{} or more", "lt": "less than {}", "le": "at most {}"}
+    limits = [(part, name) for part in field.metadata for name in words if hasattr(part, name)]
+    bounds = [words[name].format(getattr(part, name)) for part, name in limits]
+    if problem == "finite_number" or "than" in problem:
+        return ", ".join(bounds) or "a finite number"
     if typing.get_origin(field.annotation) is typing.Literal:
         return f"one of {', '.join(map(str, typing.get_args(field.annotation)))}"
     return f"of type {type_name(field.annotation)}"
@@ -166,7 +150,4 @@ def _allowed(field: pydantic.fields.FieldInfo, problem: str) -> str:
 
 def type_name(kind: Any) -> str:
     """A type as messages call it: "int", "list", "str | None"."""
-    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
-        return " | ".join(map(type_name, typing.get_args(kind)))
-    kind = typing.get_origin(kind) or kind
-    return "None" if kind is types.NoneType else str(getattr(kind, "__name__", kind))
+    return str(kind) if isinstance(kind, types.UnionType) else str((typing.get_origin(kind) or kind).__name__)

@@ -194,7 +194,8 @@ def test_train_adversarially(mrisr, image_root, tmp_path, monkeypatch):
 
 def test_options_become_config_keys():
     from keras_mrisr import cli
-    from keras_mrisr.commands.train import train_config
+    from keras_mrisr.commands.config_options import read_config_options
+    from keras_mrisr.commands.train import _base
 
     words = [
         "train", "--data", "D", "--kind", "images", "--patient-pattern", "(p)", "--out", "R", "--scale", "4",
@@ -204,7 +205,8 @@ def test_options_become_config_keys():
         "--seed", "7",
         "--set", "generator.blocks=3", "data.split_seed=2", "--set", "training.schedule=constant",
     ]  # fmt: skip
-    config = train_config(cli._build_parser().parse_args(words))
+    options = cli._build_parser().parse_args(words)
+    config = read_config_options(options, _base(options))
     assert (config.scale, config.degradation) == (4, {"name": "bicubic"})
     assert config.generator == {"name": "srresnet", "blocks": 3}
     data, training = config.data, config.training
@@ -226,11 +228,13 @@ def test_options_become_config_keys():
 
 def test_adversarial_presets_lie_between_the_preset_and_the_rest(tmp_path):
     from keras_mrisr import cli
-    from keras_mrisr.commands.train import train_config
+    from keras_mrisr.commands.config_options import read_config_options
+    from keras_mrisr.commands.train import _base
 
     def config(*words):
         words = ["train", "--data", "D", "--out", "R", *words]
-        return train_config(cli._build_parser().parse_args(words))
+        options = cli._build_parser().parse_args(words)
+        return read_config_options(options, _base(options))
 
     assert not config("--preset", "compact").adversarial.on
     (tmp_path / "a.yaml").write_text("adversarial: {ramp: 7, average: 0.5}")

@@ -8,6 +8,10 @@ import sys
 import typing
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import PathLike
+
+if typing.TYPE_CHECKING:
+    from keras_mrisr.data.slices import SliceDataset
 
 QUOTES = "\"'"
 # Parameters of the library whose option has another name, in one command or other.
@@ -40,12 +44,13 @@ class Parser(argparse.ArgumentParser):
         example: str = "",
         **kwargs: typing.Any,
     ) -> None:
-        epilog = f"example:\n  {example}" if example else None
-        super().__init__(*args, epilog=epilog, formatter_class=_Formatter, **kwargs)
+        super().__init__(*args, **kwargs)
+        self.formatter_class = _Formatter
+        self.epilog = f"example:\n  {example}" if example else None
         self.config_keys: list[str] = []
         self._add_options = options
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+    def parse_known_args(self, args=None, namespace=None):
         if self._add_options:
             self._add_options(self)
             self._add_options = None
@@ -62,7 +67,7 @@ class Parser(argparse.ArgumentParser):
         complain(f"{self.prog}: error: {message} (see {self.prog} --help)")
         sys.exit(2)
 
-    def _print_message(self, message: str, file: typing.TextIO | None = None) -> None:
+    def _print_message(self, message: str, file: typing.Any = None) -> None:
         (file or sys.stderr).write(message)  # argparse's own swallows a broken pipe.
 
     def translate(self, text: str) -> str:
@@ -87,7 +92,10 @@ class Parser(argparse.ArgumentParser):
         return found[0]
 
 
-def add_data_kind(parser):
+Commands: typing.TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_data_kind(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", default="auto", help="auto, lgg, images or volumes (default: auto)")
     parser.add_argument(
         "--patient-pattern",
@@ -96,7 +104,7 @@ def add_data_kind(parser):
     )
 
 
-def add_degradation(parser):
+def add_degradation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--degradation",
         metavar="NAME[:KEY=VALUE,...]",
@@ -104,28 +112,28 @@ def add_degradation(parser):
     )
 
 
-def parse_degradation(text):
+def parse_degradation(text: str | None) -> dict[str, typing.Any] | None:
     """Turns "kspace:window=hamming" into {"name": "kspace", "window": "hamming"}; None stays None."""
     from keras_mrisr.config import parse_override
 
     if text is None:
         return None
-    name, _, options = text.partition(":")
-    options = dict(parse_override(option) for option in options.split(",")) if options else {}
+    name, _, words = text.partition(":")
+    options = dict(map(parse_override, words.split(","))) if words else {}
     for key in ("name", "scale"):
         if key in options:
             raise ConfigError(f"--degradation {text}: {key!r} is no option of a degradation.")
     return {"name": name, **options}
 
 
-def check_exists(*paths):
+def check_exists(*paths: PathLike) -> None:
     """Answers a wrong path at once, before TensorFlow is loaded."""
     for path in paths:
         if not os.path.exists(path):
             raise ConfigError(f"{path} does not exist. Check the path.")
 
 
-def check_models(*models):
+def check_models(*models: PathLike) -> None:
     """Likewise for models: paths, or names of those that come with the package."""
     from keras_mrisr.pretrained import find_model
 
@@ -133,7 +141,7 @@ def check_models(*models):
         find_model(model)
 
 
-def read_training_data(config):
+def read_training_data(config: typing.Any) -> "SliceDataset":
     """The dataset that a config names under data.
 
     Raises:
@@ -146,7 +154,7 @@ def read_training_data(config):
     return read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
 
 
-def stopped():
+def stopped() -> int:
     from keras_mrisr.terminal import say
 
     say("Stopped; everything is kept. The same command goes on from here.")

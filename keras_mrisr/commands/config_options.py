@@ -2,9 +2,10 @@
 
 import argparse
 import inspect
+import itertools
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import yaml
@@ -44,17 +45,16 @@ def _words(text: str) -> list[str]:
     return text.split(",")
 
 
-def add_config_options(parser: Parser, base: Base, groups: Mapping[str, Sequence[str]]) -> None:
+def add_config_options(parser: Parser, base: Base, keys: Sequence[str]) -> None:
     """Adds options for keys of a config, `--config`, `--set` for all others, and `--keys` that lists them.
 
     Args:
         parser: Of the command. The destination of an option is its key.
         base: The config that the options are put over, made of the other options of the command; of those
             alone it gives the defaults that the help shows.
-        groups: {title: keys}, such as {"data": ["data.root"]}.
+        keys: Those that have an option, such as "data.root".
     """
-    for title, keys in groups.items():
-        add_key_options(parser, base(argparse.Namespace()), keys, title)
+    add_key_options(parser, base(argparse.Namespace()), keys)
     rest = parser.add_argument_group("config")
     rest.add_argument("--config", metavar="YAML", help="config file; options of the command come before it")
     rest.add_argument(
@@ -68,11 +68,15 @@ def add_config_options(parser: Parser, base: Base, groups: Mapping[str, Sequence
     rest.add_argument("--keys", action=_ShowKeys, base=base, help="list the keys of --set and leave")
 
 
-def add_key_options(parser: Parser, config: Config, keys: Sequence[str], title: str) -> None:
-    """Adds a group of options for some keys of a config, whose values there are the defaults."""
-    group = parser.add_argument_group(title)
-    for key in keys:
-        _add_option(group, config, key)
+def add_key_options(parser: Parser, config: Config, keys: Sequence[str]) -> None:
+    """Adds options for some keys of a config, a group a section; values in `config` are the defaults."""
+    inner = sections(type(config))
+    for title, members in itertools.groupby(
+        keys, lambda key: key.split(".")[0] in inner and key.split(".")[0]
+    ):
+        group = parser.add_argument_group(title or "network")
+        for key in members:
+            _add_option(group, config, key)
     parser.config_keys.extend(keys)
 
 
@@ -165,8 +169,8 @@ def _builders(config: Config) -> dict[str, Callable[..., Any]]:
 
 
 class _ShowKeys(argparse.Action):
-    def __init__(self, *args: Any, base: Base, **kwargs: Any) -> None:
-        super().__init__(*args, nargs=0, **kwargs)
+    def __init__(self, option_strings: Sequence[str], dest: str, base: Base, help: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
         self.base = base
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: Any) -> None:

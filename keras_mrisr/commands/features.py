@@ -3,79 +3,50 @@
 import argparse
 import pathlib
 import shlex
-import typing
+from typing import Any
 
-from keras_mrisr.commands.arguments import Parser, check_exists, read_training_data, stopped
+from keras_mrisr.commands.arguments import Commands, Parser
+from keras_mrisr.commands.training import add_training_command
 
-if typing.TYPE_CHECKING:
-    from keras_mrisr.finetune.config import FinetuneConfig
-
-
-KEYS = {
-    "data": ["data.root", "data.kind", "data.patient_pattern"],
-    "network": ["network", "weights", "labels", "trainable"],
-    "training": [
-        f"training.{key}"
-        for key in ("epochs", "batch_size", "image_size", "learning_rate", "precision", "seed")
-    ],
-}
+KEYS = (
+    "data.root", "data.kind", "data.patient_pattern", "network", "weights", "labels", "trainable",
+    "training.epochs", "training.batch_size", "training.image_size", "training.learning_rate",
+    "training.precision", "training.seed",
+)  # fmt: skip
 
 
-def add(commands: "argparse._SubParsersAction[Parser]", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: Parser) -> None:
     features = commands.add_parser("features", help="fine-tune the network of the perceptual loss on MRI")
-    actions = features.add_subparsers(title="commands", metavar="COMMAND")
-    finetune = actions.add_parser(
+    add_training_command(
+        features.add_subparsers(title="commands", metavar="COMMAND"),
+        common,
         "finetune",
-        parents=[common],
-        help="fine-tune VGG on the slices of the training patients",
-        description="Fine-tune VGG on the slices of the training patients; the label tumour needs NAME_mask "
-        "files. Started again with the same words, a stopped run is resumed.",
+        does="Fine-tune VGG on the slices of the training patients.",
         example="mrisr features finetune --data slices --out features --labels sequence",
-        options=_add_options,
+        keys=KEYS,
+        base=_base,
+        start=_finetune,
     )
-    finetune.set_defaults(run=_finetune)
 
 
-def _add_options(parser: Parser) -> None:
-    from keras_mrisr.commands.config_options import add_config_options
-
-    parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
-    parser.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
-    add_config_options(parser, _base, KEYS)
-
-
-def _base(options: argparse.Namespace) -> "FinetuneConfig":
+def _base(options: argparse.Namespace) -> Any:
     from keras_mrisr.finetune.config import FinetuneConfig
 
     return FinetuneConfig()
 
 
-def _finetune(options: argparse.Namespace) -> int:
-    from keras_mrisr.commands.config_options import read_config_options
-    from keras_mrisr.terminal import load_tensorflow, print_rows, say, training_progress
-
-    if getattr(options, "data.root") is not None:
-        check_exists(getattr(options, "data.root"))
-    load_tensorflow()
-    config = read_config_options(options, _base(options))
-    dataset = read_training_data(config)
+def _finetune(config: Any, options: argparse.Namespace, dataset: Any, report: Any) -> str:
     from keras_mrisr.finetune import finetune_features
     from keras_mrisr.finetune.storage import score_rows
-    from keras_mrisr.training import Interrupted
+    from keras_mrisr.terminal import print_rows
 
-    try:
-        with training_progress(config.training.epochs, config.training.steps_per_epoch) as report:
-            info = finetune_features(
-                config, options.out, options.overwrite, dataset, report=report, progress=report.stage
-            )
-    except Interrupted:
-        return stopped()
+    out = pathlib.Path(options.out)
+    info = finetune_features(config, out, options.overwrite, dataset, report=report, progress=report.stage)
     print_rows(*score_rows(info.metrics), title="Linear heads on the features as they were / fine-tuned")
-    say(f"Weights in {options.out}. Next:\n  {shlex.join(_next_words(config, pathlib.Path(options.out)))}")
-    return 0
+    return f"Weights in {out}. Next:\n  {shlex.join(_next_words(config, out))}"
 
 
-def _next_words(config: "FinetuneConfig", out: pathlib.Path) -> list[str]:
+def _next_words(config: Any, out: pathlib.Path) -> list[str]:
     """The command that trains through these features, with the same patients held out."""
     from keras_mrisr.config import DataConfig
     from keras_mrisr.finetune.storage import WEIGHTS

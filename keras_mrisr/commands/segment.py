@@ -1,56 +1,52 @@
 """`mrisr segment`: train, predict and evaluate."""
 
-import shlex
+import argparse
+from typing import Any
 
-from keras_mrisr.commands.arguments import add_data_kind, check_exists, read_training_data, stopped
+from keras_mrisr.commands.arguments import Commands, Parser, add_data_kind, check_exists
+from keras_mrisr.commands.training import add_training_command, next_command
+
+KEYS = (
+    "data.root", "data.kind", "data.patient_pattern", "training.epochs", "training.batch_size",
+    "training.patch_size", "training.learning_rate", "training.precision", "training.strategy",
+    "training.seed",
+)  # fmt: skip
+PRESETS = (("--preset", {"default": "full", "help": "compact (CPU) or full (GPU, the default)"}),)
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     segment = commands.add_parser("segment", help="find lesions with a U-Net; does super-resolution help it?")
     actions = segment.add_subparsers(title="commands", metavar="COMMAND")
-    _add_train(actions, common)
+    add_training_command(
+        actions,
+        common,
+        "train",
+        does="Train a U-Net on slices with NAME_mask files.",
+        example="mrisr segment train --data slices --out unet --preset compact",
+        keys=KEYS,
+        base=_base,
+        start=_train,
+        presets=PRESETS,
+    )
     _add_predict(actions, common)
     _add_evaluate(actions, common)
 
 
-KEYS = {
-    "data": ["data.root", "data.kind", "data.patient_pattern"],
-    "training": [
-        f"training.{key}"
-        for key in ("epochs", "batch_size", "patch_size", "learning_rate", "precision", "strategy", "seed")
-    ],
-}
-
-
-def _add_train(actions, common):
-    train = actions.add_parser(
-        "train",
-        parents=[common],
-        help="train a U-Net on slices with masks",
-        description="Train a U-Net on slices with NAME_mask files. Started again with the same words, a "
-        "stopped run is resumed.",
-        example="mrisr segment train --data slices --out unet --preset compact",
-        options=_add_train_options,
-    )
-    train.set_defaults(run=_train)
-
-
-def _add_train_options(parser):
-    from keras_mrisr.commands.config_options import add_config_options
-
-    parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
-    parser.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
-    parser.add_argument("--preset", default="full", help="compact (CPU) or full (GPU, the default)")
-    add_config_options(parser, _base, KEYS)
-
-
-def _base(options):
+def _base(options: argparse.Namespace) -> Any:
     from keras_mrisr.segmentation.config import segmentation_preset
 
     return segmentation_preset(getattr(options, "preset", "full"))
 
 
-def _add_predict(actions, common):
+def _train(config: Any, options: argparse.Namespace, dataset: Any, report: Any) -> str:
+    from keras_mrisr.segmentation import train_segmenter
+
+    run = train_segmenter(config, options.out, options.overwrite, dataset, report=report)
+    following = next_command(["segment", "evaluate", "--model", run], config.data)
+    return f"Trained U-Net in {run}. Next:\n  {following}"
+
+
+def _add_predict(actions: Commands, common: Parser) -> None:
     predict = actions.add_parser("predict", parents=[common], help="write masks of an image or a folder")
     predict.add_argument("input", metavar="IN", help="image (PNG, TIFF, JPEG) or folder")
     predict.add_argument("output", metavar="OUT", help="mask or folder to write")
@@ -63,7 +59,7 @@ def _add_predict(actions, common):
     predict.set_defaults(run=_predict)
 
 
-def _add_evaluate(actions, common):
+def _add_evaluate(actions: Commands, common: Parser) -> None:
     evaluate = actions.add_parser(
         "evaluate", parents=[common], help="Dice and lesion recall on unseen patients: HR, bicubic and SR"
     )
@@ -84,31 +80,7 @@ def _add_evaluate(actions, common):
     evaluate.set_defaults(run=_evaluate)
 
 
-def _train(options):
-    from keras_mrisr.commands.config_options import read_config_options
-    from keras_mrisr.terminal import load_tensorflow, say, training_progress
-
-    if getattr(options, "data.root") is not None:
-        check_exists(getattr(options, "data.root"))
-    load_tensorflow()
-    config = read_config_options(options, _base(options))
-    dataset = read_training_data(config)
-    from keras_mrisr.segmentation import train_segmenter
-    from keras_mrisr.training import Interrupted
-
-    try:
-        with training_progress(config.training.epochs, config.training.steps_per_epoch) as report:
-            run = train_segmenter(config, options.out, options.overwrite, dataset, report=report)
-    except Interrupted:
-        return stopped()
-    words = ["mrisr", "segment", "evaluate", "--model", str(run), "--data", config.data.root]
-    if config.data.kind != "auto":
-        words += ["--kind", config.data.kind]
-    say(f"Trained U-Net in {run}. Next:\n  {shlex.join(words)}")
-    return 0
-
-
-def _predict(options):
+def _predict(options: argparse.Namespace) -> None:
     from keras_mrisr.terminal import load_tensorflow, progress_bar, say
 
     check_exists(options.input, options.model)
@@ -130,7 +102,7 @@ def _predict(options):
     say(f"Wrote {where}")
 
 
-def _evaluate(options):
+def _evaluate(options: argparse.Namespace) -> None:
     import pathlib
 
     from keras_mrisr.terminal import load_tensorflow, progress_bar, say, show

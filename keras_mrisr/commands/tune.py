@@ -2,14 +2,15 @@
 
 import argparse
 import shlex
+import typing
 
-from keras_mrisr.commands.arguments import Parser, check_exists, stopped
+from keras_mrisr.commands.arguments import Commands, Parser, check_exists, stopped
 from keras_mrisr.errors import ConfigError
 
 KEYS = ("data.root", "data.kind", "data.patient_pattern")
 
 
-def add(commands: "argparse._SubParsersAction[Parser]", common: argparse.ArgumentParser) -> None:
+def add(commands: Commands, common: Parser) -> None:
     tune = commands.add_parser(
         "tune",
         parents=[common],
@@ -21,11 +22,11 @@ def add(commands: "argparse._SubParsersAction[Parser]", common: argparse.Argumen
     tune.set_defaults(run=_tune)
 
 
-def _add_options(tune: Parser, common: argparse.ArgumentParser) -> None:
+def _add_options(tune: Parser, common: Parser) -> None:
     from keras_mrisr.commands.config_options import add_key_options
     from keras_mrisr.config import RunConfig
 
-    add_key_options(tune, RunConfig(), KEYS, "data")
+    add_key_options(tune, RunConfig(), KEYS)
     search = tune.add_argument_group("search")
     search.add_argument("--study", help="srresnet, srgan, or a YAML file with a space of your own")
     search.add_argument("--out", metavar="DIR", help="folder of the search (default: studies/NAME)")
@@ -35,7 +36,7 @@ def _add_options(tune: Parser, common: argparse.ArgumentParser) -> None:
         "--max-trials", type=int, metavar="N", help="trials in all (default: 10, or one sweep of Hyperband)"
     )
     search.add_argument("--objective", help="psnr, perceptual or weighted (default: the study's)")
-    lists = {"nargs": "+", "action": "extend", "default": []}
+    lists: dict[str, typing.Any] = {"nargs": "+", "action": "extend", "default": []}
     search.add_argument(
         "--budget",
         metavar="LIMIT=N",
@@ -80,7 +81,7 @@ def _add_options(tune: Parser, common: argparse.ArgumentParser) -> None:
     results.set_defaults(run=_results)
 
 
-def tuned_study(options):
+def tuned_study(options: argparse.Namespace) -> typing.Any:
     """The `Study` of the options, but for what `--init` makes of it."""
     from keras_mrisr.commands.config_options import given_keys
     from keras_mrisr.config import parse_override
@@ -92,7 +93,7 @@ def tuned_study(options):
     return read_study(options.study, fixes, options.objective)
 
 
-def _tune(options):
+def _tune(options: argparse.Namespace) -> int:
     import pathlib
 
     from keras_mrisr.data import read_dataset
@@ -138,7 +139,7 @@ def _tune(options):
     return 0
 
 
-def _results(options):
+def _results(options: argparse.Namespace) -> int:
     import pathlib
 
     from keras_mrisr.files import check_new_directory, check_only_holds

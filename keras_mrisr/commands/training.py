@@ -1,0 +1,88 @@
+"""What the commands that train share: options made from their config, progress, and what comes next."""
+
+import argparse
+import shlex
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from keras_mrisr.commands.arguments import Commands, Parser, read_training_data, stopped
+
+if typing.TYPE_CHECKING:
+    from keras_mrisr.config import DataConfig
+
+
+def add_training_command(
+    actions: Commands,
+    common: Parser,
+    name: str,
+    *,
+    does: str,
+    example: str,
+    keys: Sequence[str],
+    base: Callable[[argparse.Namespace], Any],
+    start: Callable[..., str],
+    presets: Sequence[tuple[str, dict[str, Any]]] = (),
+) -> None:
+    """Adds a command that trains.
+
+    Args:
+        actions: Where it is added.
+        common: Parser with the options of every command.
+        name: The word for it.
+        does: What it does, as a sentence.
+        example: A command line.
+        keys: Keys of the config that have an option of their own.
+        base: Makes the config under that of the options, of the presets that the options name.
+        start: Trains, with (config, options, dataset, report); returns what to say in the end.
+        presets: Name and arguments of the options that `base` reads.
+    """
+
+    def add_options(parser: Parser) -> None:
+        from keras_mrisr.commands.config_options import add_config_options
+
+        parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+        parser.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
+        for flag, arguments in presets:
+            parser.add_argument(flag, **arguments)
+        add_config_options(parser, base, keys)
+
+    def run(options: argparse.Namespace) -> int:
+        from keras_mrisr.commands.config_options import read_config_options
+        from keras_mrisr.terminal import load_tensorflow, say, training_progress
+
+        config = read_config_options(options, base(options))
+        dataset = read_training_data(config)  # First: a wrong path is answered before TensorFlow is loaded.
+        load_tensorflow()
+        from keras_mrisr.training import Interrupted
+
+        try:
+            with training_progress(*_counts(config)) as report:
+                text = start(config, options, dataset, report)
+        except Interrupted:
+            return stopped()
+        say(text)
+        return 0
+
+    parser = actions.add_parser(
+        name,
+        parents=[common],
+        help=does[0].lower() + does[1:-1],
+        description=f"{does} Started again with the same words, a stopped run is resumed.",
+        example=example,
+        options=add_options,
+    )
+    parser.set_defaults(run=run)
+
+
+def next_command(words: Sequence[object], data: "DataConfig") -> str:
+    """A command line on the same data."""
+    kind = ["--kind", data.kind] if data.kind != "auto" else []
+    return shlex.join(["mrisr", *map(str, words), "--data", data.root, *kind])
+
+
+def _counts(config: Any) -> tuple[int | None, int | None]:
+    """Epochs and steps of one, as far as both stages of an adversarial training have them in common."""
+    steps = config.training.steps_per_epoch
+    stage = config.adversarial.pretraining if hasattr(config, "adversarial") and config.adversarial.on else {}
+    return (None if stage else config.training.epochs), (None if "steps_per_epoch" in stage else steps)
