@@ -289,15 +289,11 @@ class RunConfig(Config):
             check(whole and not isinstance(part, bool), "scale", part, "of type int")
         return scale_of([int(part) for part in parts] if isinstance(value, list | tuple) else int(parts[0]))
 
-    @pydantic.field_validator("generator")
+    @pydantic.field_validator("generator", "degradation")
     @classmethod
-    def _check_generator(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return _check_builder("generator", options, ("scale", "channels", "neighbours"))
-
-    @pydantic.field_validator("degradation")
-    @classmethod
-    def _check_degradation(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return _check_builder("degradation", options, ())
+    def _check_builders(cls, options: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+        given = ("scale", "channels", "neighbours") if info.field_name == "generator" else ()
+        return _check_builder(str(info.field_name), options, given)
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> typing.Self:

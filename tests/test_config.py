@@ -86,8 +86,11 @@ def test_defaults_round_trip(tmp_path):
         ({"adversarial": {"r1_weight": -1}}, r"adversarial\.r1_weight must be 0 or more"),
         ({"adversarial": {"r1_every": 0}}, r"adversarial\.r1_every must be 1 or more"),
         ({"adversarial": {"pixel_weight": float("nan")}}, r"adversarial\.pixel_weight"),
-        ({"adversarial": {"average": 1.0}}, r"adversarial\.average must be less than 1"),
-        ({"adversarial": {"label_smoothing": 0.5}}, r"adversarial\.label_smoothing must be less than 0\.5"),
+        ({"adversarial": {"average": 1.0}}, r"adversarial\.average must be 0 or more, less than 1"),
+        (
+            {"adversarial": {"label_smoothing": 0.5}},
+            r"adversarial\.label_smoothing must be 0 or more, less than 0\.5",
+        ),
         (
             {"adversarial": {"label_smoothing": 0.1, "kind": "relativistic"}},
             r"label_smoothing must be 0 unless adversarial\.kind is 'bce'",

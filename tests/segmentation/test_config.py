@@ -16,7 +16,7 @@ def test_presets_and_round_trip(name, tmp_path):
 @pytest.mark.parametrize(
     "key,value,message",
     [
-        ("training.lesion_share", 1.5, "training.lesion_share must be from 0 to 1. Received: 1.5"),
+        ("training.lesion_share", 1.5, "training.lesion_share must be 0 or more, at most 1. Received: 1.5"),
         ("training.epochs", 0, "training.epochs must be 1 or more"),
         ("training.dice_weight", -1, "training.dice_weight must be 0 or more"),
         ("training.seed", -1, "training.seed must be 0 or more"),
