@@ -57,7 +57,7 @@ def test_defaults_round_trip(tmp_path):
             r"data\.kind must be one of auto, lgg, images, volumes\. Received: 'dicom'",
         ),
         ({"data": {"test_fraction": -0.1}}, r"data\.test_fraction must be "),
-        ({"data": {"validation_fraction": 0}}, r"data\.validation_fraction must be a number between 0 and 1"),
+        ({"data": {"validation_fraction": 0}}, r"data\.validation_fraction must be more than 0, less than 1"),
         ({"data": {"validation_fraction": float("nan")}}, r"data\.validation_fraction must be"),
         ({"data": {"test_fraction": 0.6, "validation_fraction": 0.5}}, "less than 1"),
         ({"training": {"epochs": 0}}, r"training\.epochs must be 1 or more\. Received: 0"),
