@@ -14,6 +14,7 @@ tuning = ["keras-tuner>=1.4.8", "scikit-learn"]
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "tensorflow-serving-api>=2.18"]
 # To run an exported network; docs/guides/deployment.md does so without TensorFlow.
 onnx = ["onnxruntime>=1.20", "onnx>=1.17"]
+formats = ["SimpleITK>=2.3"]
 lgg = ["kagglehub>=0.3"]
 tests = ["pytest>=8", "pytest-xdist>=3.6", "scikit-image>=0.24", "selenium>=4.20", "trustme>=1.2", "sybil>=9"]
 checks = ["ruff>=0.6", "mypy>=1.15", "types-PyYAML", "import-linter>=2.1"]
@@ -66,10 +67,11 @@ setup(
         "tuning": tuning,
         "export": export,
         "onnx": onnx,
+        "formats": formats,
         "lgg": lgg,
         "lpips": lpips,
-        "dev": [*demo, *dicom, *tuning, *export, *tests, *checks, *docs],
-        "all": [*demo, *dicom, *tuning, *export, *lgg, *lpips],
+        "dev": [*demo, *dicom, *formats, *tuning, *export, *tests, *checks, *docs],
+        "all": [*demo, *dicom, *tuning, *export, *formats, *lgg, *lpips],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
     keywords=["MRI", "super-resolution", "Keras", "NIfTI", "DICOM", "SRResNet", "SRGAN"],

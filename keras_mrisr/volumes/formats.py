@@ -8,22 +8,27 @@ import pathlib
 from typing import Protocol
 
 from keras_mrisr.errors import DataError
-from keras_mrisr.volumes import nifti
+from keras_mrisr.volumes import freesurfer, itk, nifti, pair, tiff_stack
 from keras_mrisr.volumes.dicom import dicom
 from keras_mrisr.volumes.volume import Volume
 
 
-class Format(Protocol):
-    """What a module must have to be a format."""
+class Reader(Protocol):
+    """What a module must have to be a format that is read."""
 
     NAME: str
-    ENDINGS: tuple[str, ...]  # Of the files that it writes, in lower case.
 
     def recognises(self, path: pathlib.Path) -> bool:
         """Whether what lies at a path is of this format."""
 
     def read(self, path: pathlib.Path, index: int | None, series: str | int | None) -> Volume:
         """Reads one volume; see `read_volume`."""
+
+
+class Format(Reader, Protocol):
+    """What a module must have to be a format that is written, too."""
+
+    ENDINGS: tuple[str, ...]  # Of the files that it writes, in lower case.
 
     def check_target(self, volume: Volume, path: pathlib.Path, overwrite: bool) -> None:
         """Raises DataError unless `write` can write a result of this size and type at a path."""
@@ -32,10 +37,11 @@ class Format(Protocol):
         """Writes a volume, whole or not at all; returns the files that it wrote."""
 
 
-FORMATS: tuple[Format, ...] = (nifti, dicom)
+WRITTEN: tuple[Format, ...] = (nifti, freesurfer, itk, dicom)
+FORMATS: tuple[Reader, ...] = (*WRITTEN[:-1], pair, tiff_stack, dicom)
 
 
-def format_at(path: str | os.PathLike[str]) -> Format | None:
+def format_at(path: str | os.PathLike[str]) -> Reader | None:
     """The format of the file or folder at a path; None where it is no volume."""
     path = pathlib.Path(path)
     return next((one for one in FORMATS if one.recognises(path)), None)
@@ -44,7 +50,7 @@ def format_at(path: str | os.PathLike[str]) -> Format | None:
 def format_for(target: str | os.PathLike[str]) -> Format:
     """The format that a name to write asks for: by its ending, or else a folder of DICOM."""
     name = pathlib.Path(target).name.lower()
-    return next((one for one in FORMATS if name.endswith(one.ENDINGS)), dicom)
+    return next((one for one in WRITTEN if name.endswith(one.ENDINGS)), dicom)
 
 
 def read_volume(
