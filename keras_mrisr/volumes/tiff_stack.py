@@ -49,7 +49,7 @@ def recognises(path: pathlib.Path) -> bool:
         stream.seek(0)
         try:
             series = tifffile.TiffFile(stream, _multifile=False).series
-            return len(series) == 1 and _slices(series[0]) > 1
+            return len(series) == 1 and len(_other_axes(series[0])) > 0
         except Exception:  # Broken files raise almost anything; the reader of images says what is wrong.
             return False
 
@@ -80,35 +80,40 @@ def read(path: pathlib.Path, index: int | None = None, series: str | int | None 
     return Volume(values, affine, name=str(path), source=TiffSource(path.absolute()))
 
 
-def _slices(series: Any) -> int:
-    """How many planes there are, of rows, columns and perhaps colours."""
-    sizes = zip(series.axes, series.shape, strict=True)
-    return math.prod(size for axis, size in sizes if axis not in "YXS")
-
-
 def _one_volume(path: pathlib.Path, tiff: Any, stack: Any, index: int | None) -> np.ndarray:
     """(Z, Y, X) or (Z, Y, X, S) of one volume."""
-    sizes = zip(stack.axes, stack.shape, strict=True)
-    others = [(axis, size) for axis, size in sizes if axis not in "YXS" and size > 1]
-    if len(others) > 2 or not stack.axes.endswith(("YX", "YXS")):
+    if len(_other_axes(stack)) > 2 or not stack.axes.endswith(("YX", "YXS")):
         raise DataError(f"{path} has axes {stack.axes} of {stack.shape}. Save the stack that you want.")
-    # ImageJ calls slices Z; without names the last axis of several is theirs.
-    place = next((i for i, (axis, _) in enumerate(others) if axis == "Z"), len(others) - 1)
-    count = math.prod(size for i, (_, size) in enumerate(others) if i != place)
+    pages = _pages(stack)
+    count = pages.shape[1]
     check_index(path, count, index)
     says = " x ".join(map(str, stack.shape)) + " pixels"
     held = path.stat().st_size * (1 if stack.keyframe.compression == 1 else MOST_DEFLATED)
     check_claim(path, says, needed=stack.nbytes // count, stored=stack.nbytes, held=held)
-    pages = np.arange(_slices(stack)).reshape([size for _, size in others])
-    pages = np.moveaxis(pages, place, 0).reshape(len(pages) if len(others) == 1 else -1, count)[:, index or 0]
     try:
-        array = stack.asarray() if count == 1 else tiff.asarray(key=pages.tolist(), series=0)
+        array = stack.asarray() if count == 1 else tiff.asarray(key=pages[:, index].tolist(), series=0)
     except ValueError as error:
         if "imagecodecs" in str(error):
             name = stack.keyframe.compression.name
             raise DataError(f"{path} is compressed ({name}): save it raw.") from error
         raise
     return array.reshape(len(pages), *array.shape[-3 if "S" in stack.axes else -2 :])
+
+
+def _other_axes(stack: Any) -> list[tuple[str, int]]:
+    """(Name, size) of the axes that are longer than 1, but for rows, columns and colours."""
+    sizes = zip(stack.axes, stack.shape, strict=True)
+    return [(axis, size) for axis, size in sizes if axis not in "YXS" and size > 1]
+
+
+def _pages(stack: Any) -> np.ndarray:
+    """The numbers of the pages: (slices, volumes)."""
+    others = _other_axes(stack)
+    # ImageJ and OME call slices Z; without names the last axis of several is theirs.
+    place = next((i for i, (axis, _) in enumerate(others) if axis == "Z"), len(others) - 1)
+    sizes = [size for _, size in others]
+    pages = np.arange(math.prod(sizes)).reshape(sizes)
+    return np.moveaxis(pages, place, 0).reshape(sizes[place], -1)
 
 
 def _spacing(tiff: Any) -> tuple[float, float, float] | None:

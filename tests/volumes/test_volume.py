@@ -40,7 +40,7 @@ def test_other_voxels_than_numbers_are_refused(dtype):
 
 def test_nifti_has_no_series(volume, tmp_path):
     write_volume(volume, tmp_path / "out.nii")
-    with pytest.raises(MrisrError, match=r"out\.nii is NIfTI and has no series: leave out --series"):
+    with pytest.raises(MrisrError, match=r"out\.nii is NIfTI and has no series: leave out `series`"):
         read_volume(tmp_path / "out.nii", series="99")
 
 
@@ -137,7 +137,7 @@ def test_a_place_that_cannot_hold_files(volume, tmp_path):
         check_target(volume, tmp_path / "notes/out.nii.gz")
 
 
-@pytest.mark.parametrize("name", ["out", "out.dcm", "out.mgz", "out.nii.zip"])
+@pytest.mark.parametrize("name", ["out", "out.dcm", "out.mnc", "out.nii.zip"])
 def test_nifti_does_not_become_dicom(volume, tmp_path, name):
     with pytest.raises(MrisrError, match=r"should end in \.nii or \.nii\.gz"):
         write_volume(volume, tmp_path / name)
