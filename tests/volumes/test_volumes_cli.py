@@ -244,7 +244,7 @@ DICOM = {
         lambda place: change_all(place, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]),
         "it is a localizer",
     ),
-    "colour": (colour, "is a colour image"),
+    "colour": (colour, "it is a colour image"),
     "ct": (lambda place: change_all(place, Modality="CT"), "its modality is CT, not MR"),
     "cut off": (cut_dicom, "study/image"),
     "black": (lambda place: change_all(place, PixelData=bytes(240)), "study is 0 in every voxel"),

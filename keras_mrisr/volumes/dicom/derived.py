@@ -229,7 +229,8 @@ def derivation_description(series: NewSeries, item) -> str:
 
 def derived_type(image_type, second: str = "SECONDARY") -> list[str]:
     """An ImageType that says that the pixels were computed, and keeps what they show."""
-    return ["DERIVED", second, *(str(value) for value in (image_type or ())[2:])]
+    kept = [str(value) for value in (image_type or ())[2:] if value != "MOSAIC"]
+    return ["DERIVED", second, *kept]
 
 
 def derivation_code():
@@ -265,6 +266,9 @@ def set_measures(item, series: NewSeries) -> None:
     wrong = abs(abs(said) - distance) > _WRONG_DISTANCE * distance
     if said and (wrong or series.thinner != 1):
         item.SpacingBetweenSlices = decimal((distance if wrong else said) / series.thinner)
+    elif not said and thickness and series.slices == 1:
+        # Without a neighbour, readers (ITK, highdicom) take nothing else, not even the thickness.
+        item.SpacingBetweenSlices = decimal(series.volume.spacing[2])
 
 
 def set_rescale(item, series: NewSeries) -> None:

@@ -84,24 +84,27 @@ class Elements:
     def _labelled(self, name: str, frames: Sequence[Frame]) -> dict[int, int]:
         """Numbers for the values of one element, by the identity of frames."""
         values = {id(frame): self._values[id(frame)].get(name) for frame in frames}
-        there = {value for value in values.values() if value is not None}
-        known: Mapping[Any, int]
-        if all(isinstance(value, float) for value in there):
-            known = _numbered(np.array(sorted(there), dtype="float64"), _is_measured(name))
-        elif all(isinstance(part, str) for value in there for part in _as_tuple(value)):
-            known = {value: place for place, value in enumerate(sorted(there, key=_as_tuple))}
-        else:  # Directions have no order; their images have.
-            by_image = sorted(frames, key=lambda frame: frame.instance)
-            found = dict.fromkeys(values[id(frame)] for frame in by_image)
-            known = {value: place for place, value in enumerate(found)}
-        return {key: -1 if value is None else known[value] for key, value in values.items()}
+        in_order = sorted(frames, key=lambda frame: frame.instance)
+        known = _numbered(dict.fromkeys(values[id(frame)] for frame in in_order), _is_measured(name))
+        return {key: known[value] for key, value in values.items()}
 
 
-def _numbered(numbers: np.ndarray, measured: bool) -> Mapping[Any, int]:
-    """Places of ascending numbers; the same for measured ones that differ by less than two volumes do."""
-    tolerance = _TOLERANCE * np.abs(numbers[1:]) if measured else 0
-    places = np.concatenate([[0], np.cumsum(np.diff(numbers) > tolerance)])
-    return dict(zip(numbers.tolist(), places.tolist(), strict=True))
+def _numbered(values: Iterable[Value | None], measured: bool) -> Mapping[Any, int]:
+    """Numbers for values: ascending, the same for measured ones that differ by less than two volumes do.
+
+    Args:
+        values: Different ones, in the order of the images; None for images that have none.
+        measured: Whether numbers have errors.
+    """
+    there = [value for value in values if value is not None]
+    if all(isinstance(value, float) for value in there):
+        numbers = np.array(sorted(there), dtype="float64")
+        tolerance = _TOLERANCE * np.abs(numbers[1:]) if measured else 0
+        steps = np.concatenate([[0], np.cumsum(np.diff(numbers) > tolerance)])[: len(numbers)]
+        return {None: -1, **dict(zip(numbers.tolist(), steps.tolist(), strict=True))}
+    if all(isinstance(part, str) for value in there for part in _as_tuple(value)):
+        there = sorted(there, key=_as_tuple)  # Directions have no order; their images have.
+    return {None: -1, **{value: place for place, value in enumerate(there)}}
 
 
 def _order(name: str) -> tuple[int, int, str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from keras_mrisr.errors import DataError, MissingDependencyError, MrisrError
+from keras_mrisr.memory import check_claim
 
 log = logging.getLogger(__name__)
 
@@ -172,17 +173,22 @@ def open_dicom(source: pathlib.Path | bytes, **options: Any) -> Any:
     Raises:
         pydicom.errors.InvalidDicomError: No DICOM file.
     """
+    with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file:
+        return _parsed(file, **options)
+
+
+def _parsed(file: IO[bytes], **options: Any) -> Any:
+    """The data set in a stream; see `open_dicom`."""
     import pydicom
 
-    with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file:
-        try:
-            dataset = pydicom.dcmread(file, **options)
-        except pydicom.errors.InvalidDicomError:
-            file.seek(0)
-            if file.read(2) != b"\x08\x00":  # The group that all images begin with.
-                raise
-            file.seek(0)
-            dataset = pydicom.dcmread(file, force=True, **options)
+    try:
+        dataset = pydicom.dcmread(file, **options)
+    except pydicom.errors.InvalidDicomError:
+        file.seek(0)
+        if file.read(2) != b"\x08\x00":  # The group that all images begin with.
+            raise
+        file.seek(0)
+        dataset = pydicom.dcmread(file, force=True, **options)
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit = dataset.original_encoding[0]
         syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
@@ -240,9 +246,8 @@ def _listed(path: pathlib.Path) -> list[pathlib.Path] | None:
     if index is None or _sop_class(index) != MediaStorageDirectoryStorage:
         return None
     with one_line(f"{path} is broken or cut off ({{}}). Copy it again."):
-        records = index.get("DirectoryRecordSequence") or ()
-        names = [record.ReferencedFileID for record in records if record.get("ReferencedFileID")]
-    parts = [[one] if isinstance(one, str) else [str(part) for part in one] for one in names]
+        names = [record.get("ReferencedFileID") for record in index.get("DirectoryRecordSequence") or ()]
+    parts = [[one] if isinstance(one, str) else [str(part) for part in one] for one in filter(None, names)]
     found = [_below(path.parent, one) for one in parts]
     missing = [one for one, file in zip(parts, found, strict=True) if file is None]
     if missing:
@@ -274,12 +279,14 @@ def _image_header(file: pathlib.Path) -> Any:
         contextlib.suppress(InvalidDicomError),
         one_line(f"{file} is broken or cut off ({{}}). Copy it again."),
     ):
-        header = open_dicom(file, stop_before_pixels=True)
-        if "Rows" not in header or "Columns" not in header:
-            _check_whole(header)
-            header.pop("Rows", None)
-            return header
-        _check_header(file, header)
+        with opened(file) as stream:
+            header = _parsed(stream, stop_before_pixels=True)
+            if "Rows" not in header or "Columns" not in header:
+                _check_whole(header)
+                header.pop("Rows", None)
+                return header
+            _check_header(file, header)
+            _check_pixels(file, header, stream)
         return header
     return None
 
@@ -313,19 +320,38 @@ def _check_header(file: pathlib.Path, header: Any) -> None:
         value = header.get(keyword, 1 if keyword == "NumberOfFrames" else None)
         if value is None or int(value) < 1:
             raise ValueError(f"its {keyword} is {value}")
-    _check_promise(file, header)
 
 
-def _check_promise(file: pathlib.Path, header: Any) -> None:
-    """Raises an error for an unknown form of pixels, or for more of them than the file can hold."""
+def _check_pixels(file: pathlib.Path, header: Any, stream: IO[bytes]) -> None:
+    """Raises an error for an unknown form of pixels, or for more of them than the file can hold.
+
+    Args:
+        file: The file.
+        header: Its data set.
+        stream: The file, read as far as the pixels.
+    """
     from pydicom.uid import UID
 
     syntax = header.file_meta.TransferSyntaxUID
     if not isinstance(syntax, UID) or not syntax.is_transfer_syntax:
         raise DataError(f"{file} has the unknown transfer syntax {syntax}. Export it uncompressed.")
-    promised, held = promised_bytes(header), held_bytes(file) * (_MOST_ZIPPED if syntax.is_deflated else 1)
-    if not syntax.is_compressed and promised > held:
-        raise ValueError(f"its header says {promised} bytes of pixels, and the file can hold {held}")
+    if syntax.is_compressed:
+        _check_items(stream)
+        return
+    held = held_bytes(file) * (_MOST_ZIPPED if syntax.is_deflated else 1)
+    if held == file.stat().st_size:
+        held -= stream.tell() + (8 if syntax.is_implicit_VR else 12)  # Tag, kind and length of the pixels.
+    size = f"{header.Columns} x {header.Rows} pixels"
+    check_claim(file, size, needed=0, stored=promised_bytes(header), held=held)
+
+
+def _check_items(stream: IO[bytes]) -> None:
+    """Raises EOFError for compressed pixels that are cut off: a sequence of items, with a mark at its end."""
+    stream.seek(12, io.SEEK_CUR)  # Tag, kind and length of the pixels.
+    while (head := stream.read(8))[:4] == b"\xfe\xff\x00\xe0":
+        stream.seek(int.from_bytes(head[4:], "little"), io.SEEK_CUR)
+    if head[:4] != b"\xfe\xff\xdd\xe0":
+        raise EOFError("its compressed pixels have no end")
 
 
 def _sop_class(header: Any) -> str:

@@ -53,7 +53,6 @@ class PixelReader:
         """
         path, header = frame.path, frame.header
         with one_line(f"The pixels of {path} cannot be read ({{}}). Copy it again."):
-            _check_memory(header)
             compressed = header.file_meta.TransferSyntaxUID.is_compressed
             pixels = self._decoded(path, header) if compressed else open_dicom(path).pixel_array
             if frame.number is not None and pixels.ndim == 2:
@@ -113,15 +112,6 @@ def _answer(child: subprocess.Popen[bytes], content: bytes, most: int) -> np.nda
         return pixels
     finally:
         watch.cancel()
-
-
-def _check_memory(header: Any) -> None:
-    """Raises an error for pixels that this machine has no memory for."""
-    promised = promised_bytes(header)
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # Not every system says.
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if promised > there:
-            raise MemoryError
 
 
 def _check_decoder(path: pathlib.Path, syntax: Any) -> None:

@@ -82,7 +82,9 @@ def read_series(series: DicomSeries, index: int | None = None) -> Volume:
     if inverse:
         turned = array.max().item()
         array = _turned(array, turned)
-    source = DicomSource(series.place.absolute(), tuple(frames), turned)
+    listed = series.place.is_file() and series.place not in {frame.path for frame in frames}
+    place = series.place.parent if listed else series.place  # A DICOMDIR stands for its folder.
+    source = DicomSource(place.absolute(), tuple(frames), turned)
     return Volume(array, stack_affine(frames), name=name, source=source)
 
 

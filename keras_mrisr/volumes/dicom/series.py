@@ -55,7 +55,7 @@ class DicomSeries:
     def problem(self) -> str | None:
         """Why it can be no MR volume, in a phrase; None if nothing in its headers speaks against it."""
         if not self.usable:
-            return self.strays[0].reason
+            return _problem(self.files[0][1])
         if all(is_localizer(header.get("ImageType")) for _, header in self.usable):
             return "it is a localizer"
         return None
@@ -63,9 +63,11 @@ class DicomSeries:
     @functools.cached_property
     def strays(self) -> list[SetApart]:
         """Images in it that are no MR slices: screenshots, colour maps, other modalities."""
-        problems = ((path, header, _problem(path, header)) for path, header in self.files)
+        problems = ((path, header, _problem(header)) for path, header in self.files)
         return [
-            SetApart(path, problem, header, broken=False) for path, header, problem in problems if problem
+            SetApart(path, f"{path.name}: {problem}", header, broken=False)
+            for path, header, problem in problems
+            if problem
         ]
 
     @functools.cached_property
@@ -83,16 +85,16 @@ class DicomSeries:
         return sum(int(number_of(header, "NumberOfFrames", 1)) for _, header in self.files)
 
 
-def _problem(path: pathlib.Path, header: Any) -> str | None:
+def _problem(header: Any) -> str | None:
     """Why an image can be no slice of an MR volume, in a phrase; None if nothing speaks against it."""
     modality = header.get("Modality")
     if modality != "MR":
         return f"its modality is {modality or 'not given'}, not MR"
     photometric = header.get("PhotometricInterpretation", "MONOCHROME2")
     if header.get("SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        return f"{path.name} is a colour image"
+        return "it is a colour image"
     if "ImagePositionPatient" not in header and "PerFrameFunctionalGroupsSequence" not in header:
-        return f"{path.name} does not say where it lies in space"
+        return "it does not say where it lies in space"
     return None
 
 

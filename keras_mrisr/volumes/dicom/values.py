@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_mrisr.errors import DataError
+from keras_mrisr.memory import check_claim
+from keras_mrisr.volumes.dicom.files import promised_bytes
 from keras_mrisr.volumes.dicom.frames import Frame, number_of
 from keras_mrisr.volumes.dicom.pixels import PixelReader
 
@@ -27,6 +29,7 @@ def read_values(frames: Sequence[Frame], name: str, inverse: bool) -> np.ndarray
     Raises:
         DataError: Pixels that cannot be read.
     """
+    _check_memory(frames)
     plain = all((frame.slope, frame.intercept) == (1.0, 0.0) for frame in frames)
     stack: np.ndarray | None = None
     decoded, path, paddings = None, None, {}
@@ -50,6 +53,14 @@ def read_values(frames: Sequence[Frame], name: str, inverse: bool) -> np.ndarray
     except MemoryError as error:
         raise DataError(f"{name} does not fit into memory. Cut it, or take a larger machine.") from error
     return stack.transpose(2, 1, 0)
+
+
+def _check_memory(frames: Sequence[Frame]) -> None:
+    """Raises DataError unless there is memory for the stack, and for the largest file beside it."""
+    first, largest = frames[0], max(promised_bytes(frame.header) for frame in frames)
+    rows, columns = first.size
+    says = f"{columns} x {rows} x {len(frames)} pixels"
+    check_claim(first.path, says, 4 * rows * columns * len(frames) + largest, stored=0, held=0)
 
 
 def _of_frame(decoded: Any, frame: Frame) -> np.ndarray:

@@ -30,21 +30,29 @@ def check_dicom_target(volume: Volume, path: pathlib.Path, overwrite: bool) -> N
             f"{path} should end in .nii or .nii.gz: {volume.name} is not DICOM, and has no patient and no "
             "study to make DICOM of."
         )
+    _check_name(volume, path)
+    if volume.array.ndim > 3:
+        raise DataError(f"{path}: a volume with channels cannot become DICOM. End it in .nii.gz.")
+    if len({frame.path for frame in volume.source.frames if frame.number is not None}) > 1:
+        raise DataError(f"{path}: {volume.name} is spread over several multi-frame files. End it in .nii.gz.")
+    if path.suffix.lower() == ".dcm":
+        check_new_file(path, overwrite)
+    else:
+        _check_folder(path, overwrite)
+
+
+def _check_name(volume: Volume, path: pathlib.Path) -> None:
     if path.suffix.lower() in _FOREIGN:
         raise DataError(f"{path} has no ending that can be written. Use .nii.gz, or a folder for DICOM.")
     source = volume.source.place
     if source.is_dir() and path.resolve().is_relative_to(source.resolve()):
         # Its images would be taken for a series of the source the next time.
         raise DataError(f"{path} lies in the source {volume.name}. Choose another folder.")
-    if volume.array.ndim > 3:
-        raise DataError(f"{path}: a volume with channels cannot become DICOM. End it in .nii.gz.")
-    if len({frame.path for frame in volume.source.frames if frame.number is not None}) > 1:
-        raise DataError(f"{path}: {volume.name} is spread over several multi-frame files. End it in .nii.gz.")
-    if path.suffix.lower() == ".dcm":
-        if volume.source.frames[0].number is None and volume.shape[2] > 1:
-            raise DataError(f"{path} is one file, but there are {volume.shape[2]} slices. Name a folder.")
-        check_new_file(path, overwrite)
-        return
+    if path.suffix.lower() == ".dcm" and volume.source.frames[0].number is None and volume.shape[2] > 1:
+        raise DataError(f"{path} is one file, but there are {volume.shape[2]} slices. Name a folder.")
+
+
+def _check_folder(path: pathlib.Path, overwrite: bool) -> None:
     check_new_directory(path, overwrite)
     if path.is_dir():
         others = sorted(file.name for file in path.iterdir() if not _OUR_FILE.fullmatch(file.name))
