@@ -37,8 +37,8 @@ def _filter_axis(x: Tensor, taps: np.ndarray, axis: int, stride: int) -> Tensor:
     # The other axes move into width and batch: a convolution of one channel needs no grouped kernel.
     if axis == 1:
         flat = ops.reshape(x, (n, height, width * channels, 1))
-        out = ops.conv(flat, kernel, strides=(stride, 1), padding="valid")
+        out = ops.conv(flat, kernel, strides=(stride, 1), padding="valid", data_format="channels_last")
         return ops.reshape(out, (n, -1, width, channels))
     flat = ops.reshape(x, (n * height, width, channels, 1))
-    out = ops.conv(flat, kernel, strides=(stride, 1), padding="valid")
+    out = ops.conv(flat, kernel, strides=(stride, 1), padding="valid", data_format="channels_last")
     return ops.reshape(out, (n, height, -1, channels))

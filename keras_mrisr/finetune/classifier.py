@@ -9,6 +9,7 @@ from keras import layers
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from keras_mrisr.models.blocks import LAST
 from keras_mrisr.models.vgg import vgg
 
 # On standardised features. With less, heads overfit (seen on the LGG validation patients): patients are few.
@@ -55,7 +56,7 @@ def build_classifier(network, weights, outputs, trainable, precision="float32"):
     trunk = vgg(network, weights=weights, dtype=precision)
     for layer in trunk.layers:
         layer.trainable = layer.name.split("_")[0] in trainable
-    pooled = layers.GlobalAveragePooling2D(name="pooled", dtype="float32")(trunk.output)
+    pooled = layers.GlobalAveragePooling2D(name="pooled", dtype="float32", **LAST)(trunk.output)
     # Never updated by training: `fit_heads` sets the statistics.
     standard = layers.BatchNormalization(
         center=False, scale=False, name="standardised", dtype="float32", trainable=False

@@ -9,6 +9,10 @@ from keras_mrisr.models.layers import ICNR, BicubicUpsampling, MiddleSlice, Pixe
 SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
+# Said to every layer that asks: a user's keras.json may say otherwise.
+LAST = {"data_format": "channels_last"}
+
+
 def check_arguments(scale, channels, blocks, filters, neighbours=0):
     """Raises ModelError unless a generator of slices can be built from these."""
     if not isinstance(scale, int) or scale not in SHUFFLES:
@@ -27,7 +31,7 @@ def check_sizes(**sizes):
 
 def conv(x, filters, kernel_size, name, **kwargs):
     """A convolution that keeps the size."""
-    return layers.Conv2D(filters, kernel_size, padding="same", name=name, **kwargs)(x)
+    return layers.Conv2D(filters, kernel_size, padding="same", name=name, **LAST, **kwargs)(x)
 
 
 def prelu(x, name):
@@ -49,7 +53,7 @@ def upsample(x, scale, filters, name, activation=None, smooth=False):
         if activation is not None:
             x = activation(x, f"{name}{step}_prelu")
         if smooth:
-            x = layers.AveragePooling2D(factor, 1, "same", name=f"{name}{step}_mean")(x)
+            x = layers.AveragePooling2D(factor, 1, "same", name=f"{name}{step}_mean", **LAST)(x)
     return x
 
 

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 from keras_mrisr.errors import ModelError
+from keras_mrisr.models.blocks import LAST
 from keras_mrisr.models.spectral import SpectralConv2D, SpectralDense
 
 NORMALIZATIONS = ("batch", "spectral", "none")
@@ -58,7 +59,7 @@ def srgan_discriminator(
         width = filters * 2 ** ((i - 1) // 2)
         norm = "none" if i == 1 and normalization == "batch" else normalization
         x = _conv(x, width, 3, 2 - i % 2, str(i), norm, synchronized)
-    x = layers.Flatten(name="d_flatten")(x)
+    x = layers.Flatten(name="d_flatten", **LAST)(x)
     cls = SpectralDense if normalization == "spectral" else layers.Dense
     x = cls(dense, kernel_initializer="he_normal", name="d_dense")(x)
     x = layers.LeakyReLU(0.2, name="d_dense_lrelu")(x)
@@ -146,7 +147,7 @@ def unet_discriminator(
         skips.append(x)
         x = conv(x, filters * 2**i, 4, 2, f"_down{i}")
     for i in (3, 2, 1):
-        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"d_up{i}_resize")(x)
+        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"d_up{i}_resize", **LAST)(x)
         x = conv(x, filters * 2 ** (i - 1), 3, 1, f"_up{i}")
         x = layers.Add(name=f"d_up{i}_sum")([x, skips.pop()])
     x = conv(x, filters, 3, 1, "_last1")
@@ -198,6 +199,7 @@ def _conv(x, filters, kernel_size, strides, label, normalization, synchronized):
         use_bias=normalization != "batch",
         kernel_initializer="he_normal",
         name=f"d_conv{label}",
+        **LAST,
     )(x)
     if normalization == "batch":
         x = layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=f"d_bn{label}")(x)
@@ -207,7 +209,7 @@ def _conv(x, filters, kernel_size, strides, label, normalization, synchronized):
 def _logits(x, kernel_size, spectral):
     # float32 whatever the policy: the losses take softplus of it.
     cls = SpectralConv2D if spectral else layers.Conv2D
-    return cls(1, kernel_size, padding="same", name="d_logits", dtype="float32")(x)
+    return cls(1, kernel_size, padding="same", name="d_logits", dtype="float32", **LAST)(x)
 
 
 def _check(**values):

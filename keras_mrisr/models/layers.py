@@ -94,7 +94,7 @@ class BicubicUpsampling(keras.layers.Layer):
         x = ops.concatenate([inputs[:, :1]] * r + [inputs] + [inputs[:, -1:]] * r, axis=1)
         x = ops.concatenate([x[:, :, :1]] * r + [x] + [x[:, :, -1:]] * r, axis=2)
         kernel = ops.cast(ops.convert_to_tensor(self._kernel), inputs.dtype)
-        phases = ops.conv(x, kernel, padding="valid")
+        phases = ops.conv(x, kernel, padding="valid", data_format="channels_last")
         return ops.depth_to_space(phases, self.scale, data_format="channels_last")
 
     def compute_output_shape(self, input_shape):

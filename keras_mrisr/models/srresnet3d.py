@@ -53,7 +53,7 @@ def srresnet3d(
     check_flags(batch_norm=batch_norm, synchronized=synchronized, global_skip=global_skip)
 
     def conv(x, filters, name, **kwargs):
-        return layers.Conv3D(filters, 3, padding="same", name=name, **kwargs)(x)
+        return layers.Conv3D(filters, 3, padding="same", name=name, **parts.LAST, **kwargs)(x)
 
     def prelu(x, name):
         slope = initializers.Constant(0.25)

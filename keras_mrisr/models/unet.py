@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from keras_mrisr.errors import ModelError
+from keras_mrisr.models.blocks import LAST
 
 
 def segmentation_unet(channels=3, filters=32, depth=4, synchronized=False, name="segmentation_unet"):
@@ -36,7 +37,7 @@ def segmentation_unet(channels=3, filters=32, depth=4, synchronized=False, name=
 
     def level(x, width, label):
         for i in (1, 2):
-            conv = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{label}_conv{i}")
+            conv = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{label}_conv{i}", **LAST)
             norm = layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=f"{label}_bn{i}")
             x = layers.ReLU(name=f"{label}_relu{i}")(norm(conv(x)))
         return x
@@ -47,14 +48,14 @@ def segmentation_unet(channels=3, filters=32, depth=4, synchronized=False, name=
     for i in range(depth):
         x = level(x, filters * 2**i, f"down{i + 1}")
         skips.append(x)
-        x = layers.MaxPooling2D(2, name=f"down{i + 1}_pool")(x)
+        x = layers.MaxPooling2D(2, name=f"down{i + 1}_pool", **LAST)(x)
     x = level(x, filters * 2**depth, "bottom")
     for i in reversed(range(depth)):
-        x = layers.Conv2DTranspose(filters * 2**i, 2, strides=2, name=f"up{i + 1}_conv_transposed")(x)
+        x = layers.Conv2DTranspose(filters * 2**i, 2, strides=2, name=f"up{i + 1}_conv_transposed", **LAST)(x)
         x = layers.Concatenate(name=f"up{i + 1}_skip")([x, skips[i]])
         x = level(x, filters * 2**i, f"up{i + 1}")
     # float32 whatever the policy: the losses take log sigmoid of it.
-    x = layers.Conv2D(1, 1, name="logits", dtype="float32")(x)
+    x = layers.Conv2D(1, 1, name="logits", dtype="float32", **LAST)(x)
     x = CropLike(name="crop", dtype="float32")([x, inputs])
     return keras.Model(inputs, x, name=name)
 

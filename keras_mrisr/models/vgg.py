@@ -14,6 +14,7 @@ from keras import Input, Model, applications, layers, saving
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file
+from keras_mrisr.models.blocks import LAST
 
 # Simonyan and Zisserman 2015, table 1, columns D and E: convolutions of each block.
 NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -62,12 +63,14 @@ def vgg(network="vgg19", deepest=None, weights=None, name=None, dtype="float32")
     block = "1"
     for conv in names:
         if conv[5] != block:
-            x = layers.MaxPooling2D(2, name=f"block{block}_pool", dtype=dtype)(x)
+            x = layers.MaxPooling2D(2, name=f"block{block}_pool", dtype=dtype, **LAST)(x)
             block = conv[5]
         filters = _FILTERS[int(block) - 1]
         # All values are set below: zeros are the cheapest start.
         policy = "float32" if conv == names[0] else dtype  # Pixels of 0..255 need all their digits.
-        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="zeros", name=conv, dtype=policy)(x)
+        x = layers.Conv2D(
+            filters, 3, padding="same", kernel_initializer="zeros", name=conv, dtype=policy, **LAST
+        )(x)
         x = layers.ReLU(name=f"{conv}_relu", dtype=dtype)(x)
     model = Model(inputs, x, name=name or network)
     for conv in names:
