@@ -23,6 +23,7 @@ from keras_mrisr.commands import (
 )
 from keras_mrisr.commands.arguments import Parser
 from keras_mrisr.errors import MrisrError
+from keras_mrisr.registration import import_user_code
 from keras_mrisr.version import __version__
 
 COMMANDS = (
@@ -62,6 +63,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     start_logging(options.quiet, options.debug, parser.translate)
     try:
         with _clean_termination():
+            import_user_code(getattr(options, "import"))
             return options.run(options) or 0
     except _Terminated:
         return _fail("stopped", 143)
@@ -117,6 +119,10 @@ def _build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"keras-mrisr {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     common = Parser(add_help=False)
+    common.add_argument(
+        "--import", action="append", default=[], metavar="MODULE",
+        help="import this before: a module or .py file that registers layers of your own with Keras",
+    )  # fmt: skip
     common.add_argument("--quiet", action="store_true", help="only results and errors")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     for command in COMMANDS:

@@ -1,14 +1,23 @@
-"""Registers custom objects with Keras as soon as Keras is imported, before or after this package."""
+"""Custom objects that Keras must know to load a model: this package's, and those of a user.
 
+This package's are registered as soon as Keras is imported, before or after it.
+"""
+
+import functools
 import importlib
 import importlib.util
+import os
+import pathlib
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec
+
+from keras_mrisr.errors import ConfigError, ModelError
 
 # The modules of classes that saved models may hold.
 _MODULES = ("models", "models.spectral", "models.unet", "losses", "metrics", "training.srgan")
+ENTRY_POINTS = "keras_mrisr.layers"  # The group in which other packages name modules that register layers.
 
 
 def register_with_keras() -> None:
@@ -45,3 +54,54 @@ class _AfterKeras:
 
             spec.loader.exec_module = run_and_register  # type: ignore[method-assign]
         return spec
+
+
+def import_user_code(modules: Iterable[str]) -> None:
+    """Imports modules that register a user's own layers and the like.
+
+    Args:
+        modules: Names of modules, which may lie in the working folder, or paths of `.py` files.
+
+    Raises:
+        ConfigError: One cannot be imported.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    for name in modules:
+        try:
+            _import(name)
+        except Exception as error:  # The user's code may raise anything.
+            raise ConfigError(
+                f"`import`: {name} cannot be imported ({type(error).__name__}: {error}). Give the name of a "
+                "module, or the path of a .py file."
+            ) from error
+
+
+def _import(name: str) -> None:
+    if not name.endswith(".py"):
+        importlib.import_module(name)
+        return
+    path = pathlib.Path(name)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+
+@functools.cache
+def load_entry_points() -> None:
+    """Imports the modules that installed packages name in the entry point group `ENTRY_POINTS`.
+
+    Raises:
+        ModelError: One cannot be imported.
+    """
+    from importlib.metadata import entry_points
+
+    for one in entry_points(group=ENTRY_POINTS):
+        try:
+            one.load()
+        except Exception as error:
+            raise ModelError(
+                f"The entry point {one.name} = {one.value} of {ENTRY_POINTS} cannot be loaded "
+                f"({type(error).__name__}: {error}). Mend or uninstall the package that has it."
+            ) from error

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import keras
 
@@ -10,11 +11,15 @@ from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file, write_json, write_text
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.pretrained import find_model
+from keras_mrisr.registration import ENTRY_POINTS, load_entry_points
 from keras_mrisr.types import Model, PathLike
 
 WEIGHTS = "generator.keras"
 INFO = "model.json"
 CARD = "card.md"
+# What Keras says of a class that is not registered, and of code that it does not run.
+_UNKNOWN = re.compile(r"Could not locate \w+ '([^']+)'")
+_UNSAFE = re.compile(r"arbitrary code execution")
 EXPORT = "export.json"  # What mrisr export leaves in its folder.
 
 
@@ -146,13 +151,30 @@ def load_network(weights):
     weights = pathlib.Path(weights)
     if not weights.is_file():
         raise ModelError(f"{weights.parent} holds no {weights.name}: the run has not saved a model yet.")
+    load_entry_points()
     try:
         return keras.saving.load_model(weights, compile=False)
     except Exception as error:  # Keras raises whatever the broken part of the file raises.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"{weights} cannot be loaded ({reason}). Copy the model again or retrain."
-        ) from error
+        raise ModelError(f"{weights} {_why_not(error)}") from error
+
+
+def _why_not(error: Exception) -> str:
+    """What is wrong with a `.keras` file that Keras refused, and the way out."""
+    text = str(error).strip()
+    unknown = _UNKNOWN.search(text)
+    if unknown:
+        return (
+            f"holds {unknown[1]!r}, which is neither Keras' nor this package's. Import the module that "
+            "registers it with Keras (`import`), or name that in an entry point of the group "
+            f"{ENTRY_POINTS}."
+        )
+    if _UNSAFE.search(text):
+        return (
+            "holds code (a Lambda layer) that would run when it is loaded: unsafe, and refused. Build the "
+            "model from layers that are registered with Keras."
+        )
+    reason = text.splitlines()[0] if text else type(error).__name__
+    return f"cannot be loaded ({reason}). Copy the model again or retrain."
 
 
 def _check_shapes(generator, info, weights):

@@ -1,13 +1,15 @@
 import dataclasses
 import json
+import sys
 
 import keras
 import numpy as np
 import pytest
 
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.models import build_generator
+from keras_mrisr.models import PixelShuffle, build_generator
 from keras_mrisr.models.storage import ModelInfo, load_info, load_trained, save_trained
+from keras_mrisr.registration import import_user_code, load_entry_points
 
 INFO = ModelInfo(
     scale=2,
@@ -175,3 +177,87 @@ def test_a_classifier_is_no_super_resolution():
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)), name="labels")
     with pytest.raises(MrisrError, match="labels is no network for super-resolution"):
         load_trained(model)
+
+
+def model_of(layer):
+    inputs = keras.Input((None, None, 1))
+    return keras.Model(inputs, PixelShuffle(2)(layer(keras.layers.Conv2D(4, 3, padding="same")(inputs))))
+
+
+GATE = """
+import keras
+
+@keras.saving.register_keras_serializable("mine")
+class Gate(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs * keras.ops.sigmoid(inputs)
+    def compute_output_shape(self, input_shape):
+        return input_shape
+"""
+
+
+@pytest.fixture
+def gated(tmp_path, monkeypatch):
+    """A model with a layer of a user's own, which is registered by nobody at first, and its module."""
+    module = tmp_path / "gate.py"
+    module.write_text(GATE)
+    import_user_code([str(module)])
+    model_of(sys.modules["gate"].Gate()).save(tmp_path / "gated.keras")
+
+    def forget():
+        sys.modules.pop("gate", None)
+        keras.saving.get_custom_objects().pop("mine>Gate", None)
+
+    forget()
+    yield module, tmp_path / "gated.keras"
+    forget()
+
+
+def test_a_layer_of_a_users_own(gated):
+    module, model = gated
+    with pytest.raises(
+        MrisrError, match=r"holds 'Gate', which .* registers it with Keras \(`import`\)"
+    ) as caught:
+        load_trained(model)
+    assert "retrain" not in str(caught.value)
+    import_user_code([str(module)])
+    assert load_trained(model)[1].scale == 2
+
+
+def test_an_entry_point_registers_layers(gated, tmp_path, monkeypatch):
+    module, model = gated
+    package = tmp_path / "site" / "mine-1.0.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[keras_mrisr.layers]\ngate = gate\n")
+    monkeypatch.syspath_prepend(package.parent)
+    load_entry_points.cache_clear()
+    with pytest.raises(
+        MrisrError, match=r"The entry point gate = gate of keras_mrisr\.layers cannot be loaded"
+    ):
+        load_trained(model)
+    monkeypatch.syspath_prepend(module.parent)
+    assert load_trained(model)[1].scale == 2
+
+
+def test_user_code_that_cannot_be_imported(tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0")
+    for name, reason in (("no_such_module", "ModuleNotFound"), (str(tmp_path / "broken.py"), "ZeroDivision")):
+        with pytest.raises(MrisrError, match=f"`import`: {name} cannot be imported .{reason}Error"):
+            import_user_code([name])
+
+
+def test_code_in_a_model_is_called_unsafe(tmp_path):
+    model_of(keras.layers.Lambda(lambda x: x * 2)).save(tmp_path / "code.keras")
+    with pytest.raises(MrisrError, match=r"a Lambda layer.*: unsafe, and refused") as caught:
+        load_trained(tmp_path / "code.keras")
+    assert "retrain" not in str(caught.value)
+
+
+def test_import_is_an_option_of_commands(mrisr, gated, tmp_path, image_root):
+    module, model = gated
+    image = next(image_root.rglob("*.png"))
+    words = ["upscale", image, tmp_path / "sr.png", "--model", model]
+    code, _, err = mrisr(*words)
+    assert code == 2 and "'Gate'" in err and "(--import)" in err
+    assert mrisr(*words, "--import", module)[0] == 0
