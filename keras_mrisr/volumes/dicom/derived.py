@@ -103,8 +103,9 @@ class NewSeries:
 
     @property
     def keeps_slices(self) -> bool:
-        """Whether each slice stands for one of the source."""
-        return self.thinner == 1 and len(set(self.origins)) == self.slices
+        """Whether each slice stands for an image of the source, and has its number."""
+        whole = self.frames[0].corner is None  # A mosaic has one number for all its slices.
+        return whole and self.thinner == 1 and len(set(self.origins)) == self.slices
 
     def pixels(self, place: int) -> np.ndarray:
         """The numbers to store for a slice, (rows, columns)."""

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
@@ -89,7 +90,7 @@ def begins_as_dicom(path: pathlib.Path) -> bool:
     try:
         with opened(path) as file:
             head = file.read(132)
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error):
         return False
     return head[128:] == b"DICM" or head[:2] == b"\x08\x00"
 

@@ -449,9 +449,7 @@ class TestTargets:
     def test_slices_do_not_fit_in_one_file(self, volume, tmp_path):
         self.refused(volume, tmp_path / "out.dcm", "there are 6 slices. Name a folder")
 
-    @pytest.mark.parametrize(
-        "ending", ["png", "JPEG", "tiff", "bmp", "npy", "mnc", "nifti", "nii.bz2"]
-    )
+    @pytest.mark.parametrize("ending", ["png", "JPEG", "tiff", "bmp", "npy", "mnc", "nifti", "nii.bz2"])
     def test_other_endings(self, volume, tmp_path, ending):
         self.refused(volume, tmp_path / f"out.{ending}", "no ending that can be written")
 
@@ -516,3 +514,40 @@ class TestTargets:
     def test_a_source_that_is_gone_is_not_needed(self, volume, tmp_path):
         shutil.rmtree(tmp_path / "in")
         assert len(write_volume(volume, tmp_path / "out")) == 6
+
+
+@pytest.mark.parametrize("thickness", [5, None])
+def test_one_slice_says_how_far_the_next_would_be(
+    tmp_path, dicom_series, edit_dicom, phantom, axial, thickness
+):
+    """ITK and highdicom take nothing else for the extent of a slice that has no neighbour."""
+    array = phantom((12, 10, 1), axial).astype("int16")
+    (path,) = dicom_series(tmp_path / "in", array, axial, SliceThickness=thickness)
+    edit_dicom(path, lambda dataset: delattr(dataset, "SpacingBetweenSlices"))
+    write_volume(upscaled(read_volume(path)), tmp_path / "out.dcm")
+    one = pydicom.dcmread(tmp_path / "out.dcm")
+    assert one.get("SpacingBetweenSlices") == thickness  # What nobody knows is not made up.
+    write_volume(upscaled(read_volume(path), (1, 1, 2)), tmp_path / "two")
+    assert all("SpacingBetweenSlices" not in one for one in load(tmp_path / "two"))
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("uint16", 12), ("int16", 16), ("uint8", 8)])
+def test_air_of_monochrome1_is_dark_in_nifti(tmp_path, dicom_series, phantom, axial, dtype, bits):
+    """Air is stored as the highest number, which is above what tissue leaves of the range."""
+    signal = phantom(SHAPE, axial, top=200).astype(int)
+    top = np.iinfo(dtype).max if bits > 12 or dtype == "uint8" else 4095
+    dicom_series(tmp_path / "in", (top - signal).astype(dtype), axial, BitsStored=bits,
+                 PhotometricInterpretation="MONOCHROME1")  # fmt: skip
+    write_volume(read_volume(tmp_path / "in"), tmp_path / "out.nii.gz")
+    back = read_volume(tmp_path / "out.nii.gz").array
+    np.testing.assert_array_equal(back, signal - signal.min())
+
+
+def test_monochrome1_over_the_whole_range_of_a_signed_type(tmp_path, dicom_series, axial):
+    array = np.linspace(-32768, 32767, np.prod(SHAPE)).reshape(SHAPE).astype("int16")
+    dicom_series(tmp_path / "in", array, axial, PhotometricInterpretation="MONOCHROME1")
+    volume = read_volume(tmp_path / "in")
+    np.testing.assert_array_equal(volume.array, 32767 - array.astype(int))
+    write_volume(volume, tmp_path / "out")
+    for place, one in enumerate(load(tmp_path / "out")):
+        np.testing.assert_array_equal(one.pixel_array, array[:, :, place].T)
