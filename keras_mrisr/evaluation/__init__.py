@@ -3,6 +3,7 @@
 from keras_mrisr.evaluation.evaluate import evaluate_model, evaluate_models
 from keras_mrisr.evaluation.figure import comparison_figure
 from keras_mrisr.evaluation.measures import MEASURES, Measure
+from keras_mrisr.evaluation.options import EvaluationOptions
 from keras_mrisr.evaluation.patients import PARTS, choose_common_patients, choose_patients
 from keras_mrisr.evaluation.protocol import Protocol
 from keras_mrisr.evaluation.regions import tissue_mask
@@ -18,6 +19,7 @@ __all__ = [
     "PARTS",
     "Case",
     "Evaluation",
+    "EvaluationOptions",
     "ImageScore",
     "Measure",
     "Patient",

@@ -42,7 +42,7 @@ def compare_methods(samples: Sequence[Samples], plain: Collection[str] = ()) -> 
         List of `Comparison`, in the order of `samples`.
     """
     return [
-        Comparison(*dataclasses.astuple(found), one.measure.name, one.channel, one.region)
+        Comparison(**vars(found), metric=one.measure.name, channel=one.channel, region=one.region)
         for one in samples
         for found in paired_differences(one.patient_values, plain)
     ]

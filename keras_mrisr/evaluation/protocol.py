@@ -86,7 +86,8 @@ class Protocol:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The protocol that `to_dict` wrote."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**fields)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -136,11 +137,7 @@ class Protocol:
             (cropped, self.cropped),
         )
         snr = self.noise_snr
-        noise = (
-            ""
-            if snr is None
-            else f"; Rician noise at SNR {snr:g} (mean of the tissue over sigma, by channel)"
-        )
+        noise = f"; Rician noise at SNR {snr:g} (mean of the tissue over sigma, by channel)" if snr else ""
         sr = (
             ("; mean of 8 flips and turns", self.ensemble),
             ("; made consistent with LR", self.consistency),

@@ -2,10 +2,16 @@
 
 import collections
 import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
-from keras_mrisr.evaluation.scores import REGIONS
+from keras_mrisr.evaluation.measures import Measure
+from keras_mrisr.evaluation.scores import REGIONS, ImageScore
+
+Groups = dict[tuple[str, str], dict[str, list[ImageScore]]]
+"""(channel set, region) -> method -> its scores."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,23 +34,23 @@ class Samples:
             the ratio of the sums.
     """
 
-    measure: object
+    measure: Measure
     channel: str
     region: str
     images: int
     excluded: int
     patients: tuple[str, ...]
     counts: np.ndarray
-    image_values: dict
-    patient_values: dict
+    image_values: dict[str, np.ndarray]
+    patient_values: dict[str, np.ndarray]
 
     @property
-    def methods(self):
+    def methods(self) -> tuple[str, ...]:
         """Names of the methods, in order."""
         return tuple(self.image_values)
 
 
-def collect(scores, measures):
+def collect(scores: Iterable[ImageScore], measures: Iterable[Measure]) -> list[Samples]:
     """Gathers scores by channel set, region and metric.
 
     Args:
@@ -55,7 +61,8 @@ def collect(scores, measures):
     Returns:
         List of `Samples`, ordered by channel set as in `scores`, then by region and `measures`.
     """
-    groups = collections.defaultdict(lambda: collections.defaultdict(list))
+    groups: Groups = collections.defaultdict(lambda: collections.defaultdict(list))
+    measures = tuple(measures)
     for score in scores:
         groups[score.channel, score.region][score.method].append(score)
     found = []
@@ -67,48 +74,46 @@ def collect(scores, measures):
     return found
 
 
-def _reading_order(groups):
+def _reading_order(groups: Groups) -> Callable[[Any], tuple[int, int]]:
     """Channel sets as they come, regions from the largest: the first slices may be without a tumour."""
     channels = list(dict.fromkeys(channel for channel, _ in groups))
     regions = list(dict.fromkeys((*REGIONS, *(region for _, region in groups))))
     return lambda item: (channels.index(item[0][0]), regions.index(item[0][1]))
 
 
-def _samples(measure, channel, region, methods):
+def _samples(measure: Measure, channel: str, region: str, methods: dict[str, list[ImageScore]]) -> Samples:
     patients = np.array([score.patient for score in next(iter(methods.values()))])
-    values = {m: _column(stack, measure.name) for m, stack in methods.items()}
-    finite = np.all([np.isfinite(v) for v in values.values()], axis=0)
-    if measure.ratio:
-        parts = {m: [_column(stack, name) for name in measure.ratio] for m, stack in methods.items()}
-        own = {m: _ratios(*pair, patients) for m, pair in parts.items()}
-    else:
-        own = {m: _means(v, patients, finite) for m, v in values.items()}
-    names = [p for p in dict.fromkeys(patients.tolist()) if all(np.isfinite(o[p]) for o in own.values())]
+    values = {method: _column(stack, measure.name) for method, stack in methods.items()}
+    finite = np.all([np.isfinite(each) for each in values.values()], axis=0)
+    present = list(dict.fromkeys(patients.tolist()))
+    own = np.array([_by_patient(measure, stack, patients, finite, present) for stack in methods.values()])
+    known = np.isfinite(own).all(axis=0)
+    names = tuple(name for name, has in zip(present, known, strict=True) if has)
     return Samples(
         measure=measure,
         channel=channel,
         region=region,
         images=int(finite.sum()),
         excluded=int((~finite).sum()),
-        patients=tuple(names),
+        patients=names,
         counts=np.array([int(finite[patients == name].sum()) for name in names], int),
-        image_values={m: v[finite] for m, v in values.items()},
-        patient_values={m: np.array([o[name] for name in names], float) for m, o in own.items()},
+        image_values={method: each[finite] for method, each in values.items()},
+        patient_values=dict(zip(methods, own[:, known], strict=True)),
     )
 
 
-def _column(stack, name):
+def _column(stack: list[ImageScore], name: str) -> np.ndarray:
     return np.array([score.values[name] for score in stack], float)
 
 
-def _means(values, patients, finite):
-    means = {}
-    for name in dict.fromkeys(patients.tolist()):
-        own = values[(patients == name) & finite]
-        means[name] = float(own.mean()) if own.size else np.nan
-    return means
-
-
-def _ratios(numerators, denominators, patients):
-    sums = {n: denominators[patients == n].sum() for n in dict.fromkeys(patients.tolist())}
-    return {n: float(numerators[patients == n].sum() / s) if s else np.nan for n, s in sums.items()}
+def _by_patient(
+    measure: Measure, stack: list[ImageScore], patients: np.ndarray, finite: np.ndarray, present: list[str]
+) -> list[float]:
+    """One value for each of the patients that are present, nan where there is none."""
+    if not measure.ratio:
+        values = _column(stack, measure.name)
+        parts = [values[(patients == name) & finite] for name in present]
+        return [float(part.mean()) if part.size else np.nan for part in parts]
+    above, below = (_column(stack, name) for name in measure.ratio)
+    sums = [(above[patients == name].sum(), below[patients == name].sum()) for name in present]
+    return [float(one / other) if other else np.nan for one, other in sums]

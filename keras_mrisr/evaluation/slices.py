@@ -3,14 +3,18 @@
 import collections
 import dataclasses
 import functools
+import pathlib
 import zlib
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_mrisr.data import normalizer_for, read_image
 from keras_mrisr.data.masks import read_mask
 from keras_mrisr.data.neighbours import window
-from keras_mrisr.data.slices import evenly_spaced
+from keras_mrisr.data.slices import SliceDataset, SliceRecord, evenly_spaced
+from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.evaluation.regions import tissue_mask
 from keras_mrisr.evaluation.scores import TISSUE, TUMOUR, WHOLE
@@ -33,12 +37,12 @@ class SliceImages:
         groups: Name of a channel set -> slice of the channel axis.
     """
 
-    record: object
+    record: SliceRecord
     hr: np.ndarray
     lr: np.ndarray
-    images: dict
-    masks: dict
-    groups: dict
+    images: dict[str, np.ndarray]
+    masks: dict[str, np.ndarray | None]
+    groups: dict[str, slice]
 
 
 class SliceReader:
@@ -62,15 +66,15 @@ class SliceReader:
 
     def __init__(
         self,
-        dataset,
-        degradation,
-        channels=None,
-        taker="the first slice",
+        dataset: SliceDataset,
+        degradation: Degradation,
+        channels: int | None = None,
+        taker: str = "the first slice",
         *,
-        noise_snr=None,
-        read=None,
-        stack=lambda record: record.patient,
-    ):
+        noise_snr: float | None = None,
+        read: Callable[[SliceRecord], np.ndarray] | None = None,
+        stack: Callable[[SliceRecord], Hashable] = lambda record: record.patient,
+    ) -> None:
         self.dataset = dataset
         self.degradation = degradation
         self.stack = stack
@@ -78,7 +82,8 @@ class SliceReader:
         self._factor = degradation.factors[0]
         self._channels, self._taker = channels, taker
         self._noise_snr = noise_snr
-        self.cropped, self.converted = set(), set()
+        self.cropped: set[pathlib.Path] = set()
+        self.converted: set[pathlib.Path] = set()
         stacks = collections.defaultdict(list)
         for record in dataset.slices:
             stacks[stack(record)].append(record)
@@ -87,15 +92,15 @@ class SliceReader:
         # A slice is asked for by its score, by its neighbours, and by every method.
         self._read = functools.lru_cache(maxsize=16)(self._read_all)
 
-    def original(self, record):
+    def original(self, record: SliceRecord) -> np.ndarray:
         """The slice as it is in the file."""
         return self._read(record)[0]
 
-    def hr(self, record):
+    def hr(self, record: SliceRecord) -> np.ndarray:
         """The original, uint8 (H, W, C), cut to a multiple of the scale."""
         return self._read(record)[1]
 
-    def lr(self, record, neighbours=0):
+    def lr(self, record: SliceRecord, neighbours: int = 0) -> np.ndarray:
         """What it was degraded to, uint8 (h, w, C), or with neighbours (h, w, (2 * neighbours + 1) * C)."""
         if not neighbours:
             return self._read(record)[2]
@@ -110,16 +115,16 @@ class SliceReader:
                 )
         return np.concatenate(slices, axis=-1)
 
-    def masks(self, record):
+    def masks(self, record: SliceRecord) -> dict[str, np.ndarray | None]:
         """Region -> bool (H, W), or None for the whole slice."""
         hr = self.hr(record)
-        masks = {WHOLE: None, TISSUE: tissue_mask(hr / np.float32(255))}
+        masks: dict[str, np.ndarray | None] = {WHOLE: None, TISSUE: tissue_mask(hr / np.float32(255))}
         tumour = self.tumour(record)
         if tumour is not None and tumour.any():
             masks[TUMOUR] = tumour
         return masks
 
-    def tumour(self, record):
+    def tumour(self, record: SliceRecord) -> np.ndarray | None:
         """The slice's own mask, bool (H, W), or None without a mask file."""
         if record.mask is None:
             return None
@@ -127,7 +132,7 @@ class SliceReader:
         height, width = self.hr(record).shape[:2]
         return mask[:height, :width]
 
-    def _read_all(self, record):
+    def _read_all(self, record: SliceRecord) -> tuple[np.ndarray, np.ndarray, Any]:
         original = self._open(record)
         if self._channels is None:
             self._channels = original.shape[-1]
@@ -152,7 +157,7 @@ class SliceReader:
         except MrisrError as error:
             raise DataError(f"{record.path}: {error}") from error
 
-    def _degrade(self, hr, record):
+    def _degrade(self, hr: np.ndarray, record: SliceRecord) -> Any:
         lr = self.degradation.degrade(hr)
         if self._noise_snr is None:
             return lr
@@ -163,17 +168,17 @@ class SliceReader:
         return rician_noise(lr, self._noise_snr, np.random.default_rng(seed))
 
 
-def to_8bit(image, like):
+def to_8bit(image: np.ndarray, like: np.ndarray) -> np.ndarray:
     """Brings an image to 8 bits by the range of the original `like`, both in the file's units."""
     if image.dtype == np.uint8:
         return image
     return rounded(normalizer_for(like).normalize(image) * 255, np.uint8)
 
 
-def spread(records, limit):
+def spread(records: Sequence[SliceRecord], limit: int | None) -> list[SliceRecord]:
     """At most `limit` of the records, evenly spread, in order."""
     return [records[place] for place in evenly_spaced(len(records), len(records) if limit is None else limit)]
 
 
-def _size(image):
+def _size(image: np.ndarray) -> str:
     return f"{image.shape[0]}x{image.shape[1]}"

@@ -84,12 +84,13 @@ def summarise(
         }
         base = means.get(baseline)
         for method, mean in means.items():
-            delta = {
+            delta: dict[str, Any] = {
                 f"{key}_delta": mean[f"{key}_mean"] - base[f"{key}_mean"] if base else float("nan")
                 for key in ("image", "patient")
             }
-            where = (method, samples.measure.name, samples.channel, samples.region)
-            rows.append(Summary(*where, samples.images, samples.excluded, **mean, **delta))
+            where = {"channel": samples.channel, "region": samples.region, "excluded": samples.excluded}
+            facts: dict[str, Any] = {"metric": samples.measure.name, "images": samples.images, **where}
+            rows.append(Summary(method=method, **facts, **mean, **delta))
     return rows
 
 

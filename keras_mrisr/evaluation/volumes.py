@@ -2,27 +2,35 @@
 
 import dataclasses
 import functools
-import os
+import pathlib
+from collections.abc import Hashable
+from importlib import metadata
+from typing import Any
 
 import numpy as np
 
+from keras_mrisr.checks import known
 from keras_mrisr.data.normalize import normalizer_for, volume_normalizer
+from keras_mrisr.data.slices import SliceDataset, SliceRecord
 from keras_mrisr.data.volume_slices import read_stack
-from keras_mrisr.errors import DataError
-from keras_mrisr.evaluation.methods import Interpolator, Model
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.errors import ConfigError, DataError
+from keras_mrisr.evaluation.methods import Model, SliceMethod, Trained, Upscaler
 from keras_mrisr.evaluation.slices import SliceReader
+from keras_mrisr.types import Model as KerasModel, PathLike
 from keras_mrisr.volumes.stored_values import rounded
 
 # Order of scipy.ndimage's splines.
 INTERPOLATIONS = {"nearest": 0, "linear": 1, "cubic": 3}
 
 
-def make_model(name, model, ensemble=False, consistency=False):
-    """The `Model` or `StackModel` of a path or object; arguments as for `Model`."""
-    from keras_mrisr.models.storage import load_info
-
-    info = load_info(model) if isinstance(model, (str, os.PathLike)) else model.info
-    return (StackModel if info.dimensions == 3 else Model)(name, model, ensemble, consistency)
+def make_model(
+    name: str, model: PathLike | KerasModel | Upscaler, ensemble: bool = False, consistency: bool = False
+) -> Model:
+    """The `Model` or `StackModel` of what `Trained.load` takes; arguments as for `Model`."""
+    trained = Trained.load(model)
+    kind = StackModel if trained.upscaler.info.dimensions == 3 else Model
+    return kind(name, trained, ensemble, consistency)
 
 
 class VolumeSlices:
@@ -38,9 +46,9 @@ class VolumeSlices:
         DataError: A volume cannot be read or used (see `data.volume.check_volume`).
     """
 
-    def __init__(self, dataset):
+    def __init__(self, dataset: SliceDataset) -> None:
         self._read = functools.lru_cache(maxsize=1)(self._read_all)
-        records = []
+        records: list[SliceRecord] = []
         for volume in dataset.slices:
             count = self._read(volume.path).shape[2]
             records += [
@@ -49,11 +57,11 @@ class VolumeSlices:
             ]
         self.dataset = dataclasses.replace(dataset, slices=tuple(records))
 
-    def __call__(self, record):
+    def __call__(self, record: SliceRecord) -> np.ndarray:
         """The slice, uint8 (H, W, C), by the robust range of its volume (see `data.normalize`)."""
         return self._read(record.path.parent)[:, :, record.index]
 
-    def _read_all(self, path):
+    def _read_all(self, path: pathlib.Path) -> np.ndarray:
         array = read_stack(path)
         return rounded(volume_normalizer(array).normalize(array) * 255, np.uint8)
 
@@ -71,9 +79,11 @@ class StackReader(SliceReader):
         left_out: How many are not.
     """
 
-    def __init__(self, dataset, degradation, *channels, **options):
+    def __init__(
+        self, dataset: SliceDataset, degradation: Degradation, *channels: Any, **options: Any
+    ) -> None:
         if options.get("noise_snr") is not None:
-            raise DataError("Noise at a given SNR is for models of slices: leave out --noise-snr.")
+            raise ConfigError("Noise at a given SNR is for models of slices: leave out `noise_snr`.")
         super().__init__(dataset, degradation, *channels, **options)
         factor = degradation.factors[2]
         self._stacks = {
@@ -88,19 +98,19 @@ class StackReader(SliceReader):
         self.dataset = dataclasses.replace(dataset, slices=tuple(r for r in dataset.slices if r.path in kept))
         self._volumes = functools.lru_cache(maxsize=1)(self._degraded)
 
-    def lr(self, record, neighbours=0):
+    def lr(self, record: SliceRecord, neighbours: int = 0) -> np.ndarray:
         """The LR slice that the slice lies in, uint8 (h, w, C)."""
         return self.lr_volume(record)[:, :, self._places[record.path] // self.degradation.factors[2]]
 
-    def lr_volume(self, record):
+    def lr_volume(self, record: SliceRecord) -> np.ndarray:
         """The stack of the slice, degraded: uint8 (X, Y, Z, C)."""
         return self._volumes(self.stack(record))
 
-    def place(self, record):
+    def place(self, record: SliceRecord) -> int:
         """The number of the slice in its stack."""
         return self._places[record.path]
 
-    def _degraded(self, key):
+    def _degraded(self, key: Hashable) -> np.ndarray:
         slices = [self.hr(record) for record in self._stacks[key]]
         if any(hr.shape != slices[0].shape for hr in slices):
             raise DataError(
@@ -108,33 +118,35 @@ class StackReader(SliceReader):
             )
         return self.degradation.degrade(np.stack(slices, axis=2))
 
-    def _degrade(self, hr, record):
+    def _degrade(self, hr: np.ndarray, record: SliceRecord) -> None:
         return None  # With the whole stack, in `lr_volume`.
 
 
-class _OfStacks:
-    """Gives slices out of an upscaled stack, which is kept until a slice of another one is asked for."""
+class StackMethod(SliceMethod):
+    """Gives slices out of an upscaled stack, which is kept until a slice of another one is asked for.
 
-    _kept = None, None
+    `upscale` takes uint8 (X, Y, Z, C) to (X * fx, Y * fy, Z * fz, C).
+    """
 
-    def __call__(self, record, reader):
+    _key: Hashable = None
+    _upscaled: np.ndarray
+
+    def __call__(self, record: SliceRecord, reader: Any) -> np.ndarray:
         """The upscaled slice, uint8 (H, W, C)."""
         key = reader.stack(record)
-        if self._kept[0] != key:
-            self._kept = key, self.upscale(reader.lr_volume(record))
-        return self._kept[1][:, :, reader.place(record)]
+        if self._key is None or self._key != key:
+            self._key, self._upscaled = key, self.upscale(reader.lr_volume(record))
+        return self._upscaled[:, :, reader.place(record)]
 
 
-class StackInterpolator(_OfStacks, Interpolator):
+class StackInterpolator(StackMethod):
     """Upscales LR stacks by splines along each axis (scipy.ndimage.zoom); outer edges of the grids agree."""
 
-    def __init__(self, name, factors):
-        if name not in INTERPOLATIONS:
-            raise DataError(f"Unknown interpolation {name!r} of volumes. Known: {', '.join(INTERPOLATIONS)}.")
-        self.name, self.factors = name, factors
+    def __init__(self, name: str, factors: tuple[int, ...]) -> None:
+        known("interpolation of volumes", name, INTERPOLATIONS)
+        self.name, self.factors, self.source = name, factors, f"scipy {metadata.version('scipy')}"
 
-    def upscale(self, lr):
-        """uint8 (X, Y, Z, C) to (X * fx, Y * fy, Z * fz, C)."""
+    def upscale(self, lr: np.ndarray) -> np.ndarray:
         from scipy import ndimage
 
         channels = [
@@ -147,13 +159,12 @@ class StackInterpolator(_OfStacks, Interpolator):
         return rounded(np.stack(channels, axis=-1), np.uint8)
 
 
-class StackModel(_OfStacks, Model):
+class StackModel(StackMethod, Model):
     """Upscales LR stacks by a generator of volumes; arguments as for `Model`."""
 
-    of_stacks = True
+    dimensions = 3
 
-    def upscale(self, lr):
-        """uint8 (X, Y, Z, C) to (X * fx, Y * fy, Z * fz, C)."""
+    def upscale(self, lr: np.ndarray) -> np.ndarray:
         normalizer = normalizer_for(lr)
         one = self.model.predict(normalizer.normalize(lr)[np.newaxis], **self.options)
         return normalizer.restore(one.sr[0], lr.dtype)

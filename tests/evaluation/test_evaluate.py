@@ -3,6 +3,7 @@ import io
 import json
 import math
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -215,6 +216,46 @@ def test_bad_input_leaves_nothing_behind(root, tmp_path, model, options, message
         evaluate_model(Upscaler(**model), root, tmp_path / "out", **options)
     assert "\n" not in str(error.value)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def keras_model(scale, channels):
+    """What a user of Keras trains: here it repeats pixels."""
+    inputs = keras.Input((None, None, channels))
+    return keras.Model(inputs, keras.layers.UpSampling2D(scale)(inputs))
+
+
+@pytest.mark.parametrize(("scale", "channels"), [(2, 3), (4, 3)])
+def test_keras_model(root, scale, channels):
+    """Scale and channels follow from its shapes; whom it was trained on is not known, so all are taken."""
+    evaluation = evaluate_model(keras_model(scale, channels), root, degradation="bicubic", figure_cases=0)
+    assert evaluation.protocol.scale == scale
+    assert evaluation.mean("SR") == pytest.approx(evaluation.mean("nearest"), abs=1e-6)
+    assert evaluation.protocol.part == "unknown"
+    assert evaluation.notes == (
+        "The model does not say whom it was trained on: all 6 patients are taken, seen or not.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (keras_model(2, 3), {}, "does not say what it was trained to undo: give the `degradation`"),
+        (keras_model(2, 1), {"degradation": "bicubic"}, r"has 3 channels, but \S+ takes 1"),
+        (
+            5,
+            {"degradation": "bicubic"},
+            "path or name of a model, or a Keras model. Received: int",
+        ),
+    ],
+)
+def test_keras_models_that_do_not_fit(root, model, options, message):
+    with pytest.raises(MrisrError, match=message):
+        evaluate_model(model, root, **options)
+
+
+def test_unknown_option(root):
+    with pytest.raises(TypeError, match="metric"):
+        evaluate_model(Upscaler(), root, metric="psnr")
 
 
 def test_no_such_model_or_data(root, tmp_path):

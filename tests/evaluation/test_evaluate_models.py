@@ -245,7 +245,7 @@ def test_one_patient_has_no_interval(study, pattern, upscaler):
     [
         ([{}, {"scale": 4}], r"A and B differ in scale \(x2 and x4\)"),
         ([{}, {"channels": 1}], r"differ in number of channels \(3 and 1\)"),
-        ([{}, {"degradation": "paper"}], "A was trained to undo bicubic .* B paper .*--degradation"),
+        ([{}, {"degradation": "paper"}], "A was trained to undo bicubic .* B paper .*`degradation`"),
         ([{"test": "cd"}, {"test": "ef"}], "No patient is in the part 'test' of every model"),
     ],
 )

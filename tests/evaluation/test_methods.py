@@ -114,6 +114,10 @@ def resize(folder):
     write_image(folder / "a/0.png", np.zeros((16, 20), "uint8"))
 
 
+def colour(folder):
+    write_image(folder / "a/0.png", np.zeros((33, 40, 3), "uint8"))
+
+
 def double(folder):
     write_image(folder / "a/0.tif", np.zeros((33, 40), "uint8"))
 
@@ -127,7 +131,8 @@ def deepen(folder):
     [
         (remove, r"tool lacks 2 of 6 predictions, such as a/1"),
         (add, r"c.0\.png belongs to no slice of .*data \(1 such file\)"),
-        (resize, r"a.0\.png is 16x20x1, its original .*0\.tif 33x40x1"),
+        (resize, r"a.0\.png is 16x20x1, its original .*0\.tif 33x40x1 .* must have the size of"),
+        (colour, r"is 33x40x3, .* 33x40x1 .* predictions must have the channels of the HR slices"),
         (double, r"0\.png and .*0\.tif are of one slice"),
         (deepen, r"holds uint16 pixels, its original .* uint8"),
     ],

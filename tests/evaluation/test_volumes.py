@@ -181,7 +181,10 @@ def test_on_the_command_line(scans, model_3d, tmp_path, capsys):
     [
         ({"metrics": ["psnr", "consistency"]}, "'consistency' is for models of slices"),
         ({"noise_snr": 20}, "Noise at a given SNR is for models of slices"),
-        ({"methods": ["lanczos"]}, "Unknown interpolation 'lanczos' of volumes. Known: nearest, linear"),
+        (
+            {"methods": ["lanczos"]},
+            "Unknown interpolation of volumes 'lanczos'. Known: cubic",
+        ),
         ({"consistency": True}, "leave out --consistency"),
         ({"scale": 2}, "is a x1x1x2 model, not x2"),
     ],
