@@ -120,8 +120,9 @@ class Trained:
             folder = path.parent if path.suffix == ".keras" else path
             found = cls(upscaler, str(model), folder)
         elif hasattr(model, "input_shape"):
-            upscaler = SuperResolver(*load_trained(model))
-            found = cls(upscaler, model.name)
+            network, info = load_trained(model)
+            upscaler = SuperResolver(network, info)
+            found = cls(upscaler, network.name)
         else:
             raise ModelError(
                 f"Expected the path or name of a model, or a Keras model. Received: {type(model).__name__}"

@@ -1,11 +1,13 @@
 """What comes before the scores: which models and interpolators upscale which slices of whom."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_mrisr.data import SliceDataset, read_dataset
 from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.evaluation.compatibility import check_names, choose_degradation, choose_pattern, split_of
@@ -16,7 +18,7 @@ from keras_mrisr.evaluation.patients import check_renamed, choose_common_patient
 from keras_mrisr.evaluation.scorers import Scorer, make_scorers
 from keras_mrisr.evaluation.scores import channel_groups
 from keras_mrisr.evaluation.slices import SliceImages, SliceReader, spread
-from keras_mrisr.evaluation.volumes import StackInterpolator, StackReader, VolumeSlices, make_model
+from keras_mrisr.evaluation.volumes import StackInterpolator, StackReader, make_model, read_8bit
 from keras_mrisr.types import PathLike
 
 
@@ -157,10 +159,10 @@ def _reader(
 ) -> SliceReader:
     fixed = [(one.info.image_channels, one.source) for one in models if one.info.image_channels]
     options: dict[str, Any] = {"noise_snr": noise_snr}
-    if dataset.kind == "volumes":
-        volumes = VolumeSlices(dataset.select(patients))
-        dataset = volumes.dataset
-        options |= {"read": volumes, "stack": lambda record: record.path.parent}
+    dataset = as_slices(dataset.select(patients))
+    if dataset.volumes is not None:
+        read = functools.partial(read_8bit, dataset.volumes)
+        options |= {"read": read, "stack": lambda record: record.path.parent}
     kind = StackReader if degradation.dimensions == 3 else SliceReader
     return kind(dataset, degradation, *(fixed[0] if fixed else ()), **options)
 

@@ -79,7 +79,7 @@ class ConsistencyScorer:
         """Scores all methods at once."""
         from keras_mrisr.metrics.consistency import rms_difference
 
-        methods, scale = list(images.images), self.degradation.scale
+        methods, scale = list(images.images), self.degradation.factors[0]
         degradation = self.degradation.of_slice(images.hr)
         again = np.stack([degradation.degrade(images.images[method]) for method in methods])
         lr = np.broadcast_to(images.lr, again.shape)

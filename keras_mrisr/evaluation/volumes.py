@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Hashable
 from importlib import metadata
 from typing import Any
@@ -10,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_mrisr.checks import known
-from keras_mrisr.data.normalize import normalizer_for, volume_normalizer
-from keras_mrisr.data.slices import SliceDataset, SliceRecord
-from keras_mrisr.data.volume_slices import read_stack
+from keras_mrisr.data.normalize import normalizer_for
+from keras_mrisr.data.slices import SliceDataset, SliceRecord, SlicesOfVolumes
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.evaluation.methods import Model, SliceMethod, Trained, Upscaler
@@ -33,37 +31,9 @@ def make_model(
     return kind(name, trained, ensemble, consistency)
 
 
-class VolumeSlices:
-    """The slices of NIfTI volumes, as if each were a file: `T1.nii.gz` holds `T1.nii.gz/0000` and so on.
-
-    Args:
-        dataset: `SliceDataset` of kind "volumes".
-
-    Attributes:
-        dataset: The same with a record for each slice across the axis of the largest spacing.
-
-    Raises:
-        DataError: A volume cannot be read or used (see `data.volume.check_volume`).
-    """
-
-    def __init__(self, dataset: SliceDataset) -> None:
-        self._read = functools.lru_cache(maxsize=1)(self._read_all)
-        records: list[SliceRecord] = []
-        for volume in dataset.slices:
-            count = self._read(volume.path).shape[2]
-            records += [
-                dataclasses.replace(volume, path=volume.path / f"{place:04d}", index=place)
-                for place in range(count)
-            ]
-        self.dataset = dataclasses.replace(dataset, slices=tuple(records))
-
-    def __call__(self, record: SliceRecord) -> np.ndarray:
-        """The slice, uint8 (H, W, C), by the robust range of its volume (see `data.normalize`)."""
-        return self._read(record.path.parent)[:, :, record.index]
-
-    def _read_all(self, path: pathlib.Path) -> np.ndarray:
-        array = read_stack(path)
-        return rounded(volume_normalizer(array).normalize(array) * 255, np.uint8)
+def read_8bit(volumes: SlicesOfVolumes, record: SliceRecord) -> np.ndarray:
+    """A slice of a volume, uint8 (H, W, C), by the robust range of its volume (see `data.normalize`)."""
+    return rounded(volumes.normalizer(record).normalize(volumes.read(record)) * 255, np.uint8)
 
 
 class StackReader(SliceReader):

@@ -1,5 +1,6 @@
 """The evaluation of models on NIfTI volumes, and of models of volumes."""
 
+import functools
 import json
 
 import nibabel
@@ -8,6 +9,7 @@ import pytest
 
 from keras_mrisr.cli import main
 from keras_mrisr.data import read_dataset
+from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import evaluate_model, evaluate_models
@@ -16,8 +18,8 @@ from keras_mrisr.evaluation.volumes import (
     INTERPOLATIONS,
     StackInterpolator,
     StackReader,
-    VolumeSlices,
     make_model,
+    read_8bit,
 )
 from keras_mrisr.metrics import psnr
 from keras_mrisr.models import build_generator
@@ -64,22 +66,28 @@ def model_2d(tmp_path_factory):
 
 
 def test_slices_of_volumes(scans):
-    volumes = VolumeSlices(read_dataset(scans))
-    assert len(volumes.dataset) == 21
-    record = volumes.dataset.slices[2 * 7 + 4]
+    dataset = as_slices(read_dataset(scans))
+    assert len(dataset) == 21
+    record = dataset.slices[2 * 7 + 4]
     assert (record.patient, record.index) == ("sub-2", 4)
     assert record.path == scans / "sub-2.nii.gz" / "0004"
     values = np.asarray(nibabel.load(scans / "sub-2.nii.gz").dataobj, float)[4]
     everything = np.asarray(nibabel.load(scans / "sub-2.nii.gz").dataobj, float)
     expected = np.clip(values / np.percentile(everything, 99.9), 0, 1) * 255
-    assert volumes(record).dtype == np.uint8
-    np.testing.assert_allclose(volumes(record)[..., 0], expected, atol=1.01)
+    image = read_8bit(dataset.volumes, record)
+    assert image.dtype == np.uint8
+    np.testing.assert_allclose(image[..., 0], expected, atol=1.01)
+
+
+def stack_reader(root, degradation, kind=StackReader):
+    dataset = as_slices(read_dataset(root))
+    read = functools.partial(read_8bit, dataset.volumes)
+    return kind(dataset, degradation, read=read, stack=lambda record: record.path.parent)
 
 
 def test_a_stack_is_degraded_as_a_whole(scans):
-    volumes = VolumeSlices(read_dataset(scans))
     degradation = get_degradation("slice-profile", (1, 1, 2))
-    reader = StackReader(volumes.dataset, degradation, read=volumes, stack=lambda record: record.path.parent)
+    reader = stack_reader(scans, degradation)
     assert (len(reader.dataset), reader.left_out) == (18, 3)
     stack = reader.dataset.slices[6:12]
     hr = np.stack([reader.hr(record) for record in stack], axis=2)
@@ -112,8 +120,8 @@ def test_a_model_of_volumes_on_volumes(scans, model_3d, tmp_path):
     assert "residual" not in protocol.metrics
 
     # The same by hand, for one slice.
-    volumes = VolumeSlices(read_dataset(scans))
-    stack = [volumes(record) for record in volumes.dataset.slices[:6]]
+    dataset = as_slices(read_dataset(scans))
+    stack = [read_8bit(dataset.volumes, record) for record in dataset.slices[:6]]
     hr = np.stack(stack, axis=2)
     lr = get_degradation("slice-profile", (1, 1, 2)).degrade(hr)
     sr = make_model("SR", model_3d).upscale(lr)
@@ -159,11 +167,8 @@ def test_neighbours_are_those_of_the_same_volume(tmp_path, smooth_image):
             nibabel.Nifti1Image(values * (3 if scan == "T2" else 1), np.diag([1, 1, 4, 1.0])),
             tmp_path / "sub-1" / f"{scan}.nii.gz",
         )
-    volumes = VolumeSlices(read_dataset(tmp_path))
-    reader = SliceReader(
-        volumes.dataset, get_degradation("bicubic", 2), read=volumes, stack=lambda record: record.path.parent
-    )
-    last = volumes.dataset.slices[2]
+    reader = stack_reader(tmp_path, get_degradation("bicubic", 2), SliceReader)
+    last = reader.dataset.slices[2]
     assert last.path.parent.name == "T1.nii.gz"
     np.testing.assert_array_equal(reader.lr(last, 1)[..., 2:], reader.lr(last))
 
