@@ -131,7 +131,7 @@ class TrainingConfig(Config):
         return self
 
 
-def _check_range(name: str, value: object, allowed: str) -> None:
+def _check_range(name: str, value: Any, allowed: str) -> None:
     bounds = value if isinstance(value, list) else [value, value]
     numbers = all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds)
     good = numbers and len(bounds) == 2 and 0 < bounds[0] <= bounds[1] < math.inf
@@ -281,7 +281,7 @@ class RunConfig(Config):
 
     @pydantic.field_validator("scale", mode="before")
     @classmethod
-    def _whole_factors(cls, value: object) -> object:
+    def _whole_factors(cls, value: Any) -> Any:
         """YAML and JSON have no tuples; (2, 2) is the scale 2 of slices."""
         parts = value if isinstance(value, list | tuple) else [value]
         for part in parts:

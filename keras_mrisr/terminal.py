@@ -10,16 +10,18 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from keras_mrisr.errors import ConfigError
+from keras_mrisr import types
+from keras_mrisr.errors import MissingDependencyError
 
 # What a terminal would act on or lay out another way: control characters, line separators, characters that
 # turn the direction of writing, and the bytes of file names that are no text.
@@ -80,14 +82,17 @@ def say(text: str) -> None:
     console.print(_translate(text), highlight=False, markup=False, soft_wrap=True)
 
 
-def show(renderable):
+def show(renderable: RenderableType) -> None:
     """Prints a table or report, fitted to a terminal; elsewhere long lines stay whole."""
     console.print(renderable, soft_wrap=not console.is_terminal)
 
 
 @contextlib.contextmanager
-def progress_bar(title):
-    """Yields `progress(done, total)`: a bar on a terminal, a log line every 10 seconds elsewhere."""
+def progress_bar(title: str) -> Iterator[types.Progress]:
+    """Yields `progress(done, total)`: a bar on a terminal, a log line every 10 seconds elsewhere.
+
+    Both say how much time is left.
+    """
     if not console.is_terminal:
         yield _LogLines(title)
         return
@@ -97,7 +102,7 @@ def progress_bar(title):
 
 
 @contextlib.contextmanager
-def training_progress(epochs=None, steps=None):
+def training_progress(epochs: int | None = None, steps: int | None = None) -> Iterator[Any]:
     """Yields `report(epoch, step, logs)` for `train`: one bar an epoch and a line with its scores.
 
     Without `epochs` no total is shown, as for a training of two stages.
@@ -105,13 +110,13 @@ def training_progress(epochs=None, steps=None):
     `report.stage(title)` gives a `progress(done, total)` for work before or after the training.
     """
     if not console.is_terminal:
-        yield _TrainingLog()
+        yield _TrainingLog(epochs, steps)
         return
     with _bar() as bar:
         yield _TrainingBar(bar, epochs, steps)
 
 
-def print_rows(columns, rows, title=None):
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> None:
     """Prints a plain table; the first column is left, the others right aligned."""
     if title:
         say(title)  # A title of the table's own would be broken at the table's width.
@@ -124,13 +129,13 @@ def print_rows(columns, rows, title=None):
     show(table)
 
 
-def load_tensorflow():
+def load_tensorflow() -> None:
     """Imports TensorFlow without the lines that its libraries write to stderr when they are loaded.
 
     Its own warnings stay off: they are advice to programmers, such as what to do against retracing.
 
     Raises:
-        ConfigError: Keras or its backend is not installed, as on a machine that only runs ONNX exports.
+        MissingDependencyError: Keras or its backend is not installed, as on a machine that only runs ONNX exports.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as chatter:
@@ -139,7 +144,7 @@ def load_tensorflow():
         try:
             import keras  # noqa: F401
         except ModuleNotFoundError as error:
-            raise ConfigError(
+            raise MissingDependencyError(
                 f"This needs {error.name}, which is not installed: pip install keras tensorflow. Without it "
                 "mrisr upscale takes --model FILE.onnx, and mrisr serve-client takes --rest."
             ) from error
@@ -171,47 +176,81 @@ class _LogHandler(logging.Handler):
         print(_one_line(record.getMessage()), file=stream, flush=True)
 
 
-class _TrainingBar:
-    def __init__(self, bar, epochs, steps):
+class _TrainingLog:
+    """Reports a training in log lines: an epoch's scores, and within long epochs how far it is."""
+
+    def __init__(self, epochs: int | None, steps: int | None) -> None:
+        self.epochs, self.steps = epochs, steps
+        self.started, self.first = time.monotonic(), 0
+        self.within = _LogLines("")
+
+    def __call__(self, epoch: int, step: int | None, logs: Mapping[str, float]) -> None:
+        if not self.first:  # Not 1 in a run that is resumed.
+            self.started, self.first = time.monotonic(), epoch
+        if step is None:
+            self.finished(f"{_epoch_line(epoch, logs)}{self.left(epoch)}")
+        else:
+            self.stepped(epoch, step, logs)
+
+    def left(self, epoch: int) -> str:
+        """What to say of the time that the other epochs will take."""
+        return _left(self.started, epoch - self.first + 1, (self.epochs or epoch) - self.first + 1)
+
+    def finished(self, line: str) -> None:
+        log.info("%s", line)
+
+    def stepped(self, epoch: int, step: int, logs: Mapping[str, float]) -> None:
+        if self.within.title != f"Epoch {epoch}":
+            self.within = _LogLines(f"Epoch {epoch}", seconds=60)
+        self.within(step, self.steps or step)
+
+    def stage(self, title: str) -> types.Progress:
+        return _LogLines(title)
+
+
+class _TrainingBar(_TrainingLog):
+    def __init__(self, bar: Progress, epochs: int | None, steps: int | None) -> None:
+        super().__init__(epochs, steps)
         self.bar = bar
-        self.epochs = epochs
         self.task = bar.add_task("Reading slices", total=steps)
 
-    def __call__(self, epoch, step, logs):
-        if step is None:
-            self.bar.console.print(_epoch_line(epoch, logs), highlight=False)
-        else:
-            of = f"/{self.epochs}" if self.epochs else ""
-            title = f"Epoch {epoch}{of}  loss {logs['loss']:.5f}"
-            self.bar.update(self.task, description=title, completed=step, visible=True)
+    def finished(self, line: str) -> None:
+        self.bar.console.print(line, highlight=False)
 
-    def stage(self, title):
+    def stepped(self, epoch: int, step: int, logs: Mapping[str, float]) -> None:
+        of = f"/{self.epochs}" if self.epochs else ""
+        title = f"Epoch {epoch}{of}  loss {logs['loss']:.5f}"
+        self.bar.update(self.task, description=title, completed=step, visible=True)
+
+    def stage(self, title: str) -> types.Progress:
         self.bar.update(self.task, visible=False)
         return _updates(self.bar, self.bar.add_task(title, total=None))
 
 
-class _TrainingLog:
-    def __call__(self, epoch, step, logs):
-        if step is None:
-            log.info("%s", _epoch_line(epoch, logs))
-
-    def stage(self, title):
-        return _LogLines(title)
-
-
 class _LogLines:
-    def __init__(self, title):
-        self.title = title
-        self.last = time.monotonic()
+    def __init__(self, title: str, seconds: float = 10) -> None:
+        self.title, self.seconds = title, seconds
+        self.started = self.last = time.monotonic()
 
-    def __call__(self, done, total):
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self.last > 10 and done < total:
+        if now - self.last > self.seconds and done < total:
             self.last = now
-            log.info("%s: %d of %d", self.title, done, total)
+            log.info("%s: %d of %d%s", self.title, done, total, _left(self.started, done, total))
 
 
-def _bar():
+def _left(started: float, done: int, total: int) -> str:
+    """ ", 3 min left", as it goes on at the pace so far; nothing where nothing is left or known."""
+    if not 0 < done < total:
+        return ""
+    seconds = (time.monotonic() - started) / done * (total - done)
+    if seconds < 90:
+        return f", {seconds:.0f} s left"
+    minutes = round(seconds / 60)
+    return f", {minutes} min left" if minutes < 90 else f", {minutes // 60} h {minutes % 60} min left"
+
+
+def _bar() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -221,11 +260,11 @@ def _bar():
     )
 
 
-def _updates(bar, task):
+def _updates(bar: Progress, task: TaskID) -> types.Progress:
     return lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _epoch_line(epoch, logs):
+def _epoch_line(epoch: int, logs: Mapping[str, float]) -> str:
     line = f"Epoch {epoch}: loss {logs['loss']:.5f}"
     if "val_psnr" in logs:
         line += f", validation PSNR {logs['val_psnr']:.2f} dB, SSIM {logs['val_ssim']:.4f}"

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import yaml
@@ -199,13 +199,14 @@ def present_values(study: Study) -> dict[str, Any]:
     return found
 
 
-def builders(config: RunConfig) -> dict[str, Callable[..., Any]]:
+def builders(config: RunConfig) -> dict[str, Any]:
     """{section of the config: the function or class that takes its options}."""
     from keras_mrisr.degrade.registry import DEGRADATIONS
     from keras_mrisr.models.discriminators import DISCRIMINATORS
     from keras_mrisr.models.features import build_features
     from keras_mrisr.models.registry import GENERATORS
 
+    degradation: Any
     degradation, preset = DEGRADATIONS[config.degradation["name"]]
     return {
         "degradation": functools.partial(degradation, **preset),

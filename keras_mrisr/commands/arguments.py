@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         self.config_keys: list[str] = []
         self._add_options = options
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: typing.Any = None, namespace: typing.Any = None) -> typing.Any:
         if self._add_options:
             self._add_options(self)
             self._add_options = None

@@ -1,10 +1,19 @@
 """`mrisr compare`."""
 
-from keras_mrisr.commands.arguments import add_degradation, check_exists, check_models, parse_degradation
+import argparse
+
+from keras_mrisr.commands.arguments import (
+    Commands,
+    Parser,
+    add_degradation,
+    check_exists,
+    check_models,
+    parse_degradation,
+)
 from keras_mrisr.errors import ConfigError
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     compare = commands.add_parser(
         "compare", parents=[common], help="a figure of one slice, upscaled by several models side by side"
     )
@@ -30,7 +39,7 @@ def add(commands, common):
     compare.set_defaults(run=_compare)
 
 
-def _compare(options):
+def _compare(options: argparse.Namespace) -> None:
     from keras_mrisr.commands.naming import named_paths
     from keras_mrisr.terminal import load_tensorflow, say
 
@@ -60,7 +69,7 @@ def _compare(options):
     say(f"Wrote {options.out}")
 
 
-def _region(text):
+def _region(text: str | None) -> tuple[int, int, int, int] | None:
     if text is None:
         return None
     try:

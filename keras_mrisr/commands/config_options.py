@@ -156,7 +156,7 @@ def _own_keys(config: Config) -> Iterator[tuple[str, Any, str]]:
             yield name, value, texts.get(name, "")
 
 
-def _builders(config: Config) -> dict[str, Callable[..., Any]]:
+def _builders(config: Config) -> dict[str, Any]:
     """{section: the function or class that takes its options}."""
     if not isinstance(config, RunConfig):
         return {}

@@ -1,12 +1,13 @@
 """`mrisr data`: inspect and download."""
 
+import argparse
 import sys
 
-from keras_mrisr.commands.arguments import add_data_kind
+from keras_mrisr.commands.arguments import Commands, Parser, add_data_kind
 from keras_mrisr.errors import ConfigError
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     data = commands.add_parser("data", help="look at data, download a public set")
     actions = data.add_subparsers(title="commands", metavar="COMMAND")
     inspect = actions.add_parser("inspect", parents=[common], help="what is in a folder, and what is odd")
@@ -23,7 +24,7 @@ def add(commands, common):
     download.set_defaults(run=_download)
 
 
-def _inspect(options):
+def _inspect(options: argparse.Namespace) -> None:
     from keras_mrisr.data import read_dataset
     from keras_mrisr.data.contact_sheet import contact_sheet
     from keras_mrisr.data.images import check_image_name
@@ -46,7 +47,7 @@ def _inspect(options):
         say(f"Wrote {options.sheet}")
 
 
-def _download(options):
+def _download(options: argparse.Namespace) -> None:
     from keras_mrisr.data.download import download_lgg
     from keras_mrisr.terminal import say
 

@@ -1,11 +1,12 @@
 """`mrisr demo`."""
 
+import argparse
 import shlex
 
-from keras_mrisr.commands.arguments import stopped
+from keras_mrisr.commands.arguments import Commands, Parser, stopped
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     demo = commands.add_parser(
         "demo",
         parents=[common],
@@ -22,7 +23,7 @@ def add(commands, common):
     demo.set_defaults(run=_demo)
 
 
-def _demo(options):
+def _demo(options: argparse.Namespace) -> int:
     from keras_mrisr.terminal import load_tensorflow, say, show, training_progress
 
     load_tensorflow()

@@ -1,6 +1,10 @@
 """`mrisr evaluate`."""
 
+import argparse
+
 from keras_mrisr.commands.arguments import (
+    Commands,
+    Parser,
     add_data_kind,
     add_degradation,
     check_exists,
@@ -10,7 +14,7 @@ from keras_mrisr.commands.arguments import (
 from keras_mrisr.errors import ConfigError
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     evaluate = commands.add_parser(
         "evaluate", parents=[common], help="score models on patients that they never saw"
     )
@@ -55,7 +59,7 @@ def add(commands, common):
     evaluate.set_defaults(run=_evaluate)
 
 
-def _evaluate(options):
+def _evaluate(options: argparse.Namespace) -> None:
     import pathlib
 
     from keras_mrisr.commands.naming import named_paths, parse_features, single_name

@@ -1,9 +1,11 @@
 """`mrisr export`."""
 
-from keras_mrisr.commands.arguments import check_exists, check_models
+import argparse
+
+from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     export = commands.add_parser(
         "export",
         parents=[common],
@@ -27,7 +29,7 @@ def add(commands, common):
     export.set_defaults(run=_export)
 
 
-def _export(options):
+def _export(options: argparse.Namespace) -> None:
     from keras_mrisr.terminal import load_tensorflow, say
 
     check_exists(*([options.calibration] if options.calibration else []))

@@ -1,12 +1,14 @@
 """`mrisr models`."""
 
+import argparse
 import pathlib
+import typing
 
-from keras_mrisr.commands.arguments import check_exists, check_models
+from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
 from keras_mrisr.errors import ConfigError
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     models = commands.add_parser("models", parents=[common], help="the trained models that come along")
     models.set_defaults(run=_list)
     actions = models.add_subparsers(title="actions", metavar="ACTION")
@@ -44,7 +46,7 @@ def add(commands, common):
     pack.set_defaults(run=_pack)
 
 
-def _list(options):
+def _list(options: argparse.Namespace) -> None:
     from keras_mrisr.pretrained import pretrained_models
     from keras_mrisr.terminal import say
 
@@ -59,7 +61,7 @@ def _list(options):
     say("mrisr models show NAME prints the card; every --model takes a name.")
 
 
-def _gains(model):
+def _gains(model: typing.Any) -> typing.Iterator[str]:
     """A line for each degradation that was scored, of all channels together."""
     from keras_mrisr.pretrained import held_out_text
 
@@ -72,7 +74,7 @@ def _gains(model):
             yield f"{degradation}: PSNR {row['psnr']:.2f} dB, SSIM {row['ssim']:.4f}{over} on {patients}"
 
 
-def _show(options):
+def _show(options: argparse.Namespace) -> None:
     from keras_mrisr.pretrained import find_model
 
     folder = find_model(options.name)
@@ -85,7 +87,7 @@ def _show(options):
     print(f"FOLDER: {folder}")
 
 
-def _pack(options):
+def _pack(options: argparse.Namespace) -> None:
     check_models(options.model)
     check_exists(*options.evaluation, *filter(None, (options.notes, options.picture_of)))
     notes = _read_notes(options.notes)
@@ -108,7 +110,7 @@ def _pack(options):
     say(f"Wrote {options.output}; float16 changes the result by {difference:.1g} at most (white is 1)")
 
 
-def _read_notes(path):
+def _read_notes(path: str | None) -> list[str]:
     try:
         return [pathlib.Path(path).read_text(encoding="utf-8")] if path else []
     except UnicodeDecodeError as error:

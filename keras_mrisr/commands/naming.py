@@ -3,12 +3,15 @@
 import os
 import pathlib
 import re
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from keras_mrisr.checks import none_or
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import PathLike
 
 
-def named_paths(words):
+def named_paths(words: Iterable[PathLike]) -> dict[str, str]:
     """Reads "NAME=PATH" or "PATH" (named after its folder).
 
     Returns:
@@ -17,7 +20,7 @@ def named_paths(words):
     Raises:
         ConfigError: An empty name or path, or two of one name.
     """
-    found = {}
+    found: dict[str, str] = {}
     for word in map(str, words):
         name, path = _name_and_path(word)
         if name is None:
@@ -30,14 +33,16 @@ def named_paths(words):
     return found
 
 
-def single_name(words, models, predictions=()):
+def single_name(
+    words: Sequence[PathLike], models: dict[str, str], predictions: Collection[str] = ()
+) -> dict[str, str]:
     """`models` as it is; but one that has no name of its own and no rival is called "SR"."""
     if len(models) == 1 and not predictions and _name_and_path(str(words[0]))[0] is None:
         return {"SR": next(iter(models.values()))}
     return models
 
 
-def parse_features(text):
+def parse_features(text: str | None) -> dict[str, Any] | None:
     """Reads "vgg16:WEIGHTS" or "vgg16:WEIGHTS:LAYER" as arguments of `build_features`; None stays None.
 
     Raises:
@@ -56,13 +61,13 @@ def parse_features(text):
     return {"network": network, "weights": none_or(weights)}
 
 
-def _name_and_path(word):
+def _name_and_path(word: str) -> tuple[str | None, str]:
     """(name or None, path); a path may have an equals sign in it."""
     name, separator, path = word.partition("=")
     return (None, word) if not separator or os.path.exists(word) else (name, path)
 
 
-def _own_name(path):
+def _own_name(path: pathlib.Path) -> str:
     if path.suffix != ".keras":
         return path.resolve().name
     folder = path.resolve().parent.name

@@ -1,15 +1,16 @@
 """`mrisr serve-client`."""
 
+import argparse
 import os
 import pathlib
 
 from keras_mrisr.commands import upscale as upscaling
-from keras_mrisr.commands.arguments import check_exists
+from keras_mrisr.commands.arguments import Commands, Parser, check_exists
 
 TOKEN = "MRISR_SERVER_TOKEN"
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     client = commands.add_parser("serve-client", help="use a model that TensorFlow Serving runs")
     actions = client.add_subparsers(title="commands", metavar="COMMAND")
     upscale = actions.add_parser("upscale", parents=[common], help="as mrisr upscale, on a server")
@@ -37,7 +38,7 @@ def add(commands, common):
     upscale.set_defaults(run=_upscale, transport="grpc")
 
 
-def _upscale(options):
+def _upscale(options: argparse.Namespace) -> None:
     from keras_mrisr.terminal import load_tensorflow
 
     check_exists(options.input)
@@ -61,7 +62,7 @@ def _upscale(options):
         upscaling.run(ServingSuperResolver(client), options)
 
 
-def _token(file):
+def _token(file: str | None) -> str | None:
     """The bearer token from a file or the environment, or None. An option could be seen by others."""
     if file is None:
         return os.environ.get(TOKEN, "").strip() or None

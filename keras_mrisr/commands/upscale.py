@@ -1,11 +1,14 @@
 """`mrisr upscale`."""
 
-from keras_mrisr.commands.arguments import check_exists, check_models
+import argparse
+import typing
+
+from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.memory import memory_limit, parse_memory
 
 
-def add(commands, common):
+def add(commands: Commands, common: Parser) -> None:
     upscale = commands.add_parser(
         "upscale", parents=[common], help="upscale an image, a folder of images, or a NIfTI or DICOM volume"
     )
@@ -29,7 +32,7 @@ def add(commands, common):
     upscale.set_defaults(run=_upscale)
 
 
-def add_options(parser):
+def add_options(parser: argparse.ArgumentParser) -> None:
     """The options about what is upscaled and how; `run` reads them."""
     parser.add_argument(
         "input",
@@ -55,7 +58,7 @@ def add_options(parser):
     )
 
 
-def run(resolver, options):
+def run(resolver: typing.Any, options: argparse.Namespace) -> None:
     """Upscales what the options of `add_options` say with a `SuperResolver`."""
     from keras_mrisr.inference import upscale_path
     from keras_mrisr.terminal import progress_bar, say
@@ -79,7 +82,7 @@ def run(resolver, options):
     say(f"Wrote {where}")
 
 
-def _upscale(options):
+def _upscale(options: argparse.Namespace) -> None:
     check_exists(options.input)
     if options.scale is not None and options.scale < 2:
         raise ConfigError(f"--scale must be 2 or more. Received: {options.scale}")
@@ -97,7 +100,7 @@ def _upscale(options):
         run(resolver, options)
 
 
-def _choose(options):
+def _choose(options: argparse.Namespace) -> str:
     """The folder of the model that fits the input: a path of the model's name would come before it."""
     from keras_mrisr.inference.upscale import channels_at
     from keras_mrisr.pretrained import choose_model
@@ -109,7 +112,7 @@ def _choose(options):
     return str(model.folder)
 
 
-def _load(options, memory):
+def _load(options: argparse.Namespace, memory: int | None) -> typing.Any:
     from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
 
     if is_onnx(options.model):
