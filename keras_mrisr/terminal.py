@@ -135,7 +135,7 @@ def load_tensorflow() -> None:
     Its own warnings stay off: they are advice to programmers, such as what to do against retracing.
 
     Raises:
-        MissingDependencyError: Keras or its backend is not installed, as on a machine that only runs ONNX exports.
+        MissingDependencyError: Keras or its backend is missing, as where only ONNX exports run.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as chatter:
