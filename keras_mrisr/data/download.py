@@ -1,7 +1,6 @@
 """Fetching public data sets."""
 
 import logging
-import os
 import pathlib
 import shutil
 
@@ -9,6 +8,7 @@ from keras_mrisr.data.lgg import find_lgg_root, read_lgg
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
+from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ LGG_HANDLE = "mateuszbuda/lgg-mri-segmentation"
 _LGG_PAGE = f"https://www.kaggle.com/datasets/{LGG_HANDLE}"
 
 
-def download_lgg(destination: str | os.PathLike, overwrite: bool = False) -> SliceDataset:
+def download_lgg(destination: PathLike, overwrite: bool = False) -> SliceDataset:
     """Downloads the LGG segmentation set (110 patients, about 1 GB unpacked) with kagglehub.
 
     Source: Buda, Saha, Mazurowski, "Association of genomic subtypes of lower-grade gliomas with shape

@@ -118,26 +118,27 @@ def inspect_dataset(dataset: SliceDataset, progress: Progress | None = None) -> 
 def _row(site: str, scanned: Sequence[SlicePixels], findings: Sequence[Finding]) -> SiteRow:
     patients = {pixels.record.patient for pixels in scanned}
     shapes = [pixels.shape for pixels in scanned if pixels.shape is not None]
-    masked = [pixels for pixels in scanned if pixels.tumour is not None]
-    tumour = [pixels.record.patient for pixels in masked if pixels.tumour]
+    masked = any(pixels.tumour is not None for pixels in scanned)
+    tumour = [pixels.record.patient for pixels in scanned if pixels.tumour]
+    # Findings without a patient (a broken table, say) count in the totals only.
+    concern = [finding for finding in findings if site == "all" or finding.patient in patients]
     return SiteRow(
         site=site,
         patients=len(patients),
         slices=len(scanned),
-        sizes=_counts(f"{height}x{width}" for height, width, _ in shapes),
-        dtypes=_counts(pixels.dtype for pixels in scanned if pixels.dtype is not None),
-        channels=_counts(str(channels) for _, _, channels in shapes),
+        sizes=_counts("x".join(map(str, shape[:2])) for shape in shapes),
+        dtypes=_counts(pixels.dtype for pixels in scanned),
+        channels=_counts(str(shape[2]) for shape in shapes),
         tumour_slices=len(tumour) if masked else None,
         tumour_patients=len(set(tumour)) if masked else None,
         tissue=sum(pixels.tissue for pixels in scanned) / max(1, len(shapes)),
-        # Findings without a patient (a broken table, say) count in the totals only.
-        findings=sum(site == "all" or finding.patient in patients for finding in findings),
+        findings=len(concern),
     )
 
 
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    """How often each value occurs, the most frequent first."""
-    return dict(Counter(values).most_common())
+def _counts(values: Iterable[str | None]) -> dict[str, int]:
+    """How often each value occurs, the most frequent first; None does not count."""
+    return dict(Counter(value for value in values if value is not None).most_common())
 
 
 def _mixture(counts: dict[str, int]) -> str:

@@ -2,13 +2,14 @@
 
 import csv
 import logging
-import os
 import pathlib
 import re
 from collections import Counter
+from collections.abc import Iterator
 
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
 from keras_mrisr.errors import DataError
+from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ _PATIENT = re.compile(r"TCGA_([0-9A-Za-z]+)_([0-9A-Za-z]+)_([0-9]+)")
 _SLICE = re.compile(r"(?P<patient>.+)_(?P<index>[0-9]+)(?P<mask>_mask)?\.tiff?", re.IGNORECASE)
 
 
-def find_lgg_root(root: str | os.PathLike) -> pathlib.Path | None:
+def find_lgg_root(root: PathLike) -> pathlib.Path | None:
     """The folder of patient folders: `root`, or up to two levels below it; None where there is none.
 
     Kaggle's archive holds the tree twice; the one nearest to `root` is taken.
@@ -33,7 +34,7 @@ def find_lgg_root(root: str | os.PathLike) -> pathlib.Path | None:
     return None
 
 
-def read_lgg(root: str | os.PathLike) -> SliceDataset:
+def read_lgg(root: PathLike) -> SliceDataset:
     """Reads the tree of patients, slices and masks, and `data.csv` where it is; decodes no pixels.
 
     Folders are `TCGA_<site>_<id>_<date>`, files `<folder>_<number>.tif` with `<folder>_<number>_mask.tif`.
@@ -90,43 +91,53 @@ def _folders(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _read_patient(folder: pathlib.Path, site: str) -> tuple[list[SliceRecord], list[Finding]]:
     patient = folder.name
-    images: dict[int, pathlib.Path] = {}
-    masks: dict[int, pathlib.Path] = {}
-    findings = []
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
         message = f"folder {patient} cannot be read ({error.strerror})"
         return [], [Finding("unreadable", folder, patient, message)]
+    images, masks, findings = _sorted_files(paths, patient)
+    findings += _unmatched(folder, images, masks)
+    records = [SliceRecord(images[index], patient, index, site, masks.get(index)) for index in sorted(images)]
+    return records, findings
+
+
+_Files = dict[int, pathlib.Path]
+
+
+def _sorted_files(paths: list[pathlib.Path], patient: str) -> tuple[_Files, _Files, list[Finding]]:
+    """Images and masks by their numbers, and findings about what is neither."""
+    images: _Files = {}
+    masks: _Files = {}
+    findings = []
     for path in paths:
         if path.name.startswith("."):
             continue
         match = _SLICE.fullmatch(path.name)
-        target = None if match is None else masks if match["mask"] else images
-        if (
-            target is None
-            or match["patient"] != patient
-            or not path.is_file()
-            or int(match["index"]) in target
-        ):
-            findings.append(
-                Finding("unexpected-file", path, patient, f"{path.name} is not a slice of {patient}")
-            )
-        else:
+        target = masks if match and match["mask"] else images
+        if match and match["patient"] == patient and path.is_file() and int(match["index"]) not in target:
             target[int(match["index"])] = path
+        else:
+            message = f"{path.name} is not a slice of {patient}"
+            findings.append(Finding("unexpected-file", path, patient, message))
+    return images, masks, findings
+
+
+def _unmatched(folder: pathlib.Path, images: _Files, masks: _Files) -> Iterator[Finding]:
+    """Findings about masks and slices that lack their counterpart, and about numbers that are missing."""
+    patient = folder.name
     for index in sorted(set(masks) - set(images)):
         message = f"{masks[index].name} has no image beside it"
-        findings.append(Finding("unpaired-mask", masks[index], patient, message))
+        yield Finding("unpaired-mask", masks[index], patient, message)
     for index in sorted(set(images) - set(masks)):
-        findings.append(Finding("missing-mask", images[index], patient, f"{images[index].name} has no mask"))
+        yield Finding("missing-mask", images[index], patient, f"{images[index].name} has no mask")
     if not images:
-        return [], [*findings, Finding("no-slices", folder, patient, f"{patient} has no slices")]
+        yield Finding("no-slices", folder, patient, f"{patient} has no slices")
+        return
     absent = sorted(set(range(min(images), max(images))) - set(images))
     if absent:
         numbers = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
-        findings.append(Finding("missing-slice", folder, patient, f"{patient} lacks slice number {numbers}"))
-    records = [SliceRecord(images[index], patient, index, site, masks.get(index)) for index in sorted(images)]
-    return records, findings
+        yield Finding("missing-slice", folder, patient, f"{patient} lacks slice number {numbers}")
 
 
 def _read_table(path: pathlib.Path, patients: set[str]) -> tuple[dict[str, dict[str, str]], list[Finding]]:
@@ -145,12 +156,12 @@ def _read_table(path: pathlib.Path, patients: set[str]) -> tuple[dict[str, dict[
             findings.append(Finding("not-listed", path, patient, f"{patient} is not in data.csv"))
         else:
             # A row longer than the header has its rest under None.
-            table[patient] = {key: value or "" for key, value in row.items() if key and key != "Patient"}
-    for patient in sorted(rows):
-        findings.append(
-            Finding("not-present", path, patient, f"{patient} is in data.csv but has no slices here")
-        )
-    return table, findings
+            table[patient] = {key: value or "" for key, value in row.items() if key not in (None, "Patient")}
+    return table, [*findings, *(_not_present(path, patient) for patient in sorted(rows))]
+
+
+def _not_present(path: pathlib.Path, patient: str) -> Finding:
+    return Finding("not-present", path, patient, f"{patient} is in data.csv but has no slices here")
 
 
 def _report(dataset: SliceDataset) -> None:

@@ -5,16 +5,20 @@ channel (offset + k) * C + c holds channel c of the slice at `offset`, -k to k. 
 the middle slice. Beyond the ends of a stack its first or last slice is repeated.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from keras_mrisr.types import Tensor
 
-def window(place, count, neighbours):
+
+def window(place: int, count: int, neighbours: int) -> list[int]:
     """The places of the 2 * neighbours + 1 slices around `place` in a stack of `count` slices."""
     offsets = range(-neighbours, neighbours + 1)
     return [min(max(place + offset, 0), count - 1) for offset in offsets]
 
 
-def stack_around(slices, place, neighbours):
+def stack_around(slices: Sequence[np.ndarray] | np.ndarray, place: int, neighbours: int) -> np.ndarray:
     """The slice at `place` with its neighbours, as a generator takes them.
 
     Args:
@@ -28,7 +32,7 @@ def stack_around(slices, place, neighbours):
     return np.concatenate([slices[i] for i in window(place, len(slices), neighbours)], axis=-1)
 
 
-def middle_channels(stack, channels):
+def middle_channels(stack: Tensor, channels: int) -> Tensor:
     """The `channels` of the middle slice: (..., (2k+1) * C) to (..., C), of an array or a tensor."""
     first = (stack.shape[-1] - channels) // 2
     return stack[..., first : first + channels]

@@ -2,15 +2,20 @@
 
 import dataclasses
 import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
-from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.data.slices import SliceDataset, SliceRecord
 from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.types import Progress
+
+Corruption = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +40,11 @@ class SlicePair:
     around: tuple[np.ndarray, ...] = ()
 
     @property
-    def lr(self):
+    def lr(self) -> np.ndarray:
         """What the generator takes: `middle_lr`, or (h, w, (2k+1) * C) in the order of `data.neighbours`."""
         return np.concatenate(self.around, axis=-1) if self.around else self.middle_lr
 
-    def lr_patch(self, y, x, size):
+    def lr_patch(self, y: int, x: int, size: int) -> np.ndarray:
         """The square of `lr` whose first pixel is (y, x); only this is put together of the neighbours."""
         place = slice(y, y + size), slice(x, x + size)
         if not self.around:
@@ -47,7 +52,14 @@ class SlicePair:
         return np.concatenate([lr[place] for lr in self.around], axis=-1)
 
 
-def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0, stacks=None):
+def load_pairs(
+    dataset: SliceDataset,
+    degradation: Any,
+    channels: int | None = None,
+    progress: Progress | None = None,
+    neighbours: int = 0,
+    stacks: SliceDataset | None = None,
+) -> list[SlicePair]:
     """Reads all slices into memory and degrades each as a whole.
 
     Args:
@@ -77,17 +89,11 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
     around = _neighbours_of(stacks, neighbours)
     wanted = set(dataset.slices)
     needed = dict.fromkeys(record for one in dataset.slices for record in around[one])
-    hr_slices, lr_slices = {}, {}
+    hr_slices: dict[SliceRecord, np.ndarray] = {}
+    lr_slices: dict[SliceRecord, np.ndarray] = {}
     for record in needed:
-        image = dataset.read(record)
-        channels = channels or image.shape[-1]
-        check_channels(record, image, channels)
-        hr = crop_to_multiple(image, degradation.scale)
-        try:
-            degradation.check_size(hr.shape, original=image.shape)
-            lr_slices[record] = degradation.degrade(hr)
-        except MrisrError as error:
-            raise DataError(f"{record.path}: {error}") from error
+        hr, lr_slices[record] = _read_pair(dataset, record, degradation, channels)
+        channels = hr.shape[-1]
         if record in wanted:
             hr_slices[record] = hr
         if progress is not None:
@@ -103,6 +109,20 @@ def load_pairs(dataset, degradation, channels=None, progress=None, neighbours=0,
     ]
 
 
+def _read_pair(
+    dataset: SliceDataset, record: SliceRecord, degradation: Any, channels: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(HR, LR) of a slice, which must have so many channels unless that is None."""
+    image = dataset.read(record)
+    check_channels(record, image, channels or image.shape[-1])
+    hr = crop_to_multiple(image, degradation.scale)
+    try:
+        degradation.check_size(hr.shape, original=image.shape)
+        return hr, degradation.degrade(hr)
+    except MrisrError as error:
+        raise DataError(f"{record.path}: {error}") from error
+
+
 def check_channels(record: SliceRecord, image: np.ndarray, channels: int) -> None:
     """Raises DataError unless a slice (H, W, C) has so many channels."""
     if image.shape[-1] != channels:
@@ -112,7 +132,7 @@ def check_channels(record: SliceRecord, image: np.ndarray, channels: int) -> Non
         )
 
 
-def separate_channels(pairs):
+def separate_channels(pairs: Iterable[SlicePair]) -> list[SlicePair]:
     """Each channel of each pair as a grey pair of its own, for a generator that takes any contrast.
 
     Args:
@@ -134,9 +154,10 @@ def separate_channels(pairs):
     return separate
 
 
-def _neighbours_of(stacks, neighbours):
+def _neighbours_of(stacks: SliceDataset, neighbours: int) -> dict[SliceRecord, list[SliceRecord]]:
     """{record: its 2 * neighbours + 1 records} of all slices, which are never of two patients."""
-    around, gaps = {}, []
+    around: dict[SliceRecord, list[SliceRecord]] = {}
+    gaps = []
     for stack in stacks.stacks():
         if len(stack) <= stack[-1].index - stack[0].index:
             gaps.append(stack[0].patient)
@@ -150,7 +171,9 @@ def _neighbours_of(stacks, neighbours):
     return around
 
 
-def _pair(hr, around, normalizer):
+def _pair(
+    hr: np.ndarray, around: list[tuple[SliceRecord, np.ndarray]], normalizer: RangeNormalizer | None
+) -> SlicePair:
     """The pair of the slice in the middle of `around`, a list of (record, LR slice)."""
     record, lr = around[len(around) // 2]
     for other, slice_beside in around:
@@ -167,11 +190,11 @@ def _pair(hr, around, normalizer):
     return SlicePair(hr, lr, normalizer, record, lr_slices if len(lr_slices) > 1 else ())
 
 
-def _kind(image):
+def _kind(image: np.ndarray) -> str:
     return f"{image.shape[0]}x{image.shape[1]} {image.dtype}"
 
 
-def crop_to_multiple(image, scale):
+def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
     """Cuts rows at the bottom and columns at the right of (H, W, ...) down to a multiple of `scale`."""
     height, width = (size // scale * scale for size in image.shape[:2])
     return image[:height, :width]
@@ -209,19 +232,19 @@ class PatchDataset(ResumableBatches):
 
     def __init__(
         self,
-        pairs,
-        scale,
-        patch_size=96,
-        batch_size=16,
-        steps=250,
-        augment=True,
-        candidates=2,
-        seed=0,
-        epoch=0,
-        first_step=0,
-        corrupt=None,
-        gain=None,
-    ):
+        pairs: Sequence[Any],
+        scale: Any,
+        patch_size: Any = 96,
+        batch_size: int = 16,
+        steps: int = 250,
+        augment: bool = True,
+        candidates: int = 2,
+        seed: int = 0,
+        epoch: int = 0,
+        first_step: int = 0,
+        corrupt: Corruption | None = None,
+        gain: tuple[float, float] | None = None,
+    ) -> None:
         self._check_sizes(pairs, scale, patch_size)
         super().__init__(steps, seed, epoch, first_step)
         self.pairs = pairs
@@ -233,11 +256,11 @@ class PatchDataset(ResumableBatches):
         self.corrupt = corrupt
         self.gain = gain
 
-    def samples(self, rng):
+    def samples(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
         chosen = rng.integers(len(self.pairs), size=self.batch_size)
         return [self._sample(self.pairs[i], rng) for i in chosen]
 
-    def _sample(self, pair, rng):
+    def _sample(self, pair: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         if self.patch_size is None:
             lr, hr = pair.lr, pair.hr
         else:
@@ -250,7 +273,7 @@ class PatchDataset(ResumableBatches):
             lr, hr = lr * factor, hr * factor
         return self._turn(lr, hr, rng) if self.augment else (lr, hr)
 
-    def _crop(self, pair, rng):
+    def _crop(self, pair: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         size = self.patch_size // self.scale
         best, best_contrast = None, -1.0
         for _ in range(self.candidates):
@@ -265,20 +288,17 @@ class PatchDataset(ResumableBatches):
         return pair.lr_patch(y, x, size), hr
 
     @staticmethod
-    def _turn(lr, hr, rng):
+    def _turn(lr: np.ndarray, hr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The same random flip and quarter turn for both; shapes stay as they are."""
         turns = int(rng.integers(4))
         if lr.shape[0] != lr.shape[1]:
             turns = turns // 2 * 2
         flip = bool(rng.integers(2))
-        turned = []
-        for image in (lr, hr):
-            image = np.rot90(image, turns)
-            turned.append(np.ascontiguousarray(image[:, ::-1] if flip else image))
-        return tuple(turned)
+        lr, hr = (np.rot90(image, turns)[:, :: -1 if flip else 1] for image in (lr, hr))
+        return np.ascontiguousarray(lr), np.ascontiguousarray(hr)
 
     @staticmethod
-    def _check_sizes(pairs, scale, patch_size):
+    def _check_sizes(pairs: Sequence[Any], scale: Any, patch_size: Any) -> None:
         if not pairs:
             raise DataError("There are no slices to take patches from. Give load_pairs a dataset with some.")
         if patch_size is None:
@@ -300,5 +320,5 @@ class PatchDataset(ResumableBatches):
                 )
 
 
-def _size(pair):
+def _size(pair: SlicePair) -> str:
     return f"{pair.hr.shape[0]}x{pair.hr.shape[1]}"

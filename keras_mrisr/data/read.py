@@ -1,6 +1,5 @@
 """One entrance to every reader."""
 
-import os
 import pathlib
 
 from keras_mrisr.data.image_folder import image_files, read_image_folder
@@ -8,13 +7,13 @@ from keras_mrisr.data.lgg import find_lgg_root, read_lgg
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.volume_folder import read_volume_folder, volume_files
 from keras_mrisr.errors import DataError
+from keras_mrisr.types import PathLike
+from keras_mrisr.volumes.formats import format_at
 
 KINDS = ("auto", "lgg", "images", "volumes")
 
 
-def read_dataset(
-    root: str | os.PathLike, kind: str = "auto", patient_pattern: str | None = None
-) -> SliceDataset:
+def read_dataset(root: PathLike, kind: str = "auto", patient_pattern: str | None = None) -> SliceDataset:
     """Finds the slices of a data set; reads no pixels.
 
     Args:
@@ -37,12 +36,26 @@ def read_dataset(
         raise DataError(
             "A patient pattern is for kind 'images': the LGG set names its patients by folder. Leave it out."
         )
-    if root.is_file():
-        raise DataError(f"{root} is a file. Give the folder that holds the patients' images.")
     if not root.is_dir():
-        raise DataError(f"{root} does not exist. Give the folder that holds the patients' images.")
-    if kind == "lgg" or (kind == "auto" and patient_pattern is None and find_lgg_root(root) is not None):
+        problem = "is a file" if root.is_file() else "does not exist"
+        raise DataError(f"{root} {problem}. Give the folder that holds the patients' images.")
+    if kind == "auto":
+        kind = _kind_of(root, patient_pattern)
+    if kind == "lgg":
         return read_lgg(root)
-    if kind == "volumes" or (kind == "auto" and not image_files(root) and volume_files(root)):
-        return read_volume_folder(root, patient_pattern)
-    return read_image_folder(root, patient_pattern)
+    return (read_volume_folder if kind == "volumes" else read_image_folder)(root, patient_pattern)
+
+
+def _kind_of(root: pathlib.Path, patient_pattern: str | None) -> str:
+    if patient_pattern is None and find_lgg_root(root) is not None:
+        return "lgg"
+    if image_files(root):
+        return "images"
+    if volume_files(root):
+        return "volumes"
+    if format_at(root) is not None:
+        raise DataError(
+            f"{root} holds DICOM. Convert the series to NIfTI first (dcm2niix -z y {root}), and give the "
+            "folder of that."
+        )
+    return "images"

@@ -4,12 +4,12 @@ import dataclasses
 import functools
 import hashlib
 import math
-import os
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from typing import Self
 
 from keras_mrisr.errors import DataError
+from keras_mrisr.types import PathLike
 
 _MIN_SITE = 4  # A site of at least so many patients is represented in every part.
 
@@ -220,7 +220,7 @@ def _check_fractions(val_fraction: float, test_fraction: float) -> None:
         )
 
 
-def check_unseen(key: str, model: str | os.PathLike, taught: dict, split: Split) -> None:
+def check_unseen(key: str, model: PathLike, taught: dict, split: Split) -> None:
     """Checks that a model that a run begins with or is led by knows no patient that the run holds out.
 
     Args:

@@ -1,15 +1,18 @@
 """From volumes on disk to batches of aligned LR and HR blocks, for 3-D generators."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from keras_mrisr.data.images import read_image
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for, volume_normalizer
 from keras_mrisr.data.pipeline import PatchDataset
-from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.data.slices import SliceDataset, SliceRecord
 from keras_mrisr.data.volume_slices import read_stack
 from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.types import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +31,7 @@ class VolumePair:
     normalizer: RangeNormalizer
     record: SliceRecord
 
-    def central_block(self, size):
+    def central_block(self, size: Sequence[int]) -> Self:
         """The pair of the block of at most `size` HR voxels in the middle, in whole LR voxels."""
         hr_place, lr_place = [], []
         for edge, hr_edge, lr_edge in zip(size, self.hr.shape, self.lr.shape, strict=False):
@@ -40,7 +43,9 @@ class VolumePair:
         return dataclasses.replace(self, hr=self.hr[tuple(hr_place)], lr=self.lr[tuple(lr_place)])
 
 
-def load_volume_pairs(dataset, degradation, channels=None, progress=None):
+def load_volume_pairs(
+    dataset: SliceDataset, degradation: Any, channels: int | None = None, progress: Progress | None = None
+) -> list[VolumePair]:
     """Reads all volumes into memory and degrades each as a whole.
 
     NIfTI volumes are turned so that the axis across the slices (the largest spacing, see
@@ -58,41 +63,43 @@ def load_volume_pairs(dataset, degradation, channels=None, progress=None):
         in memory in the type of the file: 256x256x170 voxels of 16 bits take 33 MB with their LR volume.
 
     Raises:
-        DataError: A volume cannot be read or used (see `data.volume.check_volume`), has another number of
+        DataError: A volume cannot be read or used (see `check_volume`), has another number of
             channels, is too small, or the slices of a patient are of several sizes or types.
     """
-    from_files = dataset.holds_volumes
-    sources = [(record,) for record in dataset.slices]
-    if not from_files:
-        stacks = dataset.by_patient().values()
-        sources = [sorted(stack, key=lambda record: record.index) for stack in stacks]
-    pairs = []
+    if not dataset.slices:
+        raise DataError(f"No volumes to load from {dataset.root}.")
+    sources = [(one,) for one in dataset.slices] if dataset.holds_volumes else dataset.stacks()
+    pairs: list[VolumePair] = []
     for records in sources:
-        path = records[0].path if from_files else records[0].path.parent
-        hr = read_stack(path) if from_files else _stack_of_slices(records)
-        channels = hr.shape[-1] if channels is None else channels
-        if hr.shape[-1] != channels:
-            raise DataError(
-                f"{path} has {hr.shape[-1]} channels where {channels} were expected: train on volumes of one "
-                "kind."
-            )
-        sizes = zip(hr.shape, degradation.factors, strict=False)
-        hr = hr[tuple(slice(size // factor * factor) for size, factor in sizes)]
-        try:
-            lr = degradation.degrade(hr)
-        except MrisrError as error:
-            raise DataError(f"{path}: {error}") from error
-        # From the LR volume: at inference there is no other to take the range from.
-        normalizer = (volume_normalizer if from_files else normalizer_for)(lr)
-        pairs.append(VolumePair(hr, lr, normalizer, records[0]))
+        pairs.append(_load_pair(records, dataset.holds_volumes, degradation, channels))
+        channels = pairs[0].hr.shape[-1]
         if progress is not None:
             progress(len(pairs), len(sources))
-    if not pairs:
-        raise DataError(f"No volumes to load from {dataset.root}.")
     return pairs
 
 
-def _stack_of_slices(records):
+def _load_pair(
+    records: Sequence[SliceRecord], from_file: bool, degradation: Any, channels: int | None
+) -> VolumePair:
+    path = records[0].path if from_file else records[0].path.parent
+    hr = read_stack(path) if from_file else _stack_of_slices(records)
+    if hr.shape[-1] != (channels or hr.shape[-1]):
+        raise DataError(
+            f"{path} has {hr.shape[-1]} channels where {channels} were expected: "
+            "train on volumes of one kind."
+        )
+    sizes = zip(hr.shape, degradation.factors, strict=False)
+    hr = hr[tuple(slice(size // factor * factor) for size, factor in sizes)]
+    try:
+        lr = degradation.degrade(hr)
+    except MrisrError as error:
+        raise DataError(f"{path}: {error}") from error
+    # From the LR volume: at inference there is no other to take the range from.
+    normalizer = (volume_normalizer if from_file else normalizer_for)(lr)
+    return VolumePair(hr, lr, normalizer, records[0])
+
+
+def _stack_of_slices(records: Sequence[SliceRecord]) -> np.ndarray:
     slices = [read_image(record.path) for record in records]
     for record, image in zip(records, slices, strict=True):
         if image.shape != slices[0].shape or image.dtype != slices[0].dtype:
@@ -119,7 +126,7 @@ class VolumePatches(PatchDataset):
         DataError: No volumes, or volumes smaller than the block.
     """
 
-    def _crop(self, pair, rng):
+    def _crop(self, pair: VolumePair, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         sizes = [edge // factor for edge, factor in zip(self.patch_size, self.scale, strict=True)]
         best, best_contrast = None, -1.0
         for _ in range(self.candidates):
@@ -134,15 +141,15 @@ class VolumePatches(PatchDataset):
         return pair.lr[_block(best, sizes)], pair.hr[_block(hr_first, self.patch_size)]
 
     @staticmethod
-    def _turn(lr, hr, rng):
+    def _turn(lr: np.ndarray, hr: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """The same flip across the slices for both, and the same flip and quarter turn of each slice."""
         lr, hr = PatchDataset._turn(lr, hr, rng)
         if rng.integers(2):
-            lr, hr = (np.ascontiguousarray(block[:, :, ::-1]) for block in (lr, hr))
+            lr, hr = np.ascontiguousarray(lr[:, :, ::-1]), np.ascontiguousarray(hr[:, :, ::-1])
         return lr, hr
 
     @staticmethod
-    def _check_sizes(pairs, scale, patch_size):
+    def _check_sizes(pairs: Sequence[VolumePair], scale: Any, patch_size: Any) -> None:
         if not pairs:
             raise DataError("There are no volumes to take blocks from. Give load_volume_pairs some.")
         if any(edge < factor or edge % factor for edge, factor in zip(patch_size, scale, strict=True)):
@@ -156,9 +163,9 @@ class VolumePatches(PatchDataset):
                 )
 
 
-def _block(first, sizes):
+def _block(first: Sequence[int], sizes: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(place, place + size) for place, size in zip(first, sizes, strict=True))
 
 
-def _text(sizes):
+def _text(sizes: Iterable[int]) -> str:
     return "x".join(map(str, sizes))
