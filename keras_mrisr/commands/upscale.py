@@ -1,11 +1,15 @@
 """`mrisr upscale`."""
 
 import argparse
-import typing
+from typing import TYPE_CHECKING
 
 from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.memory import memory_limit, parse_memory
+
+if TYPE_CHECKING:
+    from keras_mrisr.inference.inputs import Folder, Input
+    from keras_mrisr.inference.super_resolver import SuperResolver
 
 
 def add(commands: Commands, common: Parser) -> None:
@@ -45,6 +49,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--consistency", action="store_true",
         help="change nothing that was measured: the result degrades to IN again (residual in OUT.json)",
     )  # fmt: skip
+    parser.add_argument(
+        "--nan", choices=("refuse", "zero"), default="refuse",
+        help="what becomes of NaN and infinite values in IN: an error, or zero where they are background, as "
+        "SPM and FSL leave it (default: refuse)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figure", metavar="OUT", help="also write a picture: IN interpolated beside the result"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace what exists at OUT")
     volumes = parser.add_argument_group("of volumes")
     volumes.add_argument(
@@ -58,36 +70,43 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(resolver: typing.Any, options: argparse.Namespace) -> None:
+def run(
+    resolver: "SuperResolver", options: argparse.Namespace, found: "Input | Folder | None" = None
+) -> None:
     """Upscales what the options of `add_options` say with a `SuperResolver`."""
-    from keras_mrisr.inference import upscale_path
+    from keras_mrisr.inference.inputs import input_at
+    from keras_mrisr.inference.options import UpscaleOptions
+    from keras_mrisr.inference.upscale import upscale_input
     from keras_mrisr.terminal import progress_bar, say
 
+    how = UpscaleOptions(
+        ensemble=options.ensemble,
+        consistency=options.consistency,
+        overwrite=options.overwrite,
+        nan=options.nan,
+        plane=options.plane,
+        volume_index=options.volume_index,
+        series=options.series,
+        uncertainty=options.uncertainty,
+        figure=options.figure,
+    )
     with progress_bar("Upscaling") as progress:
-        written = upscale_path(
-            options.input,
-            options.output,
-            resolver,
-            options.ensemble,
-            options.overwrite,
-            progress,
-            consistency=options.consistency,
-            plane=options.plane,
-            volume_index=options.volume_index,
-            series=options.series,
-            uncertainty=options.uncertainty,
-        )
-    few = len(written) <= 3
-    where = ", ".join(map(str, written)) if few else f"{len(written)} files to {options.output}"
+        outcome = upscale_input(found or input_at(options.input), options.output, resolver, how, progress)
+    written = outcome.written
+    where = ", ".join(map(str, written)) if len(written) <= 3 else f"{len(written)} files to {options.output}"
     say(f"Wrote {where}")
+    say(f"Verdict: {outcome.verdict.sentence(resolver.name)}")
 
 
 def _upscale(options: argparse.Namespace) -> None:
     check_exists(options.input)
     if options.scale is not None and options.scale < 2:
         raise ConfigError(f"--scale must be 2 or more. Received: {options.scale}")
+    from keras_mrisr.inference.inputs import input_at
+
+    found = input_at(options.input)
     if options.model is None:
-        options.model = _choose(options)
+        options.model = _choose(options, found)
     check_models(options.model)
     memory = None if options.memory is None else parse_memory(options.memory)
     resolver = _load(options, memory)
@@ -97,22 +116,22 @@ def _upscale(options: argparse.Namespace) -> None:
             f"Leave that out, or choose a model for x{options.scale} (see mrisr models)."
         )
     with memory_limit(memory):
-        run(resolver, options)
+        run(resolver, options, found)
 
 
-def _choose(options: argparse.Namespace) -> str:
+def _choose(options: argparse.Namespace, found: "Input | Folder") -> str:
     """The folder of the model that fits the input: a path of the model's name would come before it."""
-    from keras_mrisr.inference.upscale import channels_at
+    from keras_mrisr.inference.inputs import channels_of
     from keras_mrisr.pretrained import choose_model
     from keras_mrisr.terminal import say
 
-    channels = channels_at(options.input)
+    channels = channels_of(found)
     model, reason = choose_model(options.scale or 2, channels or 1, volume=channels is None)
     say(f"Model: {reason}")
     return str(model.folder)
 
 
-def _load(options: argparse.Namespace, memory: int | None) -> typing.Any:
+def _load(options: argparse.Namespace, memory: int | None) -> "SuperResolver":
     from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
 
     if is_onnx(options.model):

@@ -34,7 +34,7 @@ _MOST_IN_TIFF = {1: 1, 5: 2800, 32773: 64, 34925: 7100, 50000: 33_000}
 _EXIF_ORIENTATION = 274
 
 
-def read_image(path: PathLike) -> np.ndarray:
+def read_image(path: PathLike, finite: bool = True) -> np.ndarray:
     """Reads a PNG, TIFF or JPEG file without losing depth.
 
     The orientation that EXIF names is honoured, and white-is-zero turned. Alpha channels are dropped (with
@@ -43,6 +43,7 @@ def read_image(path: PathLike) -> np.ndarray:
 
     Args:
         path: The file; what it holds decides the format, not its name.
+        finite: Whether NaN and infinite values are refused.
 
     Returns:
         An array (H, W, C), C 1 or 3, of uint8, uint16 or float32, in the file's own intensities.
@@ -67,7 +68,7 @@ def read_image(path: PathLike) -> np.ndarray:
             raise DataError(
                 f"{path} is broken or cut short ({reason[:120]}). Copy or export it again, or remove it."
             ) from error
-    _check_pixels(path, array)
+    _check_pixels(path, array, finite)
     return array
 
 
@@ -82,13 +83,14 @@ def _open(path: pathlib.Path) -> BinaryIO:
         raise DataError(f"Cannot read {path}: {error.strerror}. Check its permissions.") from error
 
 
-def _check_pixels(path: pathlib.Path, array: np.ndarray) -> None:
+def _check_pixels(path: pathlib.Path, array: np.ndarray, finite: bool) -> None:
     if array.size == 0:
         raise DataError(f"{path} has no pixels (shape {array.shape}). Export it again or remove it.")
-    if array.dtype == np.float32 and not np.isfinite(array).all():
+    if finite and array.dtype == np.float32 and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
         raise DataError(
-            f"{path} holds {bad} NaN or infinite values. Replace them (numpy.nan_to_num) and save it again."
+            f"{path} holds {bad} NaN or infinite values. If they are background, `nan` zero takes them for "
+            "zeros; otherwise mend the file."
         )
 
 
@@ -112,6 +114,8 @@ def write_image(path: str | os.PathLike, array: np.ndarray) -> None:
         raise DataError(
             f"Cannot write {path}: an image is (H, W, 1) or (H, W, 3). Received: shape {array.shape}."
         )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"Nothing is written to {path}: the image holds NaN or infinite values.")
     kind = _FORMATS[path.suffix.lower()]
     content = _encode(kind, np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("=")))
     with whole_file(path) as temporary:

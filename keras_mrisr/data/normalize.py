@@ -10,6 +10,8 @@ from keras_mrisr.errors import DataError
 from keras_mrisr.volumes.stored_values import rounded
 
 _SAMPLE = 4_000_000
+# In units of the range: what is further from it would overflow in a network of single precision.
+_FARTHEST = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,28 +23,47 @@ class RangeNormalizer:
         high: The intensity that becomes 1.
 
     Raises:
-        ValueError: The range is empty or not finite.
+        DataError: The range is empty or not finite.
     """
 
     low: float
     high: float
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.high > self.low):
-            raise ValueError(f"a range needs finite low < high. Received: low={self.low}, high={self.high}")
+        if not (self.high > self.low and np.isfinite(self.high - self.low)):
+            raise DataError(f"a range needs finite low < high. Received: low={self.low}, high={self.high}")
 
     def normalize(self, array: np.ndarray) -> np.ndarray:
-        """Intensities in a file's units -> float32, nominally in [0, 1], of the same shape."""
-        array = np.asarray(array, dtype="float32")
-        return (array - np.float32(self.low)) / np.float32(self.high - self.low)
+        """Intensities in a file's units -> float32, nominally in [0, 1], of the same shape.
 
-    def restore(self, array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
+        What is a million times as far from 0 as the range is wide is cut there; see `beyond`.
+        """
+        array = np.asarray(array)
+        kind = np.float32 if array.dtype.itemsize <= 2 or array.dtype == np.float32 else np.float64
+        with np.errstate(over="ignore"):
+            result = np.asarray((array.astype(kind) - kind(self.low)) / kind(self.high - self.low))
+        return np.clip(result, -_FARTHEST, _FARTHEST, out=result).astype("float32", copy=False)
+
+    def beyond(self, array: np.ndarray) -> np.ndarray | None:
+        """What `normalize` cuts off: float64 in a file's units, of the same shape; None for nothing."""
+        span = self.high - self.low
+        least, most = self.low - _FARTHEST * span, self.low + _FARTHEST * span
+        if least <= float(array.min()) and float(array.max()) <= most:
+            return None
+        array = np.asarray(array, dtype="float64")
+        return array - np.clip(array, least, most)
+
+    def restore(
+        self, array: np.ndarray, dtype: npt.DTypeLike, beyond: np.ndarray | None = None
+    ) -> np.ndarray:
         """Undoes `normalize`: float in [0, 1] -> the file's units in `dtype`, of the same shape.
 
-        Integers are rounded, and clipped to what the type can hold.
+        Integers are rounded, and all values clipped to what the type can hold. What `normalize` had cut off,
+        `beyond`, is added.
         """
         # float64, because float32 cannot count every 16-bit step once low and high are far apart.
-        return rounded(np.asarray(array, dtype="float64") * (self.high - self.low) + self.low, dtype)
+        values = np.asarray(array, dtype="float64") * (self.high - self.low) + self.low
+        return rounded(values if beyond is None else values + beyond, dtype)
 
 
 def normalizer_for(array: np.ndarray) -> RangeNormalizer:
@@ -64,7 +85,7 @@ def normalizer_for(array: np.ndarray) -> RangeNormalizer:
     low = min(0.0, float(array.min()))
     if not (np.isfinite(low) and np.isfinite(top)):
         raise DataError("the image holds NaN or infinite values: replace them (numpy.nan_to_num) first")
-    high = float(np.percentile(array, 99.9))
+    high = float(np.percentile(array.astype("float64"), 99.9))
     if high <= low:
         high = top if top > low else low + 1.0
     return RangeNormalizer(low, high)
@@ -77,7 +98,7 @@ def volume_normalizer(array: np.ndarray) -> RangeNormalizer:
     large volumes the percentiles are those of a regular subset of about four million voxels.
     """
     step = math.ceil((array.size / _SAMPLE) ** (1 / 3))
-    low, high = (float(each) for each in np.percentile(array[::step, ::step, ::step], (0.1, 99.9)))
+    low, high = np.percentile(array[::step, ::step, ::step].astype("float64"), (0.1, 99.9)).tolist()
     low = min(0.0, low)
     if high <= low:  # Hardly anything but background.
         low, high = min(0.0, float(array.min())), float(array.max())

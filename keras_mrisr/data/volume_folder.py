@@ -9,7 +9,7 @@ from keras_mrisr.data.slices import SliceDataset, SliceRecord, natural_key
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import visible_files
 from keras_mrisr.types import PathLike
-from keras_mrisr.volumes.nifti import ENDINGS as NIFTI_SUFFIXES, recognises as is_nifti
+from keras_mrisr.volumes.formats import IN_FOLDERS, is_in_folder
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ def read_volume_folder(root: PathLike, patient_pattern: str | None = None) -> Sl
         scans = volumes.setdefault(patient, [])
         scans.append(SliceRecord(root / name, patient, len(scans), site))
     if not volumes:
-        endings = " or ".join(NIFTI_SUFFIXES)
-        raise DataError(f"{root} holds no volumes. Expected {endings} files in it or below.")
+        raise DataError(f"{root} holds no volumes. Expected {' or '.join(IN_FOLDERS)} files in it or below.")
     ordered = tuple(record for patient in sorted(volumes, key=natural_key) for record in volumes[patient])
     dataset = SliceDataset(root, "volumes", ordered, patients_by=patients.way)
     log.info("%s: %s (by %s)", root, dataset.extent, patients.way)
@@ -51,6 +50,14 @@ def read_volume_folder(root: PathLike, patient_pattern: str | None = None) -> Sl
 
 
 def volume_files(root: pathlib.Path) -> list[str]:
-    """Relative paths (with `/`) of the NIfTI files below `root` that are not hidden and no masks."""
-    images = (path for path in visible_files(root) if is_nifti(path) and not _MASK.search(path.name))
-    return [path.relative_to(root).as_posix() for path in images]
+    """Relative paths (with `/`) of the volumes below `root` that are not hidden and no masks."""
+    return [name for name in _volumes_and_masks(root) if not _MASK.search(name)]
+
+
+def mask_files(root: pathlib.Path) -> list[str]:
+    """Relative paths (with `/`) of the masks and segmentations among the volumes below `root`."""
+    return [name for name in _volumes_and_masks(root) if _MASK.search(name)]
+
+
+def _volumes_and_masks(root: pathlib.Path) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in visible_files(root) if is_in_folder(path)]

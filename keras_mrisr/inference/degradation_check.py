@@ -1,8 +1,10 @@
 """Was an image degraded by what a model undoes? If so, the model's result degrades to the image again."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from keras_mrisr.degrade import BlurBicubic
+from keras_mrisr.degrade import BlurBicubic, Degradation
 from keras_mrisr.inference.consistency import degraded_again
 
 # Measured on 25 slices of 5 patients that trained none of the shipped models, residuals in grey levels of
@@ -21,7 +23,7 @@ SHARE = 0.12
 _LARGEST, _RIM = 512, 8
 
 
-def misfit(sr, lr, degradation):
+def degradation_mismatch(sr: np.ndarray, lr: np.ndarray, degradation: Degradation) -> float | None:
     """How far a result is from degrading to the image that it was made from, where that is too far.
 
     Args:
@@ -31,8 +33,8 @@ def misfit(sr, lr, degradation):
 
     Returns:
         Root mean square of `degradation(sr) - lr` as a share of that of the steps between neighbouring pixels
-        of `lr`; None where it is no more than on images that were degraded so, or the degradation has no
-        `axis_matrix`.
+        of `lr`; 0 where it is no more than on images that were degraded so; None where it cannot be told,
+        because the degradation has no `axis_matrix`.
     """
     if not degradation.linear:
         return None
@@ -43,18 +45,20 @@ def misfit(sr, lr, degradation):
     again = degraded_again(sr, lr, degradation)
     inner = tuple(slice(_RIM, -_RIM) if start else slice(None) for start in starts)
     residual, steps = _rms((again - lr)[inner]), _steps(lr[inner])
-    return residual / steps if residual > max(LEAST, SHARE * steps) else None
+    if not np.isfinite(residual):
+        return None
+    return residual / steps if residual > max(LEAST, SHARE * steps) else 0.0
 
 
-def _steps(image):
+def _steps(image: np.ndarray) -> float:
     """Root mean square of the steps between neighbouring pixels; infinite where there are none."""
     steps = [np.diff(image, axis=axis).ravel() for axis in (0, 1)]
     return _rms(np.concatenate(steps)) or np.inf
 
 
-def _rms(x):
+def _rms(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(x, dtype="float64")))) if x.size else 0.0
 
 
-def _middle(image, starts, scale):
+def _middle(image: np.ndarray, starts: Sequence[int], scale: int) -> np.ndarray:
     return image[tuple(slice(scale * start, scale * (start + _LARGEST)) for start in starts)]

@@ -1,21 +1,26 @@
 """Is an input what a model was made for?"""
 
 import logging
+from collections.abc import Sequence
+
+from keras_mrisr.model_info import ModelInfo
 
 log = logging.getLogger(__name__)
 
 
-def warn_outside(info, name, size, spacing=None):
-    """Warns where an image is of another size or spacing than those that a model was made for.
+def outside_of(info: ModelInfo, size: Sequence[int], spacing: Sequence[float] | None = None) -> str | None:
+    """How an image differs from the sizes or spacings that a model was made for.
 
-    What a model was made for stands in its `model.json` under data, domain (see `packing.pack_model`); of one
-    that says nothing, nothing is known.
+    What a model was made for stands in its `model.json` under data, domain (see `packing.pack_model`).
 
     Args:
         info: `ModelInfo` of the model.
-        name: What the image is called.
-        size: Its edges in the plane, in pixels.
+        size: The edges of the image in the plane, in pixels.
         spacing: Its in-plane spacing in mm, where it is known.
+
+    Returns:
+        "64 x 64 pixels; the model was made for 100 to 200"; "" where it does not differ; None where the model
+        says nothing.
     """
     domain = info.data.get("domain", {})
     # Where the spacing is known, the size says no more than how much is in view.
@@ -24,11 +29,16 @@ def warn_outside(info, name, size, spacing=None):
     elif "lr_size" in domain:
         values, (least, most), unit = size, domain["lr_size"], "pixels"
     else:
-        return
-    if min(values) < least or max(values) > most:
-        text = " x ".join(f"{value:.4g}" for value in values)
+        return None
+    if min(values) >= least and max(values) <= most:
+        return ""
+    text = " x ".join(f"{value:.4g}" for value in values)
+    return f"{text} {unit}; the model was made for {least:g} to {most:g}"
+
+
+def warn_outside(name: object, outside: str | None) -> None:
+    """Warns of what `outside_of` found in the input of that name."""
+    if outside:
         log.warning(
-            "%s has %s %s; the model was made for %g to %g. Compare the result with an interpolation before "
-            "you rely on it.",
-            name, text, unit, least, most,
-        )  # fmt: skip
+            "%s has %s. Compare the result with an interpolation before you rely on it.", name, outside
+        )

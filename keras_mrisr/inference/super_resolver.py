@@ -5,17 +5,23 @@ import functools
 import logging
 import math
 import pathlib
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from keras_mrisr.data.neighbours import middle_channels, stack_around
 from keras_mrisr.data.normalize import normalizer_for
-from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.errors import ConfigError, DataError, ModelError, MrisrError
 from keras_mrisr.inference.consistency import enforce_consistency
-from keras_mrisr.inference.degradation_check import misfit
+from keras_mrisr.inference.degradation_check import degradation_mismatch
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
-from keras_mrisr.inference.tiles import plan_tiles, run_tiles, smallest_tile
+from keras_mrisr.inference.tiles import Tile, plan_tiles, run_tiles, smallest_tile
 from keras_mrisr.memory import available_memory, memory_text, parse_memory, resident_memory
+from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.types import Model, PathLike
 
 # What TensorFlow 2.21 took on a CPU over the tensors that are alive between the layers, at most, and the
 # first time besides (its kernels, the traced graph).
@@ -37,11 +43,28 @@ class UpscaledImage:
         deviation: Standard deviation over the 8 flips and turns, in the units of `sr`, float32; or None.
         residual: (before, after): root mean square of degrade(SR) - LR, in those units, before and after
             SR was made consistent; or None.
+        mismatches: For each slice that was checked, how far the network's result is from degrading to it
+            again: see `degradation_mismatch`.
     """
 
     sr: np.ndarray
     deviation: np.ndarray | None = None
     residual: tuple[float, float] | None = None
+    mismatches: tuple[float, ...] = ()
+
+    def with_arrays(self, change: Callable[[np.ndarray], np.ndarray]) -> Self:
+        """The same with both arrays changed."""
+        deviation = None if self.deviation is None else change(self.deviation)
+        return dataclasses.replace(self, sr=change(self.sr), deviation=deviation)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ways:
+    """How one prediction is made; see `SuperResolver.upscale`."""
+
+    ensemble: bool = False
+    uncertainty: bool = False
+    consistency: bool = False
 
 
 class SuperResolver:
@@ -51,14 +74,22 @@ class SuperResolver:
     `inference.tiles`). Volumes go through `upscale_volume`.
 
     Args:
-        generator: `keras.Model` from (N, H, W, C) to (N, H * scale, W * scale, C) in [0, 1].
-        info: Its `ModelInfo`.
+        generator: `keras.Model` from (N, H, W, C) to (N, H * scale, W * scale, C) in [0, 1], such as one
+            that `model.fit` trained.
+        info: Its `ModelInfo`; by default what its shapes say (see `models.storage.describe_network`).
         memory: Bytes that this process may come to occupy in all, or text such as "2GB"; by default what the
             machine has available, of which no more than 4 GB is used for the network.
         name: What messages and headers call the model.
+        degradation: What the model was trained to undo, where `info` is left out: a `Degradation`, its
+            dictionary, or a name such as "bicubic". `consistency` needs it, and so does the check whether a
+            result degrades to its image again.
+
+    Raises:
+        ModelError: The shapes of the generator are not those of a network for super-resolution.
 
     Example:
         >>> sr = SuperResolver.load("runs/lgg-x2")(lr)  # (H, W, 3) uint8 -> (2H, 2W, 3) uint8
+        >>> sr = SuperResolver(model, degradation="bicubic")(lr)  # After model.fit(...)
     """
 
     # Small slices of a volume go through the network together until they have as many pixels as this: more
@@ -66,29 +97,42 @@ class SuperResolver:
     pixels_together = 256 * 256
     # Images of a folder that are upscaled at the same time.
     images_at_once = 1
-    # Whether a result that does not degrade to its image again is still to be warned about.
+    # Whether it is checked, and warned about once, if a result does not degrade to its image again.
     warns = True
 
-    def __init__(self, generator, info, memory=None, name="the model"):
+    def __init__(
+        self,
+        generator: Model,
+        info: ModelInfo | None = None,
+        memory: int | str | None = None,
+        name: str = "the model",
+        degradation: Degradation | Mapping[str, Any] | str | None = None,
+    ) -> None:
+        if info is None:
+            info = _described(generator, degradation)
+        elif degradation is not None:
+            raise ConfigError("`degradation` stands in the model's `info`: give one of the two.")
         self.generator = generator
         self.info = info
-        self.scale = info.scale
-        self.channels = info.channels
-        self.factors = info.factors
+        self.scale: int = info.scale
+        self.channels: int = info.channels
+        self.factors: tuple[int, ...] = info.factors
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
         self.name = name
         self._kept = 0
+        self._warned = False
 
     @classmethod
-    def load(cls, path, memory=None):
-        """Loads a model directory, a `.keras` file in one, or a model that comes with the package.
+    def load(cls, path: PathLike, memory: int | str | None = None) -> Self:
+        """Loads a run directory, a `.keras` file, or a bundled model.
 
         Args:
-            path: Its path, or its name, such as "lgg-x2" (see `mrisr models`).
+            path: Its path, or its name, such as "lgg-x2" (see `mrisr models`). A `.keras` file without a
+                `model.json` beside it is described by its shapes.
             memory: See `SuperResolver`.
 
         Raises:
-            DataError: Nothing there, or it is broken.
+            ModelError: Nothing there, or it is broken.
         """
         from keras_mrisr.models.storage import load_trained
 
@@ -97,14 +141,25 @@ class SuperResolver:
         generator.jit_compile = False
         return cls(generator, info, memory, pathlib.Path(path).resolve().name)
 
-    def cancel(self):
+    def cancel(self) -> None:
         """Ends what is under way in other threads, where it can be ended; a network here can't."""
 
-    def __call__(self, image, ensemble=False, consistency=False):
+    def __call__(self, image: np.ndarray, ensemble: bool = False, consistency: bool = False) -> np.ndarray:
         """Upscales one slice or a batch; the `sr` of `upscale`."""
         return self.upscale(image, ensemble, consistency=consistency).sr
 
-    def upscale(self, image, ensemble=False, uncertainty=False, consistency=False):
+    def enlarge(self, *arguments: Any, **options: Any) -> UpscaledImage:
+        """The old name of `upscale`."""
+        warnings.warn("SuperResolver.enlarge is now upscale.", DeprecationWarning, stacklevel=2)
+        return self.upscale(*arguments, **options)
+
+    def upscale(
+        self,
+        image: np.ndarray,
+        ensemble: bool = False,
+        uncertainty: bool = False,
+        consistency: bool = False,
+    ) -> UpscaledImage:
         """Upscales one slice or a batch.
 
         Args:
@@ -131,44 +186,46 @@ class SuperResolver:
 
         Raises:
             DataError: Wrong number of dimensions or channels, or NaN or infinite values.
+            ModelError: The network gives something that is not finite.
         """
-        image = np.asarray(image)
+        image, ways = np.asarray(image), _Ways(ensemble, uncertainty, consistency)
         if image.ndim not in (2, 3, 4) or 0 in image.shape:
             raise DataError(f"Expected (H, W), (H, W, C) or (N, H, W, C). Received: shape {image.shape}")
         if image.ndim == 2:
-            one = self.upscale(image[..., np.newaxis], ensemble, uncertainty, consistency)
-            deviation = None if one.deviation is None else one.deviation[..., 0]
-            return UpscaledImage(one.sr[..., 0], deviation, one.residual)
-        if image.ndim == 4:
-            neighbours = self.info.neighbours
-            if neighbours and image.shape[-1] == self.channels:
-                image = [stack_around(image, place, neighbours) for place in range(len(image))]
-            return _together([self.upscale(one, ensemble, uncertainty, consistency) for one in image])
+            return self._upscale_slice(image[..., np.newaxis], ways).with_arrays(lambda one: one[..., 0])
+        if image.ndim == 3:
+            return self._upscale_slice(image, ways)
+        slices: Sequence[np.ndarray] = list(image)
+        if self.info.neighbours and image.shape[-1] == self.channels:
+            slices = [stack_around(image, place, self.info.neighbours) for place in range(len(image))]
+        return _together([self._upscale_slice(one, ways) for one in slices], np.stack)
+
+    def _upscale_slice(self, image: np.ndarray, ways: _Ways) -> UpscaledImage:
+        """Upscales a slice (H, W, C)."""
         self.check_image(image)
         if self.separates(image.shape[-1]):
-            parts = [
-                self.upscale(image[..., [channel]], ensemble, uncertainty, consistency)
-                for channel in range(image.shape[-1])
-            ]
-            return _together(parts, lambda arrays: np.concatenate(arrays, axis=-1))
-        middle = middle_channels(image, self.channels)
+            parts = [self._upscale_slice(image[..., [c]], ways) for c in range(image.shape[-1])]
+            return _together(parts, functools.partial(np.concatenate, axis=-1))
         if image.min() == image.max():
-            sr = middle.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
-            deviation = np.zeros(sr.shape, "float32") if uncertainty else None
-            return UpscaledImage(sr, deviation, (0.0, 0.0) if consistency else None)
+            sr = upscaled_mask(middle_channels(image, self.channels), self.factors)
+            deviation = np.zeros(sr.shape, "float32") if ways.uncertainty else None
+            return UpscaledImage(sr, deviation, (0.0, 0.0) if ways.consistency else None)
         normalizer = normalizer_for(image.astype("float32") if image.dtype == np.float16 else image)
-        lr = normalizer.normalize(image)
+        lr, beyond = normalizer.normalize(image), normalizer.beyond(image)
         if lr.shape[-1] != self.info.input_channels:
             lr = np.concatenate([lr] * (2 * self.info.neighbours + 1), axis=-1)
-        one = self.predict(lr[np.newaxis], ensemble, uncertainty, consistency)
+        one = self.predict(lr[np.newaxis], **dataclasses.asdict(ways))
         unit = normalizer.high - normalizer.low
-        return UpscaledImage(
-            normalizer.restore(one.sr[0], image.dtype),
-            None if one.deviation is None else one.deviation[0] * np.float32(unit),
-            None if one.residual is None else tuple(each * unit for each in one.residual),
+        if beyond is not None:
+            beyond = upscaled_mask(middle_channels(beyond, self.channels), self.factors)
+        return dataclasses.replace(
+            one,
+            sr=normalizer.restore(one.sr[0], image.dtype, beyond),
+            deviation=None if one.deviation is None else one.deviation[0] * np.float32(unit),
+            residual=None if one.residual is None else (one.residual[0] * unit, one.residual[1] * unit),
         )
 
-    def check_image(self, image):
+    def check_image(self, image: np.ndarray) -> None:
         """Raises DataError unless this model can upscale the slice (H, W, C)."""
         if self.info.dimensions == 3:
             raise DataError(
@@ -190,11 +247,20 @@ class SuperResolver:
         if not np.isfinite(image).all():
             raise DataError("The image holds NaN or infinite values: replace them first.")
 
-    def separates(self, channels):
+    def separates(self, channels: int) -> bool:
         """Whether the model takes the channels of an image with so many one by one."""
         return self.info.image_channels is None and channels > 1
 
-    def predict(self, lr, ensemble=False, uncertainty=False, consistency=False, most_pixels=None, step=None):
+    def predict(
+        self,
+        lr: np.ndarray,
+        ensemble: bool = False,
+        uncertainty: bool = False,
+        consistency: bool = False,
+        most_pixels: float | None = None,
+        step: Callable[[int], None] | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> UpscaledImage:
         """Upscales a batch that is normalised already.
 
         Args:
@@ -205,27 +271,23 @@ class SuperResolver:
             consistency: See `upscale`.
             most_pixels: LR pixels that may go through the network at once; by default `most_pixels()`.
             step: Called with the number of tiles that were just done; see `count_tiles`.
+            numbers: What messages call the slices of the batch; by default they are counted from 0.
 
         Returns:
             `UpscaledImage`, float32, with the residual over the whole batch.
+
+        Raises:
+            ModelError: The network gives something that is not finite.
         """
         most_pixels = self.most_pixels(lr.shape[1:-1]) if most_pixels is None else most_pixels
         deviation = residual = None
         if ensemble or uncertainty:
-            if len(set(self.factors[:2])) > 1:
-                raise DataError(f"A scale of {self.info.scale_text} does not allow the turns of an ensemble.")
-            parts = [
-                predict_ensemble(
-                    lambda one: self._run(one[np.newaxis], most_pixels, step)[0], one, uncertainty
-                )
-                for one in lr
-            ]
-            sr = np.stack([mean for mean, _ in parts])
-            deviation = np.stack([deviation for _, deviation in parts]) if uncertainty else None
+            sr, deviation = self._predict_ensemble(lr, uncertainty, most_pixels, step)
         else:
             sr = self._run(lr, most_pixels, step)
+        self._check_finite(sr, range(len(lr)) if numbers is None else numbers)
         measured = middle_channels(lr, self.channels)
-        self._warn_of_misfit(sr, measured)
+        mismatches = self._mismatches(sr, measured)
         if consistency:
             parts = [
                 enforce_consistency(one, slice_, self.degradation)
@@ -233,26 +295,54 @@ class SuperResolver:
             ]
             sr = np.stack([one for one, _, _ in parts])
             residual = _rms([before for _, before, _ in parts]), _rms([after for _, _, after in parts])
-        return UpscaledImage(sr, deviation, residual)
+        return UpscaledImage(sr, deviation, residual, mismatches)
 
-    def _warn_of_misfit(self, sr, lr):
-        """Warns once where what the model undoes is not what was done to an image (see `misfit`)."""
+    def _predict_ensemble(
+        self, lr: np.ndarray, uncertainty: bool, most_pixels: float, step: Callable[[int], None] | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The means, and the standard deviations or None, of a batch over its flips and turns."""
+        if len(set(self.factors[:2])) > 1:
+            raise DataError(f"A scale of {self.info.scale_text} does not allow the turns of an ensemble.")
+
+        def predict(one: np.ndarray) -> np.ndarray:
+            return self._run(one[np.newaxis], most_pixels, step)[0]
+
+        parts = [predict_ensemble(predict, one, uncertainty) for one in lr]
+        sr = np.stack([mean for mean, _ in parts])
+        return sr, np.stack([deviation for _, deviation in parts]) if uncertainty else None
+
+    def _check_finite(self, sr: np.ndarray, numbers: Sequence[int]) -> None:
+        """Raises ModelError where a result is not finite, whatever the network runs on."""
+        for number, one in zip(numbers, sr, strict=True):
+            bad = one.size - int(np.count_nonzero(np.isfinite(one)))
+            if bad and self.info.dimensions == 3:
+                number = int(np.argwhere(~np.isfinite(one))[0][2]) // self.factors[2]
+            if bad:
+                raise ModelError(
+                    f"{self.name} gives {bad} NaN or infinite values, first in slice {number} (counted from "
+                    "0): nothing is written. The model diverged, or its precision is too low for these "
+                    "values: take another model, or export it in float32."
+                )
+
+    def _mismatches(self, sr: np.ndarray, lr: np.ndarray) -> tuple[float, ...]:
+        """`degradation_mismatch` of each slice where it can be told; the first that is not 0 is warned of."""
         if not self.warns or self.info.dimensions == 3 or not self.info.degradation:
-            return
-        for one, slice_ in zip(sr, lr, strict=True):
-            share = misfit(one, slice_, self.degradation)
-            if share is not None:
-                self.warns = False
-                log.warning(
-                    "%s: the result does not degrade to the image again (off by %.0f %% of the steps between "
-                    "its pixels): the image was not degraded by `%s`, which this model undoes, or the model "
-                    "is poor. Look at the result, or choose another model.",
-                    self.name, 100 * share, self.degradation.name,
-                )  # fmt: skip
-                return
+            return ()
+        shares = [degradation_mismatch(*pair, self.degradation) for pair in zip(sr, lr, strict=True)]
+        known = tuple(share for share in shares if share is not None)
+        worst = max(known, default=0.0)
+        if worst and not self._warned:
+            self._warned = True
+            log.warning(
+                "%s: the result does not degrade to the image again (off by %.0f %% of the steps between "
+                "its pixels): the image was not degraded by `%s`, which this model undoes, or the model "
+                "is poor. Look at the result, or choose another model.",
+                self.name, 100 * worst, self.degradation.name,
+            )  # fmt: skip
+        return known
 
     @functools.cached_property
-    def degradation(self):
+    def degradation(self) -> Degradation:
         """What the model was trained to undo, for `consistency`.
 
         Raises:
@@ -261,14 +351,14 @@ class SuperResolver:
         from keras_mrisr.degrade import get_degradation
 
         if self.info.dimensions == 3:
-            raise DataError(f"{self.name} is a model for volumes: leave out --consistency with it.")
+            raise DataError(f"{self.name} is a model for volumes: leave out `consistency` with it.")
         if not self.info.degradation:
             raise DataError(
-                f"{self.name} does not say what it was trained to undo: leave out --consistency with it."
+                f"{self.name} does not say what it was trained to undo: leave out `consistency` with it."
             )
         return get_degradation(**self.info.degradation)
 
-    def most_pixels(self, sizes, memory=None):
+    def most_pixels(self, sizes: Sequence[int], memory: int | None = None) -> float:
         """How many LR pixels may go through the network at once.
 
         Args:
@@ -300,39 +390,39 @@ class SuperResolver:
             needed = memory + (smallest - most) * cost
             raise DataError(
                 f"{memory_text(memory)} of memory are too little: this program, the images and the smallest "
-                f"tiles take {memory_text(needed)}. Allow more with --memory."
+                f"tiles take {memory_text(needed)}. Allow more with `memory`."
             )
         return most
 
-    def count_tiles(self, sizes, most_pixels):
+    def count_tiles(self, sizes: Sequence[int], most_pixels: float) -> int:
         """How many tiles an image of these sizes is cut into."""
         return len(self._plan(sizes, most_pixels))
 
     @functools.cached_property
-    def _field(self):
+    def _field(self) -> Any:
         from keras_mrisr.models.receptive_field import receptive_field
 
         return receptive_field(self.generator)
 
     @functools.cached_property
-    def _cost(self):
+    def _cost(self) -> float:
         """Bytes that the network takes for each LR pixel."""
         from keras_mrisr.models.footprint import activation_bytes
 
         return _OVERHEAD * activation_bytes(self.generator)
 
-    def _plan(self, sizes, most_pixels):
+    def _plan(self, sizes: Sequence[int], most_pixels: float) -> list[Tile]:
         if math.prod(sizes) <= most_pixels:  # Nothing needs to be known of the network.
             return plan_tiles(sizes, most_pixels, radius=0)
         return plan_tiles(sizes, most_pixels, self._field.radius, self._field.period)
 
-    def _run(self, lr, most_pixels, step):
+    def _run(self, lr: np.ndarray, most_pixels: float, step: Callable[[int], None] | None) -> np.ndarray:
         tiles = self._plan(lr.shape[1:-1], most_pixels)
         tile_pixels = math.prod(part.stop - part.start for part in tiles[0].window)
         at_once = max(1, int(min(most_pixels / tile_pixels, len(lr))))
         return run_tiles(self._forward, lr, tiles, self.factors, at_once, step)
 
-    def _forward(self, lr):
+    def _forward(self, lr: np.ndarray) -> np.ndarray:
         """The network itself: float32 (n, ..., D) to (n, ... * factor, C)."""
         before = resident_memory()
         sr = np.asarray(self.generator.predict_on_batch(lr))
@@ -342,17 +432,38 @@ class SuperResolver:
         return sr
 
 
-def _together(parts, join=np.stack):
+def upscaled_mask(array: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+    """Repeats each element along the first axes, as many times as the factors say."""
+    for axis, factor in enumerate(factors):
+        array = array.repeat(factor, axis=axis)
+    return array
+
+
+def _described(generator: Model, degradation: Degradation | Mapping[str, Any] | str | None) -> ModelInfo:
+    """The `ModelInfo` of a network by its shapes and what it is said to undo."""
+    from keras_mrisr.degrade import get_degradation
+    from keras_mrisr.models.storage import describe_network
+
+    if isinstance(degradation, str):
+        degradation = {"name": degradation, "scale": describe_network(generator).scale}
+    known = get_degradation(**degradation) if isinstance(degradation, Mapping) else degradation
+    return describe_network(generator, known)
+
+
+def _together(
+    parts: Sequence[UpscaledImage], join: Callable[[list[np.ndarray]], np.ndarray]
+) -> UpscaledImage:
     """The `UpscaledImage` of a batch from those of its slices, or of a slice from those of its channels."""
-    first = parts[0]
+    deviations = [one.deviation for one in parts if one.deviation is not None]
+    residuals = [one.residual for one in parts if one.residual is not None]
+    before, after = ([residual[i] for residual in residuals] for i in range(2))
     return UpscaledImage(
         join([one.sr for one in parts]),
-        None if first.deviation is None else join([one.deviation for one in parts]),
-        None
-        if first.residual is None
-        else tuple(_rms(each) for each in zip(*(p.residual for p in parts), strict=True)),
+        join(deviations) if deviations else None,
+        (_rms(before), _rms(after)) if residuals else None,
+        tuple(share for one in parts for share in one.mismatches),
     )
 
 
-def _rms(values):
+def _rms(values: Sequence[float]) -> float:
     return math.sqrt(np.mean(np.square(values)))

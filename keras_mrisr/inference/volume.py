@@ -3,17 +3,24 @@
 import dataclasses
 import logging
 import math
-import pathlib
+from typing import Any
 
 import numpy as np
 
 from keras_mrisr.data.neighbours import stack_around
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.ensemble import COUNT
-from keras_mrisr.inference.input_range import warn_outside
+from keras_mrisr.inference.input_range import outside_of, warn_outside
 from keras_mrisr.inference.super_resolver import SuperResolver
-from keras_mrisr.inference.volume_result import GrowingResult, joined_channels, stacked
+from keras_mrisr.inference.volume_result import (
+    GrowingResult,
+    UpscaledVolume,
+    joined_channels,
+    stacked,
+    without_holes,
+)
 from keras_mrisr.memory import parse_memory
+from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes import Volume, check_volume
 from keras_mrisr.volumes.geometry import plane_axis, plane_of, slice_axis
 
@@ -21,16 +28,17 @@ log = logging.getLogger(__name__)
 
 
 def upscale_volume(
-    volume,
-    model,
-    plane=None,
+    volume: Volume,
+    model: SuperResolver | PathLike,
+    plane: str | None = None,
     *,
-    ensemble=False,
-    uncertainty=False,
-    consistency=False,
-    memory=None,
-    progress=None,
-):
+    ensemble: bool = False,
+    uncertainty: bool = False,
+    consistency: bool = False,
+    memory: int | str | None = None,
+    progress: Progress | None = None,
+    nan: str = "refuse",
+) -> UpscaledVolume:
     """Upscales a volume, slice by slice or, with a model for volumes, as a whole.
 
     Intensities are normalised over the volume by robust percentiles (see `data.normalize`) and put back,
@@ -54,47 +62,68 @@ def upscale_volume(
         memory: Bytes that this process may come to occupy in all, or text such as "2GB"; by default the
             resolver's.
         progress: Called with the number of tiles (of all slices) done so far and the number in all.
+        nan: "zero" takes NaN and infinite voxels for background: they are zero in the input and stay zero in
+            the result, also with `consistency`. "refuse" raises DataError.
 
     Returns:
         `UpscaledVolume`. Its volumes cover the same extent in the world.
 
     Raises:
-        DataError: No `Volume`, nothing to upscale, NaN, a sheared affine (see `data.volume.check_volume`),
+        DataError: No `Volume`, nothing to upscale, NaN, a sheared affine (see `volumes.check_volume`),
             a model of another number of channels, or too little memory.
+        ModelError: The network gives something that is not finite.
     """
     if not isinstance(volume, Volume):
         raise DataError(
             f"upscale_volume takes a Volume, such as read_volume gives. Received: {type(volume).__name__}"
         )
-    resolver = SuperResolver.load(model) if isinstance(model, str | pathlib.Path) else model
+    resolver = model if isinstance(model, SuperResolver) else SuperResolver.load(model)
     check_model(volume, resolver)
-    check_volume(volume)
+    check_volume(volume, nan)
     axis = stacking_axis(volume, plane)
     if plane is None:
         spacing = " x ".join(f"{each:.3g}" for each in volume.spacing)
         log.info("%s: voxels of %s mm; slices are %s", volume.name, spacing, plane_of(volume.affine, axis))
     lr = stacked(volume.array, axis)
-    warn_outside(resolver.info, volume.name, lr.shape[:2], np.delete(volume.spacing, axis))
+    outside = outside_of(resolver.info, lr.shape[:2], np.delete(volume.spacing, axis).tolist())
+    warn_outside(volume.name, outside)
     if consistency:  # Refused now, if at all, and not after the work.
         resolver.degradation.axis_matrix(lr.shape[0] * resolver.scale)
     memory = parse_memory(memory) if isinstance(memory, str) else memory
     memory = resolver.memory if memory is None else memory
+    ways = _Ways(axis, ensemble, uncertainty, consistency, memory, progress)
     if resolver.separates(_channels(volume)):
-        return _each_channel(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress)
-    return _upscale(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress)
+        upscaled = joined_channels(_each_channel(volume, resolver, ways))
+    else:
+        upscaled = _upscale(volume, resolver, ways)
+    return dataclasses.replace(upscaled, verdict=dataclasses.replace(upscaled.verdict, outside=outside))
 
 
-def _upscale(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress):
-    lr = stacked(volume.array, axis)
-    result = GrowingResult(volume, resolver, axis, uncertainty, consistency)
-    result.allocate(memory)
+@dataclasses.dataclass(frozen=True)
+class _Ways:
+    """How a volume is upscaled; see `upscale_volume`."""
+
+    axis: int
+    ensemble: bool
+    uncertainty: bool
+    consistency: bool
+    memory: int | None
+    progress: Progress | None
+
+
+def _upscale(volume: Volume, resolver: SuperResolver, ways: _Ways) -> UpscaledVolume:
+    volume, holes = without_holes(volume)
+    lr = stacked(volume.array, ways.axis)
+    result = GrowingResult(volume, resolver, ways.axis, ways.uncertainty, ways.consistency, holes)
+    result.allocate(ways.memory)
     sizes = lr.shape[: resolver.info.dimensions]
-    most_pixels = resolver.most_pixels(sizes, memory)
-    steps = _Steps(progress, resolver.count_tiles(sizes, most_pixels), ensemble or uncertainty)
+    most_pixels = resolver.most_pixels(sizes, ways.memory)
+    tiles = resolver.count_tiles(sizes, most_pixels)
+    steps = _Steps(ways.progress, tiles, ways.ensemble or ways.uncertainty)
     options = {
-        "ensemble": ensemble,
-        "uncertainty": uncertainty,
-        "consistency": consistency,
+        "ensemble": ways.ensemble,
+        "uncertainty": ways.uncertainty,
+        "consistency": ways.consistency,
         "most_pixels": most_pixels,
         "step": steps.step,
     }
@@ -103,23 +132,23 @@ def _upscale(volume, resolver, axis, uncertainty, consistency, ensemble, memory,
     return result.finish()
 
 
-def _each_channel(volume, resolver, axis, uncertainty, consistency, ensemble, memory, progress):
-    """The `UpscaledVolume` of the channels' own results."""
+def _each_channel(volume: Volume, resolver: SuperResolver, ways: _Ways) -> list[UpscaledVolume]:
+    """The results of the channels, one by one."""
     count = _channels(volume)
     parts = []
     for place in range(count):
         channel = dataclasses.replace(volume, array=volume.array[..., place])
-        step = None
-        if progress is not None:
-
-            def step(done, total, place=place):
-                progress(place * total + done, count * total)
-
-        parts.append(_upscale(channel, resolver, axis, uncertainty, consistency, ensemble, memory, step))
-    return joined_channels(parts)
+        progress = None if ways.progress is None else _part_of(ways.progress, place, count)
+        parts.append(_upscale(channel, resolver, dataclasses.replace(ways, progress=progress)))
+    return parts
 
 
-def check_model(volume, resolver):
+def _part_of(progress: Progress, place: int, count: int) -> Progress:
+    """The progress of one of `count` equal parts."""
+    return lambda done, total: progress(place * total + done, count * total)
+
+
+def check_model(volume: Volume, resolver: SuperResolver) -> None:
     """Raises DataError unless the model is for volumes of so many channels."""
     channels = _channels(volume)
     if channels != resolver.channels and not resolver.separates(channels):
@@ -129,48 +158,61 @@ def check_model(volume, resolver):
         )
 
 
-def _channels(volume):
+def _channels(volume: Volume) -> int:
     return volume.array.shape[3] if volume.array.ndim == 4 else 1
 
 
-def stacking_axis(volume, plane):
+def stacking_axis(volume: Volume, plane: str | None) -> int:
     """The axis of a volume along which its slices are stacked; `plane` as in `upscale_volume`."""
     return slice_axis(volume) if plane is None else plane_axis(volume.affine, plane)
 
 
-def _upscale_slices(lr, resolver, result, steps, options):
+def _upscale_slices(
+    lr: np.ndarray,
+    resolver: SuperResolver,
+    result: GrowingResult,
+    steps: "_Steps",
+    options: dict[str, Any],
+) -> None:
     slices = np.moveaxis(lr, 2, 0)
     blank = [one.min() == one.max() for one in slices]
-    for place in np.flatnonzero(blank):
+    for place in np.flatnonzero(blank).tolist():
         result.put_blank(place, slices[place].flat[0])
-    places = np.flatnonzero(np.logical_not(blank))
+    places = np.flatnonzero(np.logical_not(blank)).tolist()
     consistency = options["consistency"]  # Gives one residual for all slices that go together.
     together = 1 if consistency else max(1, resolver.pixels_together // math.prod(lr.shape[:2]))
     steps.start(len(places))
     for first in range(0, len(places), together):
         group = places[first : first + together]
         stacks = [stack_around(slices, place, resolver.info.neighbours) for place in group]
-        one = resolver.predict(result.normalizer.normalize(np.stack(stacks)), **options)
+        lr_stacks = result.normalizer.normalize(np.stack(stacks))
+        one = resolver.predict(lr_stacks, **options, numbers=group)
+        result.mismatches += one.mismatches
         for i, place in enumerate(group):
-            background = upscaled(surely_background(slices[place]), resolver.factors)
             deviation = None if one.deviation is None else one.deviation[i]
-            written = result.put(place, one.sr[i], deviation, background)
-            if consistency:
-                result.note_residual(slices[place], written, one.residual)
+            plane = slices[place]
+            written = result.put(place, one.sr[i], plane, surely_background(plane), deviation)
+            if one.residual is not None:
+                result.note_residual(plane, written, one.residual)
 
 
-def _upscale_whole(lr, resolver, result, steps, options):
+def _upscale_whole(
+    lr: np.ndarray,
+    resolver: SuperResolver,
+    result: GrowingResult,
+    steps: "_Steps",
+    options: dict[str, Any],
+) -> None:
     steps.start(1)
     one = resolver.predict(result.normalizer.normalize(lr)[np.newaxis], **options)
     background = surely_background(lr)
-    *in_plane, across = resolver.factors
     for place in range(one.sr.shape[3]):
         deviation = None if one.deviation is None else one.deviation[0, :, :, place]
-        plane = upscaled(background[:, :, place // across], in_plane)
-        result.put(place, one.sr[0, :, :, place], deviation, plane)
+        measured = place // resolver.factors[2]
+        result.put(place, one.sr[0, :, :, place], lr[:, :, measured], background[:, :, measured], deviation)
 
 
-def surely_background(lr):
+def surely_background(lr: np.ndarray) -> np.ndarray:
     """Where a voxel and all that touch it are zero in all channels: (..., C) to (...), of any rank.
 
     What lies beyond the border counts as background.
@@ -185,25 +227,18 @@ def surely_background(lr):
     return zero
 
 
-def upscaled(mask, factors):
-    """Repeats each element of a mask along its axes."""
-    for axis, factor in enumerate(factors):
-        mask = mask.repeat(factor, axis=axis)
-    return mask
-
-
 class _Steps:
     """Counts the tiles of all slices and passes for a progress callback."""
 
-    def __init__(self, progress, tiles, ensemble):
+    def __init__(self, progress: Progress | None, tiles: int, ensemble: bool) -> None:
         self.progress = progress
         self.each = tiles * (COUNT if ensemble else 1)
         self.done = self.total = 0
 
-    def start(self, slices):
+    def start(self, slices: int) -> None:
         self.total = self.each * slices
 
-    def step(self, tiles):
+    def step(self, tiles: int) -> None:
         self.done += tiles
         if self.progress is not None:
             self.progress(self.done, self.total)

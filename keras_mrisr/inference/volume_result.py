@@ -2,12 +2,15 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_mrisr.data.normalize import volume_normalizer
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.consistency import consistency_residual
+from keras_mrisr.inference.super_resolver import SuperResolver, upscaled_mask
+from keras_mrisr.inference.verdict import Verdict
 from keras_mrisr.memory import available_memory, memory_text, resident_memory
 from keras_mrisr.version import __version__
 from keras_mrisr.volumes import Volume
@@ -30,7 +33,7 @@ class Residual:
     written: float
     level: float
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, float]:
         """All values, and those of the residuals as a share of the level."""
         residuals = {name: getattr(self, name) for name in ("before", "after", "written")}
         relative = {f"relative_{name}": value / self.level for name, value in residuals.items()}
@@ -45,33 +48,49 @@ class UpscaledVolume:
         volume: The super-resolved volume.
         uncertainty: Standard deviation over flips and turns in the volume's units, on the same grid; or None.
         residual: `Residual` if the result was made consistent, or None.
+        verdict: What is known of how far it can be relied on.
     """
 
     volume: Volume
     uncertainty: Volume | None = None
     residual: Residual | None = None
+    verdict: Verdict = dataclasses.field(default_factory=Verdict)
 
 
-def joined_channels(parts):
+def without_holes(volume: Volume) -> tuple[Volume, np.ndarray | None]:
+    """The volume with zero in place of NaN and infinity, and a mask (X, Y, Z) of these, or None."""
+    finite = np.isfinite(volume.array)
+    if finite.all():
+        return volume, None
+    filled = dataclasses.replace(volume, array=np.where(finite, volume.array, 0).astype(volume.array.dtype))
+    return filled, ~(finite if finite.ndim == 3 else finite.all(axis=-1))
+
+
+def joined_channels(parts: Sequence[UpscaledVolume]) -> UpscaledVolume:
     """One `UpscaledVolume` of those of single channels, in their order."""
 
-    def join(volumes):
+    def join(volumes: Sequence[Volume]) -> Volume:
         return dataclasses.replace(volumes[0], array=np.stack([one.array for one in volumes], axis=-1))
 
-    first, residual = parts[0], None
-    if first.residual is not None:
-        values = [dataclasses.astuple(part.residual) for part in parts]
+    residual = None
+    values = [dataclasses.astuple(part.residual) for part in parts if part.residual is not None]
+    if values:
         residual = Residual(*np.sqrt(np.mean(np.square(values), axis=0)).tolist())
-    uncertainty = None if first.uncertainty is None else join([part.uncertainty for part in parts])
-    return UpscaledVolume(join([part.volume for part in parts]), uncertainty, residual)
+    deviations = [part.uncertainty for part in parts if part.uncertainty is not None]
+    return UpscaledVolume(
+        join([part.volume for part in parts]),
+        join(deviations) if deviations else None,
+        residual,
+        Verdict.joined([part.verdict for part in parts]),
+    )
 
 
-def stacked(array, axis):
+def stacked(array: np.ndarray, axis: int) -> np.ndarray:
     """A view (A, B, S, C) of a volume's array, with the slices along S."""
     return np.moveaxis(array if array.ndim == 4 else array[..., np.newaxis], axis, 2)
 
 
-def _check_room(name, needed, memory):
+def _check_room(name: str, needed: int, memory: int | None) -> None:
     """Raises DataError unless so many bytes can still be taken, within `memory` in all."""
     if memory is None and needed > available_memory():
         raise DataError(
@@ -82,11 +101,11 @@ def _check_room(name, needed, memory):
     if memory is not None and needed > memory - taken:
         raise DataError(
             f"{memory_text(memory)} of memory are too little: this program takes {memory_text(taken)}, the "
-            f"result of {name} {memory_text(needed)}. Give --memory more than {memory_text(taken + needed)}."
+            f"result of {name} {memory_text(needed)}. Give `memory` more than {memory_text(taken + needed)}."
         )
 
 
-def array_factors(resolver, axis):
+def array_factors(resolver: SuperResolver, axis: int) -> list[int]:
     """By how much a model upscales each axis of an array whose slices are stacked along `axis`."""
     *in_plane, across = [*resolver.factors, 1][:3]  # The factor across the slices stands last in a model.
     return np.insert(in_plane, axis, across).tolist()
@@ -102,9 +121,18 @@ class GrowingResult:
         uncertainty: Whether there are standard deviations, too.
         consistency: Whether it is made consistent. Otherwise exact zeros stay zeros, and a volume without
             negative values gets none.
+        holes: Mask (X, Y, Z) of what stays zero in any case, or None.
     """
 
-    def __init__(self, volume, resolver, axis, uncertainty, consistency):
+    def __init__(
+        self,
+        volume: Volume,
+        resolver: SuperResolver,
+        axis: int,
+        uncertainty: bool,
+        consistency: bool,
+        holes: np.ndarray | None = None,
+    ) -> None:
         self.volume = volume
         self.resolver = resolver
         self.axis = axis
@@ -113,10 +141,12 @@ class GrowingResult:
         self.normalizer = volume_normalizer(volume.array)
         self._magnitude = volume.array.min() >= 0
         self.factors = array_factors(resolver, axis)
-        self.array = self.deviation = None
-        self._residuals = []
+        self.holes = None if holes is None else np.moveaxis(holes, axis, 2)
+        self.mismatches: tuple[float, ...] = ()
+        self._residuals: list[tuple[float, float, float, float]] = []
+        self._deviations: dict[int, float] = {}
 
-    def allocate(self, memory=None):
+    def allocate(self, memory: int | None = None) -> None:
         """Takes the memory of the arrays, so that tiles are planned for what is left of `memory`.
 
         Raises:
@@ -132,55 +162,76 @@ class GrowingResult:
             self.deviation = np.empty(shape, "float32")
             self.deviation.fill(0)
 
-    def put(self, place, sr, deviation=None, background=None):
+    def put(
+        self,
+        place: int,
+        sr: np.ndarray,
+        lr: np.ndarray,
+        background: np.ndarray,
+        deviation: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Takes an SR slice.
 
         Args:
             place: Its place in the stack.
             sr: Array (H, W, C), normalised.
-            deviation: Its standard deviation, or None.
-            background: Mask (H, W) of what stays zero.
+            lr: Array (h, w, C): the slice that was measured there, in the units of the volume.
+            background: Mask (h, w) of what stays zero.
+            deviation: The standard deviation of `sr`, or None.
 
         Returns:
             The slice as it is kept, in the units and type of the volume.
         """
-        values = self.normalizer.restore(sr, "float64")
-        if not self.consistency:
-            values[background] = 0
-            if self._magnitude:
-                values = np.maximum(values, 0)
+        in_plane = self.resolver.factors[:2]
+        beyond = self.normalizer.beyond(lr)
+        beyond = None if beyond is None else upscaled_mask(beyond, in_plane)
+        values = self.normalizer.restore(sr, "float64", beyond)
+        empty = np.zeros_like(background) if self.consistency else background
+        if self.holes is not None:
+            across = self.array.shape[self.axis] // self.volume.shape[self.axis]
+            empty = empty | self.holes[:, :, place // across]
+        empty = upscaled_mask(empty, in_plane)
+        values[empty] = 0
+        if self._magnitude and not self.consistency:
+            values = np.maximum(values, 0)
         if deviation is not None:
-            unit = np.float32(self.normalizer.high - self.normalizer.low)
-            deviation = deviation * unit
-            if not self.consistency:
-                deviation[background] = 0
+            deviation = deviation * np.float32(self.normalizer.high - self.normalizer.low)
+            deviation[empty] = 0
             stacked(self.deviation, self.axis)[:, :, place] = deviation
+            inside = deviation[~empty]
+            self._deviations[place] = float(inside.mean(dtype="float64")) if inside.size else 0.0
         kept = like_type(values, self.array.dtype)
-        if kept.dtype != self.array.dtype:  # The bright end needs a wider integer.
+        if kept.dtype != self.array.dtype:  # The bright end needs a wider type.
             self.array = self.array.astype(kept.dtype)
         stacked(self.array, self.axis)[:, :, place] = kept
         return kept
 
-    def put_blank(self, place, value):
+    def put_blank(self, place: int, value: float) -> None:
         """Fills a slice that has one value, and so has nothing to upscale."""
         stacked(self.array, self.axis)[:, :, place] = value
         self._residuals.append((0.0, 0.0, 0.0, abs(float(self.normalizer.normalize(value)))))
 
-    def note_residual(self, lr, written, residual):
+    def note_residual(self, lr: np.ndarray, written: np.ndarray, residual: tuple[float, float]) -> None:
         """Adds the residual of a slice, (before, after); see `Residual`."""
         lr, written = self.normalizer.normalize(lr), self.normalizer.normalize(written)
         kept = consistency_residual(written, lr, self.resolver.degradation)
         self._residuals.append((*residual, kept, float(np.sqrt(np.mean(np.square(lr))))))
 
-    def finish(self):
-        """The `UpscaledVolume`."""
+    def finish(self) -> UpscaledVolume:
+        """What came out."""
         info, name = self.resolver.info, self.resolver.name
         text = f"keras-mrisr {__version__}: x{info.scale_text} super-resolution by {name}"
         volume = self.volume.upscaled(self.array, self.factors, text)
-        uncertainty = residual = None
+        unit = self.normalizer.high - self.normalizer.low
+        uncertainty = residual = uncertain = None
         if self.uncertainty:
             uncertainty = self.volume.upscaled(self.deviation, self.factors, text, "standard deviation")
+        if self._deviations:
+            place = max(self._deviations, key=self._deviations.__getitem__)
+            share = 100 * self._deviations[place] / unit
+            uncertain = f"in slice {place} of the result ({share:.2g} % of the range of values on average)"
         if self.consistency:
-            unit = self.normalizer.high - self.normalizer.low
             residual = Residual(*(np.sqrt(np.mean(np.square(self._residuals), axis=0)) * unit).tolist())
-        return UpscaledVolume(volume, uncertainty, residual)
+        relative = None if residual is None else residual.to_dict()["relative_written"]
+        verdict = Verdict(None, self.mismatches, relative, uncertain)
+        return UpscaledVolume(volume, uncertainty, residual, verdict)

@@ -39,12 +39,34 @@ class Format(Reader, Protocol):
 
 WRITTEN: tuple[Format, ...] = (nifti, freesurfer, itk, dicom)
 FORMATS: tuple[Reader, ...] = (*WRITTEN[:-1], pair, tiff_stack, dicom)
+ENDINGS = (*(ending for one in WRITTEN[:-1] for ending in one.ENDINGS), ".hdr", ".img")
+"""Endings of the files that hold a volume each."""
+IN_FOLDERS = nifti.ENDINGS
+"""Endings of the volumes that are taken out of a folder; others, many of them segmentations, one by one."""
 
 
 def format_at(path: str | os.PathLike[str]) -> Reader | None:
     """The format of the file or folder at a path; None where it is no volume."""
     path = pathlib.Path(path)
     return next((one for one in FORMATS if one.recognises(path)), None)
+
+
+def is_in_folder(path: pathlib.Path) -> bool:
+    """Whether a file of a folder is one of its volumes, as its name says."""
+    return path.name.lower().endswith(IN_FOLDERS)
+
+
+def target_in(path: pathlib.Path, source_format: Reader, target: pathlib.Path) -> pathlib.Path:
+    """Where the result for a source goes if the target is a folder that exists.
+
+    A file goes into it under its own name, or as NIfTI where its format is not written. A series of DICOM is
+    a folder itself.
+    """
+    if source_format is dicom or not target.is_dir():
+        return target
+    if format_for(path) is not dicom:
+        return target / path.name
+    return target / f"{path.name.removesuffix('.gz').rpartition('.')[0]}.nii.gz"
 
 
 def format_for(target: str | os.PathLike[str]) -> Format:

@@ -17,13 +17,17 @@ def like_type(array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
         dtype: The type of the other array.
 
     Returns:
-        `array` in `dtype`. Integers are rounded; where their bright end (or the dark end of a signed
+        `array` in `dtype`, or in float64 where a narrower floating-point type would make something infinite.
+        Integers are rounded; where their bright end (or the dark end of a signed
         type) is beyond the type, it is the next wider one that holds them, and float64 beyond 64 bits.
         Below zero becomes zero in an unsigned type: scanners that write one have nothing there.
     """
     dtype = np.dtype(dtype).newbyteorder("=")
-    if dtype.kind == "f" or array.dtype == dtype:
-        return array.astype(dtype, copy=False)
+    if dtype.kind == "f" and array.dtype != dtype:
+        largest = np.finfo(dtype).max
+        return array.astype(dtype if -largest <= array.min() and array.max() <= largest else "float64")
+    if array.dtype == dtype:
+        return array
     low, high = (int(np.rint(end)) for end in (array.min(), array.max()))
     unsigned = dtype.kind == "u"
     if unsigned:
@@ -47,11 +51,11 @@ def _holds(name: str, low: int, high: int) -> bool:
 
 
 def rounded(array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
-    """Values in a given type: integers are rounded and clipped to what the type can hold.
+    """Values in a given type, clipped to what it can hold; integers are rounded.
 
     Args:
         array: Of any shape: floating-point numbers, or integers of `dtype`, which stay as they are.
-        dtype: The type to give them; a floating one changes nothing else.
+        dtype: The type to give them.
 
     Returns:
         An array of the same shape.
@@ -59,6 +63,8 @@ def rounded(array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     dtype = np.dtype(dtype)
     if dtype.kind in "iu" and array.dtype != dtype:
         array = np.clip(np.rint(array), *_float_limits(dtype, array.dtype))
+    elif dtype.kind == "f" and dtype.itemsize < array.dtype.itemsize:
+        array = np.clip(array, np.finfo(dtype).min, np.finfo(dtype).max)
     return array.astype(dtype, copy=False)
 
 

@@ -90,11 +90,17 @@ class Volume:
                 zero in an unsigned type.
 
         Raises:
-            DataError: A shape that doesn't fit the factors.
+            DataError: A shape that doesn't fit the factors, or NaN or infinite values.
         """
         wanted = tuple(n * f for n, f in zip(self.shape, factors, strict=True)) + self.array.shape[3:]
         if array.shape != wanted:
             raise DataError(f"A result of shape {array.shape} for {self.name} should have shape {wanted}.")
+        for place in range(array.shape[2]):  # A mask of the whole volume would take its memory.
+            if not np.isfinite(array[:, :, place]).all():
+                raise DataError(
+                    f"The result for {self.name} is NaN or infinite, first at index {place} of its last axis "
+                    "in space: nothing is made of it."
+                )
         return dataclasses.replace(
             self,
             array=like_type(array, self.array.dtype) if quantity is None else array.astype("float32"),
@@ -104,19 +110,26 @@ class Volume:
         )
 
 
-def check_volume(volume: Volume) -> None:
+def check_volume(volume: Volume, nan: str = "refuse") -> None:
     """Checks that there is something to upscale, and that it can be written with the right geometry.
+
+    Args:
+        volume: The volume.
+        nan: "zero" where NaN and infinite voxels will be taken for background; otherwise they are refused.
 
     Raises:
         DataError: NaN or infinite voxels, the same value everywhere, or a sheared affine.
     """
-    bad = volume.array.size - int(np.count_nonzero(np.isfinite(volume.array)))
-    if bad:
+    finite = np.isfinite(volume.array)
+    bad = volume.array.size - int(np.count_nonzero(finite))
+    if bad and nan != "zero":
         raise DataError(
-            f"{volume.name} holds {bad} NaN or infinite voxels. Replace them (numpy.nan_to_num) first."
+            f"{volume.name} holds {bad} NaN or infinite voxels. If they are background, as SPM and FSL leave "
+            "it, `nan` zero takes them for zeros; otherwise mend the file."
         )
-    value = volume.array.min()
-    if value == volume.array.max():
+    values = np.where(finite, volume.array, 0) if bad else volume.array
+    value = values.min()
+    if value == values.max():
         raise DataError(
             f"{volume.name} is {value} in every voxel: there is nothing to upscale. Check the file."
         )

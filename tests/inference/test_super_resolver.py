@@ -180,7 +180,7 @@ def test_consistency_brings_the_input_back(smooth_image):
     np.testing.assert_array_equal(model(image, consistency=True), one.sr)
     pair = model.upscale(np.stack([image, np.full_like(image, 7)]), consistency=True)
     np.testing.assert_allclose(pair.residual[0], one.residual[0] / np.sqrt(2), rtol=1e-5)
-    with pytest.raises(MrisrError, match="does not say what it was trained to undo: leave out --consistency"):
+    with pytest.raises(MrisrError, match="does not say what it was trained to undo: leave out `consistency`"):
         resolver().upscale(image, consistency=True)
 
 
@@ -243,7 +243,7 @@ def test_tiles_when_memory_is_short(wide, monkeypatch):
 def test_too_little_memory(wide):
     info = ModelInfo(1, 1, generator={}, degradation={})
     with pytest.raises(
-        MrisrError, match=r"1 MB of memory are too little.*take .*[MG]B.* Allow more with --memory"
+        MrisrError, match=r"1 MB of memory are too little.*take .*[MG]B.* Allow more with `memory`"
     ):
         SuperResolver(wide, info, memory=1_000_000)(np.eye(8, dtype="float32"))
 

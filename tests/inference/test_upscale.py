@@ -5,7 +5,7 @@ from PIL import Image
 from keras_mrisr.data import read_image, write_image
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference import SuperResolver, upscale_path
-from keras_mrisr.inference.upscale import channels_at
+from keras_mrisr.inference.inputs import channels_of, input_at
 from keras_mrisr.models.storage import ModelInfo
 
 
@@ -193,9 +193,9 @@ def test_channels_by_which_a_model_is_chosen(tmp_path, smooth_image):
     images = {"colour": colour, "grey": grey, "same": grey.repeat(3, axis=-1)}
     for name, image in images.items():
         write_image(tmp_path / f"{name}.png", image)
-    assert [channels_at(tmp_path / f"{name}.png") for name in images] == [3, 1, 1]
+    assert [channels_of(input_at(tmp_path / f"{name}.png")) for name in images] == [3, 1, 1]
     for names, channels in ((["same", "same"], 1), (["same", "colour"], 3), (["colour", "grey"], 1)):
         folder = tmp_path / "-".join(names)
         for place, name in enumerate(names):
             write_image(folder / f"{place}.png", images[name])
-        assert channels_at(folder) == channels
+        assert channels_of(input_at(folder)) == channels

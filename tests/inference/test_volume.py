@@ -253,7 +253,7 @@ def test_consistency_needs_a_degradation_of_slices(volume):
     with pytest.raises(MrisrError, match="does not say what it was trained to undo"):
         upscale_volume(volume, resolver(), consistency=True)
     model = resolver(lambda lr: upscale(lr, (1, 1, 2)), factors=(1, 1, 2))
-    with pytest.raises(MrisrError, match="is a model for volumes: leave out --consistency"):
+    with pytest.raises(MrisrError, match="is a model for volumes: leave out `consistency`"):
         upscale_volume(volume, model, consistency=True)
 
 
@@ -265,7 +265,7 @@ def test_memory_that_does_not_hold_the_result(volume):
 def test_what_is_needed_in_all_is_said(volume, monkeypatch):
     monkeypatch.setattr("keras_mrisr.inference.volume_result.resident_memory", lambda: 300 * 10**6)
     large = Volume(np.tile(volume.array, (40, 40, 1)), AFFINE)  # 504,000 voxels times 4, of 2 bytes.
-    message = r"^100 MB of memory are too little: .* 300 MB, .* 5 MB\. Give --memory more than 305 MB"
+    message = r"^100 MB of memory are too little: .* 300 MB, .* 5 MB\. Give `memory` more than 305 MB"
     with pytest.raises(MrisrError, match=message):
         upscale_volume(large, resolver(), memory="100MB")
     with pytest.raises(MrisrError, match=message):
