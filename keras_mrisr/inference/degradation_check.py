@@ -41,7 +41,7 @@ def degradation_mismatch(sr: np.ndarray, lr: np.ndarray, degradation: Degradatio
     starts = [max(size - _LARGEST, 0) // 2 for size in lr.shape[:2]]
     if any(starts) and not isinstance(degradation, BlurBicubic):
         return None  # In k-space, the middle of a slice has something of all of it.
-    lr, sr = _middle(lr, starts, 1), _middle(sr, starts, degradation.scale)
+    lr, sr = _middle(lr, starts, 1), _middle(sr, starts, degradation.factors[0])
     again = degraded_again(sr, lr, degradation)
     inner = tuple(slice(_RIM, -_RIM) if start else slice(None) for start in starts)
     residual, steps = _rms((again - lr)[inner]), _steps(lr[inner])
