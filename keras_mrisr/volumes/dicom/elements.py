@@ -1,13 +1,14 @@
 """The elements of a header that may tell several images at one place apart."""
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_mrisr.volumes.dicom.frames import Frame
+from keras_mrisr.volumes.dicom.frames import Frame, value_of
 
 Value = float | str | tuple[float | str, ...]
 
@@ -156,7 +157,7 @@ def _dimensions(header: Any, group: Any) -> Iterator[tuple[str, Value]]:
 
     pointers = [item.get("DimensionIndexPointer") for item in header.get("DimensionIndexSequence") or ()]
     content = (group.get("FrameContentSequence") or [{}])[0]
-    indices = content.get("DimensionIndexValues")
+    indices = value_of(content, "DimensionIndexValues")
     indices = [] if indices is None else np.atleast_1d(np.array(indices, dtype="float64")).tolist()
     if len(indices) != len(pointers):
         return
@@ -167,14 +168,13 @@ def _dimensions(header: Any, group: Any) -> Iterator[tuple[str, Value]]:
 
 def _nested(item: Any) -> Iterator[tuple[str, Value]]:
     """The elements of functional groups, and of the groups within them."""
-    for element in item:
-        if element.tag.is_private or element.keyword in (*_NO_ACQUISITION, *_NO_DIFFERENCE):
-            continue
-        if element.VR == "SQ":
-            for inner in element.value[:1]:
-                yield from _nested(inner)
-        else:
-            yield from _named(element)
+    for tag in list(item.keys()):
+        with contextlib.suppress(Exception):  # Of no common class; what can't be read tells nothing.
+            element = item[tag]
+            if element.tag.is_private or element.keyword in (*_NO_ACQUISITION, *_NO_DIFFERENCE):
+                continue
+            found = (_nested(one) for one in element.value[:1]) if element.VR == "SQ" else (_named(element),)
+            yield from itertools.chain.from_iterable(found)
 
 
 def _private(header: Any) -> Iterator[tuple[str, Value]]:

@@ -312,6 +312,7 @@ def _check_whole(header: Any) -> None:
 
 def _check_header(file: pathlib.Path, header: Any) -> None:
     """Raises an error unless the elements that reading relies on have one value each, and a possible one."""
+    header.get("ImageType")  # Raises what reading it would raise later.
     for keyword in _SINGLE:
         if keyword in header and header[keyword].VM > 1:
             raise DataError(
@@ -357,7 +358,11 @@ def _check_items(stream: IO[bytes]) -> None:
 
 def _sop_class(header: Any) -> str:
     """What a file holds, "" where it does not say; a DICOMDIR says it in its meta group only."""
-    return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
+    for item, keyword in ((header, "SOPClassUID"), (header.file_meta, "MediaStorageSOPClassUID")):
+        with contextlib.suppress(Exception):  # Of no common class, see `one_line`.
+            if item.get(keyword):
+                return str(item.get(keyword))
+    return ""
 
 
 def _holds_nothing(file: pathlib.Path, header: Any) -> bool:
