@@ -3,15 +3,19 @@
 import logging
 import math
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation import plots
 from keras_mrisr.evaluation.page_cases import page_cases
 from keras_mrisr.evaluation.page_tables import comparison_rows, group_tables, patient_table, result_table
 from keras_mrisr.evaluation.pictures import Encoder, palette
-from keras_mrisr.files import write_text
+from keras_mrisr.evaluation.result import Evaluation
+from keras_mrisr.evaluation.samples import Samples
+from keras_mrisr.files import check_new_file, write_text
+from keras_mrisr.types import PathLike
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -24,7 +28,7 @@ _HISTORY = (("val_psnr", "validation PSNR dB"), ("val_ssim", "validation SSIM"),
 _DOTS = 6  # Most metrics with a plot of their own.
 
 
-def write_page(evaluation, path, overwrite=False):
+def write_page(evaluation: Evaluation, path: PathLike, overwrite: bool = False) -> None:
     """Writes the report of an `Evaluation` as one HTML file without links to anything outside.
 
     Args:
@@ -35,9 +39,7 @@ def write_page(evaluation, path, overwrite=False):
     Raises:
         DataError: The file exists, or cannot be written.
     """
-    path = pathlib.Path(path)
-    if path.exists() and not overwrite:
-        raise DataError(f"{path} exists. Choose another name or pass --overwrite.")
+    check_new_file(path, overwrite)
     text = render_page(evaluation)
     if len(text) > LIMIT:
         log.info("%s would take %.0f MB: its pictures are reduced", path, len(text) / 1e6)
@@ -45,7 +47,7 @@ def write_page(evaluation, path, overwrite=False):
     write_text(path, text)
 
 
-def render_page(evaluation, small=False):
+def render_page(evaluation: Evaluation, small: bool = False) -> str:
     """The page as text.
 
     Args:
@@ -85,7 +87,7 @@ def render_page(evaluation, small=False):
     )
 
 
-def _lead(evaluation):
+def _lead(evaluation: Evaluation) -> list[dict[str, str]]:
     """The main result in words, one sentence for each model: what a reader would quote."""
     first = _main(evaluation)
     if first is None or not first.patients:
@@ -106,18 +108,18 @@ def _lead(evaluation):
     return sentences
 
 
-def _main(evaluation):
+def _main(evaluation: Evaluation) -> Samples | None:
     """The `Samples` that the page leads with: the first metric of the first channel set, whole slices."""
     return next(iter(evaluation.samples), None)
 
 
-def _ranking(evaluation):
+def _ranking(evaluation: Evaluation) -> str:
     """What the cases were chosen by: "the PSNR of A"."""
     methods = next((list(case.images) for case in evaluation.cases), [""])
     return f"the {evaluation.measures[0].title} of {methods[min(1, len(methods) - 1)]}"
 
 
-def _styles(evaluation):
+def _styles(evaluation: Evaluation) -> dict[str, int]:
     """Method -> number of its colour; models first, so that theirs differ most."""
     protocol = evaluation.protocol
     others = [samples.methods for samples in evaluation.samples]
@@ -125,7 +127,7 @@ def _styles(evaluation):
     return {name: place for place, name in enumerate(dict.fromkeys(names))}
 
 
-def _sections(evaluation):
+def _sections(evaluation: Evaluation) -> list[dict[str, Any]]:
     """A table of results and one of differences for each channel set and region."""
     keys = dict.fromkeys((samples.channel, samples.region) for samples in evaluation.samples)
     return [
@@ -138,11 +140,11 @@ def _sections(evaluation):
     ]
 
 
-def _region(name):
+def _region(name: str) -> str:
     return {"whole": "whole slice"}.get(name, name)
 
 
-def _distributions(evaluation):
+def _distributions(evaluation: Evaluation) -> list[plots.Plot]:
     main = _main(evaluation)
     if main is None:
         return []
@@ -164,52 +166,60 @@ def _distributions(evaluation):
     ]
 
 
-def _scatters(evaluation):
+def _scatters(evaluation: Evaluation) -> list[plots.Plot]:
     main = _main(evaluation)
     if main is None or not main.patients:
         return []
-    models = [method for method in main.methods if method not in evaluation.protocol.interpolations]
-    plain = [method for method in main.methods if method in evaluation.protocol.interpolations]
-    where = f"{main.channel}, {_region(main.region)}"
-    heading, digits, values = main.measure.heading, main.measure.digits, main.patient_values
-    found, styles = [], _styles(evaluation)
+    interpolations = evaluation.protocol.interpolations
+    models = [method for method in main.methods if method not in interpolations]
+    plain = [method for method in main.methods if method in interpolations]
+    found = []
     if models and plain:
         base = "bicubic" if "bicubic" in plain else plain[0]
-        series = [(model, values[base], values[model], main.patients) for model in models]
-        labels = (f"{heading} of {base}", f"{heading} of the method")
-        found.append(
-            plots.scatter_plot(f"Each patient against {base}, {where}", labels, series, styles, digits)
-        )
-        share = {patient.name: 100 * patient.sharpness for patient in evaluation.patients}
-        sharpness = np.array([share[name] for name in main.patients])
-        if np.isfinite(sharpness).all():
-            gains = [(model, sharpness, values[model] - values[base], main.patients) for model in models]
-            labels = ("detail of the original, % of its energy", f"{heading} gained over {base}")
-            found.append(
-                plots.scatter_plot(
-                    f"Gain and sharpness, {where}", labels, gains, styles, digits, diagonal=False
-                )
-            )
+        found.append(_against(evaluation, main, base, models, "the method"))
+        found += _gains(evaluation, main, base, models)
     if len(models) > 1:
-        first, *others = models
-        series = [(model, values[first], values[model], main.patients) for model in others]
-        labels = (f"{heading} of {first}", f"{heading} of the other")
-        found.append(
-            plots.scatter_plot(f"Each patient against {first}, {where}", labels, series, styles, digits)
-        )
+        found.append(_against(evaluation, main, models[0], models[1:], "the other"))
     return found
 
 
-def _curves(evaluation):
+def _against(
+    evaluation: Evaluation, main: Samples, first: str, others: Sequence[str], name: str
+) -> plots.Plot:
+    """Each patient under one method and under others."""
+    values = main.patient_values
+    series = [(other, values[first], values[other], main.patients) for other in others]
+    labels = (f"{main.measure.heading} of {first}", f"{main.measure.heading} of {name}")
+    title = f"Each patient against {first}, {main.channel}, {_region(main.region)}"
+    return plots.scatter_plot(title, labels, series, _styles(evaluation), main.measure.digits)
+
+
+def _gains(evaluation: Evaluation, main: Samples, base: str, models: Sequence[str]) -> list[plots.Plot]:
+    """What models gain over an interpolation, by the sharpness of the patient's originals."""
+    share = {patient.name: 100 * patient.sharpness for patient in evaluation.patients}
+    sharpness = np.array([share[name] for name in main.patients])
+    if not np.isfinite(sharpness).all():
+        return []
+    values = main.patient_values
+    series = [(model, sharpness, values[model] - values[base], main.patients) for model in models]
+    labels = ("detail of the original, % of its energy", f"{main.measure.heading} gained over {base}")
+    title = f"Gain and sharpness, {main.channel}, {_region(main.region)}"
+    styles, digits = _styles(evaluation), main.measure.digits
+    return [plots.scatter_plot(title, labels, series, styles, digits, diagonal=False)]
+
+
+def _curves(evaluation: Evaluation) -> list[plots.Plot]:
     found, styles = [], _styles(evaluation)
     for key, label in _HISTORY:
-        series = [
-            (name, [row["epoch"] for row in known], [row[key] for row in known])
-            for name, rows in evaluation.histories.items()
-            if len(known := [row for row in rows if "epoch" in row and np.isfinite(row.get(key, np.nan))]) > 1
-        ]
+        digits = 2 if key == "val_psnr" else 4
+        curves = [(name, _curve(rows, key)) for name, rows in evaluation.histories.items()]
+        series = [(name, *zip(*points, strict=True)) for name, points in curves if len(points) > 1]
         if series:
-            found.append(
-                plots.line_plot(label, ("epoch", label), series, styles, 2 if key == "val_psnr" else 4)
-            )
+            found.append(plots.line_plot(label, ("epoch", label), series, styles, digits))
     return found
+
+
+def _curve(rows: Sequence[dict[str, float]], key: str) -> list[tuple[float, float]]:
+    """(epoch, value) where both are known."""
+    known = [row for row in rows if "epoch" in row and math.isfinite(row.get(key, math.nan))]
+    return [(row["epoch"], row[key]) for row in known]

@@ -1,53 +1,60 @@
 """The tables of the report as plain rows, with the values that the page sorts by."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
+from keras_mrisr.evaluation.comparisons import Comparison
+from keras_mrisr.evaluation.measures import Measure
+from keras_mrisr.evaluation.result import Evaluation, Patient
+from keras_mrisr.evaluation.samples import Samples
+from keras_mrisr.evaluation.summary import Summary
 
 
-def cell(value, digits, best=False, detail="", sign=False):
+def cell(
+    value: float | None, digits: int, best: bool = False, detail: str = "", sign: bool = False
+) -> dict[str, Any]:
     """One number of a table: its text, the value to sort by, and what stands small below it."""
-    known = value is not None and math.isfinite(value)
+    number = math.nan if value is None else float(value)
+    known = math.isfinite(number)
     form = f"{'+' if sign else ''}.{digits}f"
     return {
-        "text": format(value, form) if known else "-",
-        "value": float(value) if known else "",
+        "text": format(number, form) if known else "-",
+        "value": number if known else "",
         "best": best and known,
         "detail": detail if known else "",
         "title": "",
     }
 
 
-def result_table(evaluation, channel, region):
+def result_table(evaluation: Evaluation, channel: str, region: str) -> dict[str, Any]:
     """Means over patients of every method and metric in a channel set and region.
 
     Returns:
         Dict of `columns` (dicts of title and whether more is better) and `rows` (method and cells).
     """
-    rows = [row for row in evaluation.summary if (row.channel, row.region) == (channel, region)]
-    measures = [m for m in evaluation.measures if any(row.metric == m.name for row in rows)]
-    found = {(row.method, row.metric): row for row in rows}
-    return _table(measures, list(dict.fromkeys(row.method for row in rows)), found)
+    return _table(evaluation, evaluation.summary, (channel, region))
 
 
-def _table(measures, methods, found):
-    best = {m.name: _best([found[x, m.name] for x in methods if (x, m.name) in found], m) for m in measures}
-    counts = {m.name: next(row for row in found.values() if row.metric == m.name) for m in measures}
+def _table(evaluation: Evaluation, rows: Sequence[Summary], where: tuple[str, str]) -> dict[str, Any]:
+    found = {(row.method, row.metric): row for row in rows if (row.channel, row.region) == where}
+    methods = list(dict.fromkeys(method for method, _ in found))
+    of = {m: [row for row in found.values() if row.metric == m.name] for m in evaluation.measures}
+    measures = [measure for measure in evaluation.measures if of[measure]]
+    best = {measure: _best(of[measure], measure) for measure in measures}
     return {
-        "columns": [
-            {"title": m.heading, "higher": m.higher, "counts": _count(counts[m.name])} for m in measures
-        ],
+        "columns": [{"title": m.heading, "higher": m.higher, "counts": _count(of[m][0])} for m in measures],
         "rows": [
             {
                 "name": method,
-                "cells": [_mean_cell(found.get((method, m.name)), m, best[m.name]) for m in measures],
+                "cells": [_mean_cell(found.get((method, m.name)), m, best[m]) for m in measures],
             }
             for method in methods
         ],
     }
 
 
-def _mean_cell(row, measure, best):
+def _mean_cell(row: Summary | None, measure: Measure, best: float) -> dict[str, Any]:
     if row is None or not math.isfinite(row.patient_mean):
         return cell(None, measure.digits)
     digits = measure.digits
@@ -63,17 +70,17 @@ def _mean_cell(row, measure, best):
     return shown
 
 
-def _count(row):
+def _count(row: Summary) -> str:
     left = f", {row.excluded} left out" if row.excluded else ""
     return f"{row.patients} patients, {row.images} slices{left}"
 
 
-def _best(rows, measure):
+def _best(rows: Sequence[Summary], measure: Measure) -> float:
     values = [row.patient_mean for row in rows if math.isfinite(row.patient_mean)]
     return (max if measure.higher else min)(values, default=math.nan)
 
 
-def comparison_rows(evaluation, channel, region):
+def comparison_rows(evaluation: Evaluation, channel: str, region: str) -> list[dict[str, Any]]:
     """Differences between methods in a channel set and region: list of dicts of texts and cells."""
     measures = {measure.name: measure for measure in evaluation.measures}
     rows = []
@@ -99,36 +106,19 @@ def comparison_rows(evaluation, channel, region):
     return rows
 
 
-def _better(one, measure):
+def _better(one: Comparison, measure: Measure) -> str:
     if not one.difference or math.isnan(one.difference):
         return "-"
     return one.first if (one.difference > 0) == measure.higher else one.second
 
 
-def patient_table(evaluation):
+def patient_table(evaluation: Evaluation) -> dict[str, Any] | None:
     """One row a patient: facts, and the first metric of every method in the first channel set and region."""
     main = next(iter(evaluation.samples), None)
     if main is None:
         return None
-    places = {name: place for place, name in enumerate(main.patients)}
     measure = main.measure
-    rows = []
-    for patient in evaluation.patients:
-        place = places.get(patient.name)
-        own = {m: None if place is None else main.patient_values[m][place] for m in main.methods}
-        known = [value for value in own.values() if value is not None]
-        best = (max if measure.higher else min)(known, default=np.nan)
-        rows.append(
-            {
-                "name": patient.name,
-                "site": patient.site or "-",
-                "images": patient.images,
-                "tumour": patient.tumour_images,
-                "sharpness": cell(100 * patient.sharpness, 2),
-                "stratum": evaluation.strata.get(patient.name, "-"),
-                "cells": [cell(value, measure.digits, value == best) for value in own.values()],
-            }
-        )
+    rows = [_patient_row(evaluation, main, patient) for patient in evaluation.patients]
     return {
         "title": f"{measure.heading}, {main.channel}, {main.region}",
         "methods": main.methods,
@@ -137,28 +127,44 @@ def patient_table(evaluation):
     }
 
 
-def group_tables(evaluation):
+def _patient_row(evaluation: Evaluation, main: Samples, patient: Patient) -> dict[str, Any]:
+    values: list[float | None] = [None] * len(main.methods)
+    if patient.name in main.patients:
+        place = main.patients.index(patient.name)
+        values = [float(main.patient_values[method][place]) for method in main.methods]
+    known = [value for value in values if value is not None]
+    best = (max if main.measure.higher else min)(known, default=math.nan)
+    return {
+        "name": patient.name,
+        "site": patient.site or "-",
+        "images": patient.images,
+        "tumour": patient.tumour_images,
+        "sharpness": cell(100 * patient.sharpness, 2),
+        "stratum": evaluation.strata.get(patient.name, "-"),
+        "cells": [cell(value, main.measure.digits, value == best) for value in values],
+    }
+
+
+def group_tables(evaluation: Evaluation) -> list[dict[str, Any]]:
     """Means by site and by sharpness: list of dicts of title, note and groups, each with a result table."""
     main = next(iter(evaluation.samples), None)
-    tables = []
-    for title, note, groups in (
+    if main is None:
+        return []
+    thirds = "Thirds of the patients by the share of their spectral energy above half the Nyquist frequency."
+    kinds = (
         ("By site", "", evaluation.by_site),
-        (
-            "By sharpness of the original",
-            "Thirds of the patients by the share of their spectral energy above half the Nyquist frequency.",
-            evaluation.by_sharpness,
-        ),
-    ):
-        if not groups or main is None:
-            continue
-        found = []
-        for name, rows in groups.items():
-            own = [row for row in rows if (row.channel, row.region) == (main.channel, main.region)]
-            measures = [m for m in evaluation.measures if any(row.metric == m.name for row in own)]
-            methods = list(dict.fromkeys(row.method for row in own))
-            by_key = {(row.method, row.metric): row for row in own}
-            found.append({"name": name, "table": _table(measures, methods, by_key)})
-        tables.append(
-            {"title": title, "note": note, "where": f"{main.channel}, {main.region}", "groups": found}
-        )
-    return tables
+        ("By sharpness of the original", thirds, evaluation.by_sharpness),
+    )
+    where = (main.channel, main.region)
+    return [
+        {
+            "title": title,
+            "note": note,
+            "where": ", ".join(where),
+            "groups": [
+                {"name": name, "table": _table(evaluation, rows, where)} for name, rows in groups.items()
+            ],
+        }
+        for title, note, groups in kinds
+        if groups
+    ]

@@ -1,22 +1,27 @@
 """The result of an evaluation: scores, what follows from them, and the files."""
 
+import collections
 import dataclasses
 import functools
 import math
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from keras_mrisr.errors import DataError
-from keras_mrisr.evaluation.comparisons import compare_methods, summarise_groups
+from keras_mrisr.evaluation.comparisons import Comparison, compare_methods, summarise_groups
 from keras_mrisr.evaluation.figure import comparison_figure
 from keras_mrisr.evaluation.measures import Measure
 from keras_mrisr.evaluation.protocol import SR, Protocol
-from keras_mrisr.evaluation.samples import collect
+from keras_mrisr.evaluation.samples import Samples, collect
 from keras_mrisr.evaluation.scores import ImageScore
 from keras_mrisr.evaluation.sharpness import strata
 from keras_mrisr.evaluation.statistics import LEAST_PATIENTS
-from keras_mrisr.evaluation.summary import summarise
+from keras_mrisr.evaluation.summary import Summary, summarise
 from keras_mrisr.evaluation.tables import report, to_json, write_tables
 from keras_mrisr.evaluation.views import Case
 from keras_mrisr.files import check_only_holds, whole_directory
+from keras_mrisr.types import PathLike
 
 FILES = ("metrics.json", "per_image.csv", "per_patient.csv", "figure.png")
 
@@ -61,72 +66,85 @@ class Evaluation:
     patients: tuple[Patient, ...]
     notes: tuple[str, ...] = ()
     cases: tuple[Case, ...] = dataclasses.field(default=(), repr=False, compare=False)
-    histories: dict = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    histories: dict[str, list[dict[str, float]]] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @functools.cached_property
-    def samples(self):
+    def samples(self) -> list[Samples]:
         """The values of images and patients by channel set, region and metric: a list of `Samples`."""
         return collect(self.scores, self.measures)
 
     @functools.cached_property
-    def summary(self):
+    def summary(self) -> list[Summary]:
         """Means over images and patients: a list of `Summary`."""
         return summarise(self.scores, self.measures)
 
     @functools.cached_property
-    def comparisons(self):
+    def comparisons(self) -> list[Comparison]:
         """Every two methods on the same patients, but for two interpolators: a list of `Comparison`."""
         return compare_methods(self.samples, self.protocol.interpolations)
 
     @functools.cached_property
-    def by_site(self):
+    def by_site(self) -> dict[str, list[Summary]]:
         """Site -> list of `Summary`; empty where the data names no sites."""
         return summarise_groups(self.scores, self.measures, {p.name: p.site for p in self.patients})
 
     @functools.cached_property
-    def strata(self):
+    def strata(self) -> dict[str, str]:
         """Patient -> "soft", "middle" or "sharp"; empty for fewer than three patients."""
         return strata({patient.name: patient.sharpness for patient in self.patients})
 
     @functools.cached_property
-    def by_sharpness(self):
+    def by_sharpness(self) -> dict[str, list[Summary]]:
         """Third of the patients by the sharpness of their originals -> list of `Summary`."""
         return summarise_groups(self.scores, self.measures, self.strata)
 
     @functools.cached_property
-    def footnotes(self):
+    def footnotes(self) -> list[str]:
         """What a reader of the tables must know about their gaps: a list of lines."""
-        lines = []
+        lines = [*self._note_on_gaps(), *self._note_on_patients()]
+        if any(not math.isfinite(row.patient_mean) for row in self.summary):
+            lines.append("A dash stands where no image has a finite value.")
+        return lines
+
+    def _note_on_gaps(self) -> Iterator[str]:
         gaps = [row for row in self.summary if row.excluded]
         if gaps:
             number = _range(row.excluded for row in gaps)
             titles = [one.title for one in self.measures if one.name in {row.metric for row in gaps}]
             images, have = ("image", "has") if number == "1" else ("images", "have")
-            lines.append(
+            yield (
                 f"{number} {images} per row of {', '.join(titles)} {have} no finite value (equal to the "
                 "original, constant, or no tissue): left out of its means, for all methods alike."
             )
+
+    def _note_on_patients(self) -> Iterator[str]:
+        """What so few patients cannot show."""
         count = len(self.patients)
         if count < LEAST_PATIENTS:
             whom = "One patient" if count == 1 else f"{count} patients"
-            lines.append(f"{whom} only: no interval and no test between methods can be given.")
-        elif self.comparisons:
-            first = self.comparisons[0]
-            where = (first.metric, first.channel, first.region)
-            pairs = sum((row.metric, row.channel, row.region) == where for row in self.comparisons)
-            counts = {row.patients for row in self.comparisons if row.patients > 1}
-            few = [count for count in counts if pairs * 2 / 2**count > 0.05]
-            if few:
-                least = 2 / 2 ** max(few)
-                lines.append(
-                    f"With {_range(few)} patients no p-value can be under {least:.2g}, nor, adjusted for "
-                    f"{pairs} pairs, under {min(1, pairs * least):.2g}: look at intervals and effects."
-                )
-        if any(not math.isfinite(row.patient_mean) for row in self.summary):
-            lines.append("A dash stands where no image has a finite value.")
-        return lines
+            yield f"{whom} only: no interval and no test between methods can be given."
+            return
+        sections = collections.Counter((row.metric, row.channel, row.region) for row in self.comparisons)
+        pairs = next(iter(sections.values()), 0)
+        counts = {row.patients for row in self.comparisons if row.patients > 1}
+        few = [count for count in counts if pairs * 2 / 2**count > 0.05]
+        if few:
+            least = 2 / 2 ** max(few)
+            yield (
+                f"With {_range(few)} patients no p-value can be under {least:.2g}, nor, adjusted for "
+                f"{pairs} pairs, under {min(1, pairs * least):.2g}: look at intervals and effects."
+            )
 
-    def mean(self, method=SR, metric="psnr", channel=None, region="whole", delta=False):
+    def mean(
+        self,
+        method: str = SR,
+        metric: str = "psnr",
+        channel: str | None = None,
+        region: str = "whole",
+        delta: bool = False,
+    ) -> float:
         """One number: the mean per image, or its difference to bicubic.
 
         Args:
@@ -145,15 +163,15 @@ class Evaluation:
                 return row.image_delta if delta else row.image_mean
         raise DataError(f"Nothing was scored as {' / '.join(wanted)}. See the rows of .summary.")
 
-    def report(self):
+    def report(self) -> Any:
         """Tables, notes and protocol as a rich renderable: `rich.print(evaluation.report())`."""
         return report(self)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Protocol, notes, summary, comparisons, groups and means per patient as plain values."""
         return to_json(self)
 
-    def save(self, out, overwrite=False):
+    def save(self, out: PathLike, overwrite: bool = False) -> None:
         """Writes metrics.json, per_image.csv, per_patient.csv and figure.png to the folder `out`.
 
         Raises:
@@ -164,20 +182,20 @@ class Evaluation:
         with whole_directory(out, overwrite) as folder:
             self.write(folder)
 
-    def save_html(self, path, overwrite=False):
+    def save_html(self, path: PathLike, overwrite: bool = False) -> None:
         """Writes one self-contained page: see `evaluation.page.write_page`."""
         from keras_mrisr.evaluation.page import write_page
 
         write_page(self, path, overwrite)
 
-    def write(self, folder):
+    def write(self, folder: pathlib.Path) -> None:
         """Writes the files into an existing folder."""
         write_tables(self, folder)
         if self.cases:
             comparison_figure(self.cases, folder / "figure.png", title=self.protocol.task)
 
 
-def _range(numbers):
+def _range(numbers: Iterable[int]) -> str:
     """ "3" or "3 to 5"."""
     numbers = list(numbers)
     least, most = min(numbers), max(numbers)

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -33,11 +34,11 @@ class ImageScore:
     method: str
     channel: str
     region: str
-    values: dict
+    values: dict[str, float]
     site: str | None = None
 
 
-def channel_groups(channels, kind):
+def channel_groups(channels: int, kind: str) -> dict[str, slice]:
     """Which channels are scored together: name -> slice of the channel axis.
 
     LGG's channel 1 is FLAIR; it is scored beside all three, because in some patients a missing sequence
@@ -53,17 +54,22 @@ def channel_groups(channels, kind):
 
 
 def choose_cases(
-    scores, count=3, how="quality", method="SR", channel=None, region=TISSUE, metric="psnr", higher=True
-):
-    """Picks images to show.
+    scores: Iterable[ImageScore],
+    count: int = 3,
+    method: str = "SR",
+    channel: str | None = None,
+    region: str = TISSUE,
+    metric: str = "psnr",
+    higher: bool = True,
+) -> list[tuple[str, pathlib.Path]]:
+    """Picks images to show, from the patient with the worst mean to the one with the best.
+
+    Of each it is the image nearest to the patient's own median in the middle half of the stack (the ends show
+    little).
 
     Args:
         scores: `ImageScore`s.
-        count: How many images; fewer when there are fewer patients.
-        how: "quality": from the patient with the worst mean of `method` to the one with the best
-            (three: worst, median, best), and of each the image nearest to its own median in the
-            middle half of the stack (the ends show little).
-            "even": patients evenly spread in order, the middle image of each.
+        count: How many images; fewer when there are fewer patients. Three: worst, median, best.
         method: Whose values count.
         channel: Whose channel; the last one scored (FLAIR) by default.
         region: Whose region; images without a finite value in it are not chosen.
@@ -75,37 +81,29 @@ def choose_cases(
     """
     # Scores of another kind, such as Dice, have channel sets of their own.
     scores = [score for score in scores if metric in score.values]
-    if not scores:
-        return []
-    channel = channel or scores[-1].channel
-    stacks = collections.defaultdict(list)
+    channel = channel or (scores[-1].channel if scores else "")
+    stacks: dict[str, list[ImageScore]] = collections.defaultdict(list)
     for score in scores:
         wanted = (score.method, score.channel, score.region) == (method, channel, region)
         if wanted and np.isfinite(score.values[metric]):
             stacks[score.patient].append(score)
-    if not stacks or count < 1:
-        return []
-    if how == "quality":
-        means = {p: np.mean([score.values[metric] for score in stack]) for p, stack in stacks.items()}
-        patients = sorted(means, key=means.__getitem__, reverse=not higher)
-    else:
-        patients = sorted(stacks)
+    means = {name: float(np.mean([score.values[metric] for score in own])) for name, own in stacks.items()}
+    patients = sorted(means, key=means.__getitem__, reverse=not higher)
     cases = []
     for place in evenly_spaced(len(patients), count, ends=True):
-        stack = stacks[patients[place]]
-        if how == "quality":
-            middle = np.median([score.values[metric] for score in stack])
-            inner = stack[len(stack) // 4 : len(stack) - len(stack) // 4]
-            chosen = min(inner, key=lambda score: abs(score.values[metric] - middle))
-            label = _rank(place, len(patients))
-        else:
-            chosen, label = stack[len(stack) // 2], ""
-        words = (chosen.patient, f"slice {chosen.index}", label)
+        chosen = _typical(stacks[patients[place]], metric)
+        words = (chosen.patient, f"slice {chosen.index}", _rank(place, len(patients)))
         cases.append((" · ".join(word for word in words if word), chosen.path))
     return cases
 
 
-def _rank(place, number):
+def _typical(stack: list[ImageScore], metric: str) -> ImageScore:
+    middle = np.median([score.values[metric] for score in stack])
+    inner = stack[len(stack) // 4 : len(stack) - len(stack) // 4]
+    return min(inner, key=lambda score: abs(score.values[metric] - middle))
+
+
+def _rank(place: int, number: int) -> str:
     if number == 1:
         return ""
     names = {0: "worst patient", number - 1: "best patient", round((number - 1) / 2): "median patient"}

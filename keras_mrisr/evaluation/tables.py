@@ -2,13 +2,22 @@
 
 import math
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from keras_mrisr.evaluation.comparisons import Comparison
+from keras_mrisr.evaluation.measures import Measure
 from keras_mrisr.evaluation.protocol import finite_or_none
-from keras_mrisr.evaluation.summary import per_patient
+from keras_mrisr.evaluation.summary import Summary, per_patient
 from keras_mrisr.files import write_csv, write_json
 
+if TYPE_CHECKING:
+    from keras_mrisr.evaluation.result import Evaluation
 
-def summary_table(rows, title=None):
+_BEST = "bold green"
+
+
+def summary_table(rows: Sequence[Summary], title: str | None = None) -> Any:
     """A rich table of PSNR and SSIM, one section for each channel set and region.
 
     Args:
@@ -19,36 +28,35 @@ def summary_table(rows, title=None):
         A `rich.table.Table` that fits 80 columns; the best PSNR and SSIM of a section are bold.
     """
     table = _table(title)
+    from rich.text import Text
+
     for name in ("PSNR dB\nimages", "vs\nbicubic", "PSNR dB\npatients", "SSIM\nimages", "SSIM\npatients"):
         table.add_column(name, justify="right", no_wrap=True)
-    cells = {(row.channel, row.region, row.method, row.metric): row for row in rows}
-    sections = dict.fromkeys((row.channel, row.region) for row in rows)
-    for section in sections:
-        of = [row for row in rows if (row.channel, row.region) == section]
-        methods = list(dict.fromkeys(row.method for row in of))
-        if not {"psnr", "ssim"} <= {row.metric for row in of}:
+    for section, cells in _sections(rows).items():
+        if not {"psnr", "ssim"} <= {metric for _, metric in cells}:
             continue
         _add_section(table, section)
-        best = {
-            metric: max(_known(cells[*section, m, metric].image_mean) for m in methods)
-            for metric in ("psnr", "ssim")
-        }
+        methods = dict.fromkeys(method for method, _ in cells)
+        best = {m: max(_known(cells[one, m].image_mean) for one in methods) for m in ("psnr", "ssim")}
         for method in methods:
-            psnr, ssim = cells[*section, method, "psnr"], cells[*section, method, "ssim"]
-            psnr_style = "bold green" if psnr.image_mean == best["psnr"] else ""
-            ssim_style = "bold green" if ssim.image_mean == best["ssim"] else ""
             table.add_row(
-                f"  {method}",
-                _styled(_spread(psnr.image_mean, psnr.image_sd, 2), psnr_style),
-                "" if method == "bicubic" else _number(psnr.image_delta, "+.2f"),
-                _styled(_spread(psnr.patient_mean, psnr.patient_sd, 2), psnr_style),
-                _styled(_spread(ssim.image_mean, ssim.image_sd, 4), ssim_style),
-                _styled(_spread(ssim.patient_mean, ssim.patient_sd, 4), ssim_style),
+                Text(f"  {method}"), *_summary_cells(cells[method, "psnr"], cells[method, "ssim"], best)
             )
     return table
 
 
-def metrics_table(rows, measures, title=None):
+def _summary_cells(psnr: Summary, ssim: Summary, best: Mapping[str, float]) -> tuple[Any, ...]:
+    bold, bold_ssim = (_BEST if row.image_mean == best[row.metric] else "" for row in (psnr, ssim))
+    return (
+        _styled(_spread(psnr.image_mean, psnr.image_sd, 2), bold),
+        "" if psnr.method == "bicubic" else _number(psnr.image_delta, "+.2f"),
+        _styled(_spread(psnr.patient_mean, psnr.patient_sd, 2), bold),
+        _styled(_spread(ssim.image_mean, ssim.image_sd, 4), bold_ssim),
+        _styled(_spread(ssim.patient_mean, ssim.patient_sd, 4), bold_ssim),
+    )
+
+
+def metrics_table(rows: Sequence[Summary], measures: Sequence[Measure], title: str | None = None) -> Any:
     """A rich table of the means over patients of some metrics, sections as in `summary_table`.
 
     Args:
@@ -56,28 +64,37 @@ def metrics_table(rows, measures, title=None):
         measures: The `Measure`s that are columns.
         title: Line above the table.
     """
+    from rich.text import Text
+
     table = _table(title)
     for measure in measures:
         table.add_column(measure.heading, justify="right")
-    cells = {(row.channel, row.region, row.method, row.metric): row for row in rows}
-    for section in dict.fromkeys((row.channel, row.region) for row in rows):
-        methods = dict.fromkeys(row.method for row in rows if (row.channel, row.region) == section)
-        names = [m for m in methods if any((*section, m, measure.name) in cells for measure in measures)]
-        if not names:
-            continue
+    names = {measure.name for measure in measures}
+    for section, cells in _sections([row for row in rows if row.metric in names]).items():
         _add_section(table, section)
-        best = {measure: _best(cells, section, names, measure) for measure in measures}
-        for method in names:
-            row = [f"  {method}"]
-            for measure in measures:
-                cell = cells.get((*section, method, measure.name))
-                text = _number(cell.patient_mean, f".{measure.digits}f") if cell else ""
-                row.append(_styled(text, "bold green" if cell and cell.patient_mean == best[measure] else ""))
-            table.add_row(*row)
+        best = {measure.name: _best(cells, measure) for measure in measures}
+        for method in dict.fromkeys(method for method, _ in cells):
+            values = [_patient_cell(cells.get((method, one.name)), one, best[one.name]) for one in measures]
+            table.add_row(Text(f"  {method}"), *values)
     return table
 
 
-def comparison_table(comparisons, metric="psnr", title=None):
+def _sections(rows: Sequence[Summary]) -> dict[tuple[str, str], dict[tuple[str, str], Summary]]:
+    """(channel set, region) -> (method, metric) -> its summary."""
+    sections: dict[tuple[str, str], dict[tuple[str, str], Summary]] = {}
+    for row in rows:
+        sections.setdefault((row.channel, row.region), {})[row.method, row.metric] = row
+    return sections
+
+
+def _patient_cell(row: Summary | None, measure: Measure, best: float) -> Any:
+    text = _number(row.patient_mean, f".{measure.digits}f") if row else ""
+    return _styled(text, _BEST if row and row.patient_mean == best else "")
+
+
+def comparison_table(
+    comparisons: Sequence[Comparison], metric: str = "psnr", title: str | None = None
+) -> Any:
     """A rich table of the differences between methods in one metric.
 
     Args:
@@ -85,6 +102,8 @@ def comparison_table(comparisons, metric="psnr", title=None):
         metric: Name of the metric.
         title: Line above the table.
     """
+    from rich.text import Text
+
     table = _table(title)
     for name in ("difference", "95 % interval", "p", "Holm", "effect"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -96,7 +115,7 @@ def comparison_table(comparisons, metric="psnr", title=None):
                 continue
             known = math.isfinite(row.low)
             table.add_row(
-                f"  {row.first} - {row.second}",
+                Text(f"  {row.first} - {row.second}"),
                 _number(row.difference, "+.2f"),
                 f"{row.low:+.2f} to {row.high:+.2f}" if known else "-",
                 _number(row.p, ".3f"),
@@ -106,32 +125,34 @@ def comparison_table(comparisons, metric="psnr", title=None):
     return table
 
 
-def report(evaluation):
+def report(evaluation: "Evaluation") -> Any:
     """Tables, notes and protocol of an `Evaluation` as one rich renderable."""
     from rich.console import Group
     from rich.text import Text
 
-    names = {measure.name for measure in evaluation.measures}
-    parts = []
-    if {"psnr", "ssim"} <= names:
-        parts.append(summary_table(evaluation.summary))
-    others = [
-        m for m in evaluation.measures if not ({"psnr", "ssim"} <= names and m.name in ("psnr", "ssim"))
-    ]
-    if others:
-        parts.append(metrics_table(evaluation.summary, others, "Means over patients"))
-    if len(evaluation.protocol.models) > 1 and "psnr" in names:
-        rows = [row for row in evaluation.comparisons if row.second in evaluation.protocol.models]
-        parts.append(comparison_table(rows, title="PSNR dB, paired by patient"))
     notes = (*evaluation.notes, *evaluation.footnotes)
     return Group(
-        *parts,
+        *_report_tables(evaluation),
         *(Text(f"Note: {note}", style="yellow") for note in notes),
         *(Text(line, style="dim") for line in evaluation.protocol.lines()),
     )
 
 
-def to_json(evaluation):
+def _report_tables(evaluation: "Evaluation") -> Iterator[Any]:
+    names = {measure.name for measure in evaluation.measures}
+    first = {"psnr", "ssim"} if {"psnr", "ssim"} <= names else set()
+    if first:
+        yield summary_table(evaluation.summary)
+    others = [measure for measure in evaluation.measures if measure.name not in first]
+    if others:
+        yield metrics_table(evaluation.summary, others, "Means over patients")
+    models = evaluation.protocol.models
+    if len(models) > 1 and "psnr" in names:
+        rows = [row for row in evaluation.comparisons if row.second in models]
+        yield comparison_table(rows, title="PSNR dB, paired by patient")
+
+
+def to_json(evaluation: "Evaluation") -> dict[str, Any]:
     """Protocol, notes, summary, comparisons, groups and means per patient as plain values."""
     facts = {patient.name: patient for patient in evaluation.patients}
     groups = {"site": evaluation.by_site, "sharpness": evaluation.by_sharpness}
@@ -156,7 +177,7 @@ def to_json(evaluation):
     }
 
 
-def write_tables(evaluation, folder):
+def write_tables(evaluation: "Evaluation", folder: pathlib.Path) -> None:
     """Writes `metrics.json`, `per_image.csv` and `per_patient.csv` into `folder`, each whole."""
     values = to_json(evaluation)
     write_json(folder / "metrics.json", values)
@@ -175,7 +196,7 @@ def write_tables(evaluation, folder):
     write_csv(folder / "per_patient.csv", columns, values["patients"], ".6f")
 
 
-def _table(title):
+def _table(title: str | None) -> Any:
     from rich import box
     from rich.table import Table
 
@@ -184,36 +205,37 @@ def _table(title):
     return table
 
 
-def _add_section(table, section):
+def _add_section(table: Any, section: tuple[str, str]) -> None:
+    from rich.text import Text
+
     table.add_section()
-    table.add_row(f"[dim]{', '.join(section)}[/dim]")
+    table.add_row(Text(", ".join(section), style="dim"))
 
 
-def _best(cells, section, methods, measure):
-    values = [
-        cells[*section, m, measure.name].patient_mean for m in methods if (*section, m, measure.name) in cells
-    ]
-    values = [value for value in values if math.isfinite(value)]
-    return (max if measure.higher else min)(values, default=math.nan)
+def _best(cells: Mapping[tuple[str, str], Summary], measure: Measure) -> float:
+    values = [row.patient_mean for (_, metric), row in cells.items() if metric == measure.name]
+    known = [value for value in values if math.isfinite(value)]
+    return (max if measure.higher else min)(known, default=math.nan)
 
 
-def _below(path, root):
-    path = pathlib.Path(path)
+def _below(path: pathlib.Path, root: str) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
-def _known(value):
+def _known(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
 
 
-def _number(value, form):
+def _number(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "-"
 
 
-def _spread(mean, sd, digits):
+def _spread(mean: float, sd: float, digits: int) -> str:
     form = f".{digits}f"
     return _number(mean, form) + (f"±{sd:{form}}" if math.isfinite(sd) else "")
 
 
-def _styled(text, style):
-    return f"[{style}]{text}[/{style}]" if style and text not in ("", "-") else text
+def _styled(text: str, style: str) -> Any:
+    from rich.text import Text
+
+    return Text(text, style="" if text == "-" else style)

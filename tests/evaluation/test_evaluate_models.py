@@ -138,6 +138,16 @@ def test_files_hold_the_statistics(evaluation, tmp_path):
     console.print(evaluation.report())
 
 
+def test_names_that_look_like_markup_stand_in_the_tables(study, pattern, upscaler):
+    models = {"[bold]A": upscaler(), "B[/]": upscaler(0.4)}
+    options = {"metrics": ["psnr", "ssim", "nrmse"], "methods": ("bicubic",), "limit": 4, "figure_cases": 0}
+    evaluation = evaluate_models(models, study, patient_pattern=pattern, **options)
+    console = Console(width=100, record=True, quiet=True)
+    console.print(evaluation.report())
+    text = console.export_text()
+    assert text.count("[bold]A") >= 4 and "B[/] - [bold]A" in text
+
+
 def test_predictions_stand_beside_models(study, pattern, upscaler, tmp_path):
     for path in study.rglob("*[0-9].png"):
         write_image(tmp_path / path.relative_to(study), read_image(path))

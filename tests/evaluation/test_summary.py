@@ -86,12 +86,7 @@ def test_worst_median_and_best_patient():
     assert [path for _, path in cases] == ["c3.png", "d3.png", "e3.png"]
 
 
-def test_even_cases_and_too_few_patients():
-    values = {(p, i): {"SR": 1.0} for p in "ab" for i in range(3)}
-    assert [label for label, _ in choose_cases(scores(values, "tissue"), how="even")] == [
-        "a · slice 1",
-        "b · slice 1",
-    ]
+def test_no_cases():
     assert choose_cases(scores({("a", 0): {"SR": math.nan}}, "tissue")) == []
 
 
