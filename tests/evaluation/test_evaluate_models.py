@@ -1,5 +1,6 @@
 """Several models, predictions and interpolators on the same patients."""
 
+import io
 import json
 import math
 
@@ -142,7 +143,7 @@ def test_names_that_look_like_markup_stand_in_the_tables(study, pattern, upscale
     models = {"[bold]A": upscaler(), "B[/]": upscaler(0.4)}
     options = {"metrics": ["psnr", "ssim", "nrmse"], "methods": ("bicubic",), "limit": 4, "figure_cases": 0}
     evaluation = evaluate_models(models, study, patient_pattern=pattern, **options)
-    console = Console(width=100, record=True, quiet=True)
+    console = Console(width=100, record=True, file=io.StringIO())
     console.print(evaluation.report())
     text = console.export_text()
     assert text.count("[bold]A") >= 4 and "B[/] - [bold]A" in text
