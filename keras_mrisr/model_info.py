@@ -1,6 +1,7 @@
 """What a trained network is: the contents of `model.json`. Needs neither Keras nor TensorFlow."""
 
 import dataclasses
+from typing import Any, Self
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.factors import factors_of, scale_of, scale_text
@@ -10,14 +11,14 @@ from keras_mrisr.factors import factors_of, scale_of, scale_text
 class Description:
     """Base of what a `model.json` holds: frozen fields and their JSON round trip."""
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """All fields as plain values."""
         # JSON has no tuples.
         values = dataclasses.asdict(self).items()
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values}
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Any) -> Self:
         """Makes it from `to_dict()`; keys of later versions are ignored.
 
         Raises:
@@ -70,16 +71,16 @@ class ModelInfo(Description):
     neighbours: int = 0
     factors: tuple = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.factors:
             object.__setattr__(self, "factors", factors_of(self.scale))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         values = super().to_dict()
         return values if self.dimensions == 3 else {**values, "factors": []}
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Any) -> Self:
         """As `Description.from_dict`; also raises ModelError for parts that contradict each other."""
         info = super().from_dict(values)
         scale, given = scale_of(info.factors), info.degradation.get("scale")
@@ -92,23 +93,23 @@ class ModelInfo(Description):
         return info
 
     @property
-    def dimensions(self):
+    def dimensions(self) -> int:
         """2 of a generator of slices (N, H, W, C), 3 of one of volumes (N, X, Y, Z, C)."""
         return len(self.factors)
 
     @property
-    def input_channels(self):
+    def input_channels(self) -> int:
         """Channels of the generator's input."""
         return (2 * self.neighbours + 1) * self.channels
 
     @property
-    def image_channels(self):
+    def image_channels(self) -> int | None:
         """Channels that an image must have; None for a model that takes any number of them, one by one."""
         if self.data.get("separate_channels") and self.channels == 1 and not self.neighbours:
             return None
         return self.channels
 
     @property
-    def scale_text(self):
+    def scale_text(self) -> str:
         """The scale for a person: "2", or "1x1x2" of a 3-D generator."""
         return scale_text(self.factors)

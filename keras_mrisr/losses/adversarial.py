@@ -9,11 +9,12 @@ from keras import ops
 
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.replicas import replica_mean
+from keras_mrisr.types import Shape, Tensor
 
 KINDS = ("bce", "relativistic", "relativistic_average")
 
 
-def discriminator_loss(real, fake, kind="bce", label_smoothing=0.0):
+def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "bce", label_smoothing: float = 0.0) -> Tensor:
     """What the discriminator minimises.
 
     "bce": -log D(HR) - log(1 - D(SR)), eq. 2 of Ledig et al. 2017, with D = sigmoid(logit).
@@ -49,7 +50,7 @@ def discriminator_loss(real, fake, kind="bce", label_smoothing=0.0):
     return _average(real, fake)
 
 
-def generator_loss(real, fake, kind="bce"):
+def generator_loss(real: Tensor, fake: Tensor, kind: str = "bce") -> Tensor:
     """What the generator minimises: the non-saturating counterpart of `discriminator_loss`.
 
     "bce": -log D(SR), eq. 6 of Ledig et al. 2017; `real` is not used and may be None.
@@ -74,7 +75,7 @@ def generator_loss(real, fake, kind="bce"):
     return _average(fake, real)
 
 
-def r1_penalty_from_gradients(gradients):
+def r1_penalty_from_gradients(gradients: Tensor) -> Tensor:
     """R1: the mean over the batch of |gradient|^2 (Mescheder et al. 2018, eq. 9, without gamma / 2).
 
     Args:
@@ -88,7 +89,7 @@ def r1_penalty_from_gradients(gradients):
     return ops.mean(ops.sum(ops.square(gradients), axis=tuple(range(1, len(gradients.shape)))))
 
 
-def probability(logits):
+def probability(logits: Tensor) -> Tensor:
     """For reports: the discriminator's probability that each image is a real one.
 
     Args:
@@ -101,13 +102,13 @@ def probability(logits):
     return ops.mean(chances, axis=tuple(range(1, len(chances.shape))))
 
 
-def _average(up, down):
+def _average(up: Tensor, down: Tensor) -> Tensor:
     """-log sigmoid(up - mean(down)) - log sigmoid(mean(up) - down)"""
     mean_up, mean_down = replica_mean(ops.mean(up)), replica_mean(ops.mean(down))
     return ops.mean(ops.softplus(mean_down - up)) + ops.mean(ops.softplus(down - mean_up))
 
 
-def _logits(real, fake, kind):
+def _logits(real: Tensor, fake: Tensor, kind: str) -> tuple[Tensor, Tensor]:
     if kind not in KINDS:
         raise ConfigError(f"Unknown adversarial loss {kind!r}. Known: {', '.join(KINDS)}.")
     real, fake = ops.cast(real, "float32"), ops.cast(fake, "float32")
@@ -120,6 +121,6 @@ def _logits(real, fake, kind):
     return real, fake
 
 
-def _pairs(one, other):
+def _pairs(one: Shape, other: Shape) -> bool:
     # A dimension that is only known at run time (None) fits everything.
     return len(one) == len(other) and all(None in (a, b) or a == b for a, b in zip(one, other, strict=True))

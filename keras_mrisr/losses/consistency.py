@@ -1,13 +1,16 @@
 """Whether a reconstruction, degraded again, gives back the slice it was made from."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_mrisr.degrade import Degradation, get_degradation
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 
 
-def consistency_loss(lr, sr, degradation):
+def consistency_loss(lr: Tensor, sr: Tensor, degradation: Degradation) -> Tensor:
     """Mean |degrade(SR) - LR|, in intensity.
 
     L1 and not MSE: the goal, an error below one grey level of 255, has a square of 1.5e-5, whose
@@ -27,7 +30,7 @@ def consistency_loss(lr, sr, degradation):
     return ops.mean(consistency_error(lr, sr, degradation))
 
 
-def consistency_error(lr, sr, degradation):
+def consistency_error(lr: Tensor, sr: Tensor, degradation: Degradation) -> Tensor:
     """`consistency_loss` of every image: tensor (N,)."""
     lr, sr = ops.cast(lr, "float32"), ops.cast(sr, "float32")
     again = degradation(sr)
@@ -53,15 +56,22 @@ class ConsistencyLoss(keras.losses.Loss):
         ConfigError: The degradation differs from image to image.
     """
 
-    def __init__(self, degradation, name="consistency", reduction="sum_over_batch_size", dtype="float32"):
+    def __init__(
+        self,
+        degradation: Degradation | dict[str, Any],
+        name: str = "consistency",
+        reduction: str = "sum_over_batch_size",
+        dtype: Any = "float32",
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        is_object = isinstance(degradation, Degradation)
-        self.degradation = degradation if is_object else get_degradation(**degradation)
+        if not isinstance(degradation, Degradation):
+            degradation = get_degradation(**degradation)
+        self.degradation = degradation
         self.degradation.require_fixed()
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Error of every image, shape (N,)."""
         return consistency_error(y_true, y_pred, self.degradation)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "degradation": self.degradation.to_dict()}

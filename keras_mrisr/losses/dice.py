@@ -1,12 +1,15 @@
 """Losses of segmentations: soft Dice and binary cross-entropy, on logits."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 
 
-def dice_loss(mask, logits, smooth=1.0):
+def dice_loss(mask: Tensor, logits: Tensor, smooth: float = 1.0) -> Tensor:
     """1 - (2 sum(p m) + smooth) / (sum(p) + sum(m) + smooth), sums over the whole batch.
 
     The soft Dice of Milletari et al. 2016 ("V-Net", section 3) without the squares, as Buda et al. 2019
@@ -29,7 +32,7 @@ def dice_loss(mask, logits, smooth=1.0):
     return 1 - (2 * ops.sum(chance * mask) + smooth) / (ops.sum(chance) + ops.sum(mask) + smooth)
 
 
-def cross_entropy(mask, logits):
+def cross_entropy(mask: Tensor, logits: Tensor) -> Tensor:
     """Mean binary cross-entropy of every image: tensor (N,), float32.
 
     Args:
@@ -58,25 +61,25 @@ class DiceCrossEntropy(keras.losses.Loss):
 
     def __init__(
         self,
-        dice_weight=1.0,
-        smooth=1.0,
-        name="dice_cross_entropy",
-        reduction="sum_over_batch_size",
-        dtype="float32",
-    ):
+        dice_weight: float = 1.0,
+        smooth: float = 1.0,
+        name: str = "dice_cross_entropy",
+        reduction: str = "sum_over_batch_size",
+        dtype: Any = "float32",
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.dice_weight = dice_weight
         self.smooth = smooth
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Loss of every image, shape (N,)."""
         return cross_entropy(y_true, y_pred) + self.dice_weight * dice_loss(y_true, y_pred, self.smooth)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dice_weight": self.dice_weight, "smooth": self.smooth}
 
 
-def _pair(mask, logits):
+def _pair(mask: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     mask, logits = ops.cast(mask, "float32"), ops.cast(logits, "float32")
     if len(mask.shape) != len(logits.shape) or any(
         None not in (a, b) and a != b for a, b in zip(mask.shape, logits.shape, strict=True)

@@ -1,13 +1,19 @@
 """Distance between the features of two images."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
-from keras_mrisr.models.features import FeatureNetwork, build_features
+from keras_mrisr.models.features import FeatureNetwork, Layers, build_features
+from keras_mrisr.types import PathLike, Tensor
 
 
-def feature_loss(features_hr, features_sr, weights=None):
+def feature_loss(
+    features_hr: Sequence[Tensor], features_sr: Sequence[Tensor], weights: Sequence[float] | None = None
+) -> Tensor:
     """Weighted sum over layers of the mean squared difference (Ledig et al. 2017, eq. 5).
 
     The features of `FeatureNetwork` are divided by 12.75 already: about 0.006 on this.
@@ -26,7 +32,7 @@ def feature_loss(features_hr, features_sr, weights=None):
     return ops.mean(_per_image(features_hr, features_sr, weights))
 
 
-def feature_distance(hr, sr, network):
+def feature_distance(hr: Tensor, sr: Tensor, network: FeatureNetwork) -> Tensor:
     """`feature_loss` of every image, for evaluation and the choice of checkpoints.
 
     Args:
@@ -62,30 +68,32 @@ class PerceptualLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        network="vgg19",
-        layers=None,
-        weights="imagenet",
-        before_activation=False,
-        channel_mapping="auto",
-        precision="float32",
-        name="perceptual",
-        reduction="sum_over_batch_size",
-        dtype="float32",
-    ):
+        network: str | FeatureNetwork = "vgg19",
+        layers: Layers = None,
+        weights: PathLike | None = "imagenet",
+        before_activation: bool = False,
+        channel_mapping: str = "auto",
+        precision: str = "float32",
+        name: str = "perceptual",
+        reduction: str = "sum_over_batch_size",
+        dtype: Any = "float32",
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if not isinstance(network, FeatureNetwork):
             network = build_features(network, layers, weights, before_activation, channel_mapping, precision)
         self.network = network
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Distance of every image, shape (N,), between originals and reconstructions (N, H, W, C)."""
         return feature_distance(y_true, y_pred, self.network)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.network.get_config()}
 
 
-def _per_image(features_hr, features_sr, weights):
+def _per_image(
+    features_hr: Sequence[Tensor], features_sr: Sequence[Tensor], weights: Sequence[float] | None
+) -> Tensor:
     weights = [1.0] * len(features_hr) if weights is None else weights
     if not len(features_hr) == len(features_sr) == len(weights):
         raise ConfigError(

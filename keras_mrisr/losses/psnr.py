@@ -1,14 +1,16 @@
 """PSNR as a loss: every image counts by the ratio of its error, not by its size."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 
 
-def psnr_loss(hr, sr, floor=1 / 255):
+def psnr_loss(hr: Tensor, sr: Tensor, floor: float = 1 / 255) -> Tensor:
     """-PSNR of every image in dB: 10 log10(MSE + floor^2), for intensities in [0, 1].
 
     What Chen et al. 2021 ("HINet", section 3.3) minimise. A mean of PSNR weights a slice with little
@@ -48,13 +50,19 @@ class PSNRLoss(keras.losses.Loss):
         dtype: As in `keras.losses.Loss`; the loss is float32 anyway.
     """
 
-    def __init__(self, floor=1 / 255, name="psnr_loss", reduction="sum_over_batch_size", dtype="float32"):
+    def __init__(
+        self,
+        floor: float = 1 / 255,
+        name: str = "psnr_loss",
+        reduction: str = "sum_over_batch_size",
+        dtype: Any = "float32",
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.floor = floor
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """`psnr_loss` of every image, shape (N,)."""
         return psnr_loss(y_true, y_pred, self.floor)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "floor": self.floor}

@@ -1,18 +1,20 @@
 """Whether a frozen U-Net sees the same lesions in a reconstruction as in the original."""
 
 import pathlib
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.unet_storage import load_unet
+from keras_mrisr.types import Model, PathLike, Tensor
 
 DARKEST = 0.2
 """The least brightness that is stretched to 1: a patch of background stays dark."""
 
 
-def segmentation_distance(hr, sr, unet, layer=None):
+def segmentation_distance(hr: Tensor, sr: Tensor, unet: Model, layer: str | None = None) -> Tensor:
     """How differently a U-Net segments two images; 0 where it sees the same.
 
     Without `layer`, the Kullback-Leibler divergence of the U-Net's probabilities at each pixel, averaged
@@ -64,8 +66,13 @@ class SegmentationConsistencyLoss(keras.losses.Loss):
     """
 
     def __init__(
-        self, model, layer=None, name="segmentation", reduction="sum_over_batch_size", dtype="float32"
-    ):
+        self,
+        model: PathLike,
+        layer: str | None = None,
+        name: str = "segmentation",
+        reduction: str = "sum_over_batch_size",
+        dtype: Any = "float32",
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.model = str(model)
         self.layer = layer
@@ -73,15 +80,15 @@ class SegmentationConsistencyLoss(keras.losses.Loss):
         unet.trainable = False
         self.unet = unet if layer is None else _cut(unet, layer)
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Distance of every image, shape (N,), between originals and reconstructions (N, H, W, C)."""
         return segmentation_distance(y_true, y_pred, self.unet, self.layer)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "model": self.model, "layer": self.layer}
 
 
-def _cut(unet, layer):
+def _cut(unet: Model, layer: str | None) -> Model:
     known = [each.name for each in unet.layers]
     if layer not in known:
         raise ConfigError(f"The U-Net has no layer {layer!r}. Its last features are 'up1_relu2'.")

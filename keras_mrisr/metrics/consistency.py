@@ -2,11 +2,15 @@
 
 from keras import ops
 
+from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, check_data_range, masked_mean
+from keras_mrisr.types import Tensor
 
 
-def consistency(lr, sr, degradation, data_range, mask=None):
+def consistency(
+    lr: Tensor, sr: Tensor, degradation: Degradation, data_range: float, mask: Tensor | None = None
+) -> Tensor:
     """Root mean square of degrade(SR) - LR of every image, in grey levels of 0..255.
 
     Args:
@@ -35,7 +39,7 @@ def consistency(lr, sr, degradation, data_range, mask=None):
     return rms_difference(lr, again * data_range, data_range, mask)
 
 
-def rms_difference(one, two, data_range, mask=None):
+def rms_difference(one: Tensor, two: Tensor, data_range: float, mask: Tensor | None = None) -> Tensor:
     """Root mean square difference of every pair of images (N, H, W, C), in grey levels of 0..255: (N,)."""
     check_data_range(data_range)
     one, two = as_pair(one, two)

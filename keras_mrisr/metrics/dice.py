@@ -4,13 +4,16 @@ The convention for empty masks, here and wherever the package speaks of Dice: tw
 their Dice is 1; where only one of the two is empty it is 0.
 """
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 
 
-def dice(mask, prediction):
+def dice(mask: Tensor, prediction: Tensor) -> Tensor:
     """Dice coefficient of every item: 2 |A and B| / (|A| + |B|) (Dice 1945).
 
     Args:
@@ -30,7 +33,7 @@ def dice(mask, prediction):
     return ops.where(empty, ops.ones_like(ratio), ratio)
 
 
-def overlap(mask, prediction):
+def overlap(mask: Tensor, prediction: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What Dice is made of: |A and B|, |A| and |B| of every item.
 
     Args:
@@ -68,15 +71,15 @@ class Dice(keras.metrics.Mean):
         dtype: Type of the state.
     """
 
-    def __init__(self, from_logits=True, name="dice", dtype=None):
+    def __init__(self, from_logits: bool = True, name: str = "dice", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.from_logits = from_logits
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds a batch: `y_true` and `y_pred` (N, H, W, 1), `sample_weight` (N,) or None."""
         y_pred = ops.convert_to_tensor(y_pred)
         inside = y_pred > (0.0 if self.from_logits else 0.5)
         super().update_state(dice(y_true, inside), sample_weight=sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "from_logits": self.from_logits}

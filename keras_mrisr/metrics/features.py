@@ -1,12 +1,18 @@
 """Distance between the VGG features of two images, per image."""
 
+from collections.abc import Sequence
+
 from keras import ops
 
 from keras_mrisr.metrics.filters import halve
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, check_data_range, masked_mean
+from keras_mrisr.models.features import FeatureNetwork
+from keras_mrisr.types import Tensor
 
 
-def feature_distance(hr, sr, data_range, network, mask=None):
+def feature_distance(
+    hr: Tensor, sr: Tensor, data_range: float, network: FeatureNetwork, mask: Tensor | None = None
+) -> Tensor:
     """Mean squared difference of the features of every image, over layers weighted as the network says.
 
     Without a mask it is what `losses.PerceptualLoss` minimises (Ledig et al. 2017, eq. 5). Networks and
@@ -34,12 +40,14 @@ def feature_distance(hr, sr, data_range, network, mask=None):
     return feature_distance_of_maps(feature_maps(hr, sr, network), network, mask)
 
 
-def feature_maps(hr, sr, network):
+def feature_maps(hr: Tensor, sr: Tensor, network: FeatureNetwork) -> list[Tensor]:
     """Squared differences of the features of images in [0, 1]: a list of (N, h, w, F), one a layer."""
     return [ops.square(one - two) for one, two in zip(network(hr), network(sr), strict=True)]
 
 
-def feature_distance_of_maps(maps, network, mask=None):
+def feature_distance_of_maps(
+    maps: Sequence[Tensor], network: FeatureNetwork, mask: Tensor | None = None
+) -> Tensor:
     """`feature_distance` out of `feature_maps` and a mask of the images (N, H, W), or None: tensor (N,)."""
     total = 0.0
     for values, layer, weight in zip(maps, network.layers, network.layer_weights, strict=True):
@@ -48,7 +56,7 @@ def feature_distance_of_maps(maps, network, mask=None):
     return total
 
 
-def _at_layer(mask, layer, height):
+def _at_layer(mask: Tensor, layer: str, height: int) -> Tensor:
     """The mask on the grid of a layer's features; "block3_conv1" lies behind two halvings."""
     for _ in range(int(layer[5]) - 1):
         mask = halve(mask)

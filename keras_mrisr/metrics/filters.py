@@ -4,10 +4,14 @@ A convolution or a matrix product would run in TF32 on recent GPUs, and its 10 b
 for a difference of moments.
 """
 
+from collections.abc import Sequence
+
 from keras import ops
 
+from keras_mrisr.types import Tensor
 
-def symmetric_filter(x, taps, axis):
+
+def symmetric_filter(x: Tensor, taps: Sequence[float], axis: int) -> Tensor:
     """Filters one axis of (N, H, W, C) with a symmetric kernel, where it lies inside the image.
 
     Args:
@@ -25,12 +29,12 @@ def symmetric_filter(x, taps, axis):
     return total
 
 
-def mirror(x, radius):
+def mirror(x: Tensor, radius: int) -> Tensor:
     """Pads height and width of (N, H, W, C) by `radius` pixels; the edge pixel is repeated first."""
     return ops.pad(x, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="symmetric")
 
 
-def halve(x):
+def halve(x: Tensor) -> Tensor:
     """Means of 2 x 2 blocks of (N, H, W, ...); an odd last row or column is left out."""
     height, width = (2 * (size // 2) for size in ops.shape(x)[1:3])
     return 0.25 * (
@@ -41,7 +45,7 @@ def halve(x):
     )
 
 
-def _shifted(x, shift, radius, axis):
+def _shifted(x: Tensor, shift: int, radius: int, axis: int) -> Tensor:
     """The part of `x` that lies `shift` pixels from the centres of the windows."""
     # The end is counted from the back, so that sizes that are known only at run time work.
     part = slice(radius + shift, shift - radius or None)

@@ -1,9 +1,12 @@
 """The mean of per-image values over batches that one blank slice cannot poison."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_mrisr.metrics.image_pairs import check_data_range
+from keras_mrisr.types import Tensor
 
 
 class FiniteImageMean(keras.metrics.Mean):
@@ -21,17 +24,17 @@ class FiniteImageMean(keras.metrics.Mean):
         ConfigError: `data_range` is no positive number.
     """
 
-    def __init__(self, data_range=1.0, name=None, dtype=None):
+    def __init__(self, data_range: float = 1.0, name: str | None = None, dtype: Any = None) -> None:
         check_data_range(data_range)
         super().__init__(name=name, dtype=dtype)
         self.data_range = float(data_range)
         self.excluded = self.add_variable(shape=(), initializer="zeros", dtype="float32", name="excluded")
 
-    def per_image(self, y_true, y_pred):
+    def per_image(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """One value per image, shape (N,)."""
         raise NotImplementedError
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Adds a batch: `y_true` and `y_pred` (N, H, W, C), `sample_weight` (N,) or None."""
         values = self.per_image(y_true, y_pred)
         finite = ops.isfinite(values)
@@ -42,6 +45,6 @@ class FiniteImageMean(keras.metrics.Mean):
         values = ops.cast(ops.where(finite, values, ops.zeros_like(values)), self.dtype)
         super().update_state(values, sample_weight=weight)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The arguments that make this metric again."""
         return {**super().get_config(), "data_range": self.data_range}

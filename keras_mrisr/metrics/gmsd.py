@@ -1,5 +1,7 @@
 """Gradient magnitude similarity (Xue et al. 2014), per image."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,12 +9,13 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.filters import halve
 from keras_mrisr.metrics.finite_mean import FiniteImageMean
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, channel_means, check_data_range
+from keras_mrisr.types import Tensor
 
 # Xue et al., section III-B: 170 for grey levels of 0..255.
 _CONSTANT = 170 / 255**2
 
 
-def gmsd(hr, sr, data_range, mask=None):
+def gmsd(hr: Tensor, sr: Tensor, data_range: float, mask: Tensor | None = None) -> Tensor:
     """GMSD of every image of a batch: the standard deviation of its GMS map (eq. 6); smaller is better.
 
     Equal to `piq.gmsd` for one channel and sizes that are even: images are halved by 2 x 2 means first,
@@ -36,13 +39,13 @@ def gmsd(hr, sr, data_range, mask=None):
     return gmsd_of_map(values, mask)
 
 
-def gms(hr, sr, data_range, mask=None):
+def gms(hr: Tensor, sr: Tensor, data_range: float, mask: Tensor | None = None) -> Tensor:
     """Mean gradient magnitude similarity of every image, 1 for equal images; arguments as in `gmsd`."""
     values, mask = _map_and_mask(hr, sr, data_range, mask)
     return ops.mean(channel_means(values, mask), axis=-1)
 
 
-def gms_map(hr, sr, data_range):
+def gms_map(hr: Tensor, sr: Tensor, data_range: float) -> Tensor:
     """Gradient magnitude similarity of every pixel (eq. 4): (N, H, W, C) -> (N, H // 2, W // 2, C)."""
     check_data_range(data_range)
     hr, sr = as_pair(hr, sr)
@@ -54,19 +57,21 @@ def gms_map(hr, sr, data_range):
     return (2 * ops.sqrt(one * two) + constant) / (one + two + constant)
 
 
-def gmsd_of_map(values, mask=None):
+def gmsd_of_map(values: Tensor, mask: Tensor | None = None) -> Tensor:
     """GMSD out of a `gms_map` and a mask of its size, or None: tensor (N,)."""
     mean = channel_means(values, mask)
     variance = channel_means(ops.square(values - mean[:, None, None]), mask)
     return ops.mean(ops.sqrt(variance), axis=-1)
 
 
-def _map_and_mask(hr, sr, data_range, mask):
+def _map_and_mask(
+    hr: Tensor, sr: Tensor, data_range: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     values = gms_map(hr, sr, data_range)
     return values, None if mask is None else halve(as_mask(mask, as_pair(hr, sr)[0]))
 
 
-def _gradient(x):
+def _gradient(x: Tensor) -> Tensor:
     """Squared magnitude of Prewitt's gradient of (N, H, W, C)."""
     x = ops.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
     rows = (x[:, :-2] + x[:, 1:-1] + x[:, 2:]) / 3
@@ -80,9 +85,9 @@ def _gradient(x):
 class GMSD(FiniteImageMean):
     """Mean GMSD per image, for `model.compile(metrics=[GMSD(data_range=1.0)])`."""
 
-    def __init__(self, data_range=1.0, name="gmsd", dtype=None):
+    def __init__(self, data_range: float = 1.0, name: str = "gmsd", dtype: Any = None) -> None:
         super().__init__(data_range=data_range, name=name, dtype=dtype)
 
-    def per_image(self, y_true, y_pred):
+    def per_image(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """GMSD of every image, shape (N,)."""
         return gmsd(y_true, y_pred, self.data_range)

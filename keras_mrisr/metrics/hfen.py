@@ -1,17 +1,20 @@
 """High-frequency error norm (Ravishankar and Bresler 2011, section IV), per image."""
 
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from keras_mrisr.metrics.filters import mirror, symmetric_filter
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, masked_mean, root_ratio
+from keras_mrisr.types import Tensor
 
 SIGMA = 1.5
 SIZE = 15
 _RADIUS = SIZE // 2
 
 
-def hfen(hr, sr, mask=None):
+def hfen(hr: Tensor, sr: Tensor, mask: Tensor | None = None) -> Tensor:
     """|LoG(sr - hr)| / |LoG(hr)| of every image of a batch, with Euclidean norms over pixels and channels.
 
     LoG is the rotationally symmetric Laplacian of a Gaussian of Ravishankar and Bresler: 15 x 15 taps,
@@ -36,12 +39,12 @@ def hfen(hr, sr, mask=None):
     return hfen_of_maps(laplacian_of_gaussian(sr - hr), laplacian_of_gaussian(hr), mask)
 
 
-def hfen_of_maps(error, original, mask=None):
+def hfen_of_maps(error: Tensor, original: Tensor, mask: Tensor | None = None) -> Tensor:
     """HFEN out of the filtered difference and the filtered original (N, H, W, C): tensor (N,)."""
     return root_ratio(masked_mean(ops.square(error), mask), masked_mean(ops.square(original), mask))
 
 
-def laplacian_of_gaussian(x):
+def laplacian_of_gaussian(x: Tensor) -> Tensor:
     """Filters (N, H, W, C) with the kernel of HFEN; the shape stays."""
     smooth, curved, offset = _factors()
     x = mirror(x, _RADIUS)
@@ -51,7 +54,7 @@ def laplacian_of_gaussian(x):
     return along + across - offset * symmetric_filter(symmetric_filter(x, ones, 1), ones, 2)
 
 
-def _factors():
+def _factors() -> Any:
     """The kernel as smooth x curved + curved x smooth - offset: taps from the centre outwards."""
     places = np.arange(-_RADIUS, _RADIUS + 1)
     smooth = np.exp(-(places**2) / (2 * SIGMA**2))

@@ -3,9 +3,10 @@
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
 
 
-def as_pair(hr, sr):
+def as_pair(hr: Tensor, sr: Tensor) -> tuple[Tensor, Tensor]:
     """Returns two (N, H, W, C) tensors of one float type, or raises ConfigError.
 
     float64 stays float64 where the backend has it; everything else becomes float32, so that integers
@@ -22,7 +23,7 @@ def as_pair(hr, sr):
     return ops.cast(hr, dtype), ops.cast(sr, dtype)
 
 
-def as_mask(mask, like):
+def as_mask(mask: Tensor, like: Tensor) -> Tensor:
     """Returns a mask (N, H, W) as weights of the type of the (N, H, W, C) tensor `like`."""
     mask = ops.convert_to_tensor(mask)
     if len(mask.shape) != 3 or not _compatible(mask.shape, like.shape[:3]):
@@ -32,7 +33,7 @@ def as_mask(mask, like):
     return ops.cast(mask, like.dtype)
 
 
-def check_data_range(data_range):
+def check_data_range(data_range: object) -> None:
     """Raises ConfigError unless `data_range` is a positive number."""
     if not (isinstance(data_range, (int, float)) and 0 < data_range < float("inf")):
         raise ConfigError(
@@ -41,7 +42,7 @@ def check_data_range(data_range):
         )
 
 
-def masked_mean(values, mask=None):
+def masked_mean(values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean of (N, H, W, C) over all but the first axis, weighted by `mask` (N, H, W).
 
     Returns:
@@ -50,7 +51,7 @@ def masked_mean(values, mask=None):
     return ops.mean(channel_means(values, mask), axis=-1)
 
 
-def channel_means(values, mask=None):
+def channel_means(values: Tensor, mask: Tensor | None = None) -> Tensor:
     """`masked_mean` of every channel: tensor (N, C)."""
     if mask is None:
         return ops.mean(values, axis=(1, 2))
@@ -61,7 +62,7 @@ def channel_means(values, mask=None):
     return ops.where(weight > 0, mean, ops.full_like(mean, float("nan")))
 
 
-def root_ratio(numerator, denominator):
+def root_ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """sqrt(numerator / denominator) of two (N,) tensors; inf over 0, and nan where both are 0."""
     known = denominator > 0
     root = ops.sqrt(numerator / ops.where(known, denominator, ops.ones_like(denominator)))
@@ -69,6 +70,6 @@ def root_ratio(numerator, denominator):
     return ops.where(known, root, undefined)
 
 
-def _compatible(one, other):
+def _compatible(one: Tensor, other: Tensor) -> bool:
     # A dimension that is only known at run time (None) fits everything.
     return all(a is None or b is None or a == b for a, b in zip(one, other, strict=True))

@@ -1,16 +1,18 @@
 """LPIPS (Zhang et al. 2018) through the authors' package `lpips`, where it is installed; per image."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.image_pairs import check_data_range
+from keras_mrisr.types import Tensor
 
 NETWORKS = ("alex", "vgg", "squeeze")
 
 
-def lpips_network(name="alex", **options):
+def lpips_network(name: str = "alex", **options: Any) -> Any:
     """The network that `lpips` compares with; it downloads ImageNet weights when first used.
 
     Args:
@@ -40,7 +42,7 @@ def lpips_network(name="alex", **options):
         ) from error
 
 
-def lpips(hr, sr, data_range, network, mask=None):
+def lpips(hr: Tensor, sr: Tensor, data_range: float, network: Any, mask: Tensor | None = None) -> Tensor:
     """LPIPS of every image of a batch; smaller is better.
 
     Images are brought to the [-1, 1] and three channels that the network was trained with: one channel is
@@ -62,7 +64,7 @@ def lpips(hr, sr, data_range, network, mask=None):
     return lpips_of_map(lpips_map(hr, sr, data_range, network), mask)
 
 
-def lpips_map(hr, sr, data_range, network):
+def lpips_map(hr: Tensor, sr: Tensor, data_range: float, network: Any) -> Tensor:
     """Distances of every pixel, array (N, H, W)."""
     import torch
 
@@ -76,7 +78,7 @@ def lpips_map(hr, sr, data_range, network):
         return network(*(torch.from_numpy(_three(x, data_range)) for x in (hr, sr))).numpy()[:, 0]
 
 
-def lpips_of_map(values, mask=None):
+def lpips_of_map(values: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean of a `lpips_map` inside a mask (N, H, W), or of all of it: array (N,)."""
     if mask is None:
         return values.mean(axis=(1, 2))
@@ -86,7 +88,7 @@ def lpips_of_map(values, mask=None):
     return np.where(total > 0, means, np.float32("nan"))
 
 
-def _three(images, data_range):
+def _three(images: Tensor, data_range: float) -> Tensor:
     """(N, H, W, C) in [0, data_range] -> (N, 3, H, W) in [-1, 1]."""
     if images.shape[-1] != 3:
         images = np.repeat(images.mean(axis=-1, keepdims=True), 3, axis=-1)

@@ -1,5 +1,8 @@
 """Multi-scale SSIM (Wang, Simoncelli and Bovik 2003, eq. 7), per image."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,12 +10,13 @@ from keras_mrisr.metrics.filters import halve, mirror
 from keras_mrisr.metrics.finite_mean import FiniteImageMean
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, channel_means
 from keras_mrisr.metrics.ssim import BORDER, WINDOW, ssim_factors
+from keras_mrisr.types import Tensor
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the five scales, finest first (Wang et al. 2003, section 3.2)."""
 
 
-def ms_ssim(hr, sr, data_range, mask=None):
+def ms_ssim(hr: Tensor, sr: Tensor, data_range: float, mask: Tensor | None = None) -> Tensor:
     """MS-SSIM of every image of a batch.
 
     All five scales need 161 pixels (the 11-pixel window after four halvings, odd sizes rounded up), so 256
@@ -41,7 +45,7 @@ def ms_ssim(hr, sr, data_range, mask=None):
     return ms_ssim_of_maps(maps, None if mask is None else as_mask(mask, hr))
 
 
-def scale_weights(height, width):
+def scale_weights(height: int | None, width: int | None) -> tuple[float, ...]:
     """The exponents for images of this size: the first ones of `WEIGHTS` that fit, brought to a sum of 1."""
     sizes = [size for size in (height, width) if size is not None]
     smallest = min(sizes) if sizes else WINDOW * 2 ** (len(WEIGHTS) - 1)
@@ -52,7 +56,7 @@ def scale_weights(height, width):
     return tuple(weight / sum(WEIGHTS[:count]) for weight in WEIGHTS[:count])
 
 
-def ms_ssim_maps(hr, sr, data_range, padded=False):
+def ms_ssim_maps(hr: Tensor, sr: Tensor, data_range: float, padded: bool = False) -> list[Tensor]:
     """The maps that `ms_ssim_of_maps` averages: what channels and masks can share.
 
     Args:
@@ -77,7 +81,7 @@ def ms_ssim_maps(hr, sr, data_range, padded=False):
     return maps
 
 
-def ms_ssim_of_maps(maps, mask=None):
+def ms_ssim_of_maps(maps: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
     """MS-SSIM out of `ms_ssim_maps`, padded ones where there is a mask (N, H, W): tensor (N,)."""
     product = 1.0
     for place, (weight, values) in enumerate(maps):
@@ -88,7 +92,7 @@ def ms_ssim_of_maps(maps, mask=None):
     return ops.mean(product, axis=-1)
 
 
-def _even(x):
+def _even(x: Tensor) -> Tensor:
     """Repeats the last row and column of (N, H, W, ...) where their number is odd, as `tf.image` does."""
     for axis in (1, 2):
         size = x.shape[axis]
@@ -102,9 +106,9 @@ def _even(x):
 class MultiScaleSSIM(FiniteImageMean):
     """Mean MS-SSIM per image, for `model.compile(metrics=[MultiScaleSSIM(data_range=1.0)])`."""
 
-    def __init__(self, data_range=1.0, name="ms_ssim", dtype=None):
+    def __init__(self, data_range: float = 1.0, name: str = "ms_ssim", dtype: Any = None) -> None:
         super().__init__(data_range=data_range, name=name, dtype=dtype)
 
-    def per_image(self, y_true, y_pred):
+    def per_image(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """MS-SSIM of every image, shape (N,)."""
         return ms_ssim(y_true, y_pred, self.data_range)

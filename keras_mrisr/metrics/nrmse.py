@@ -3,9 +3,10 @@
 from keras import ops
 
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, masked_mean, root_ratio
+from keras_mrisr.types import Tensor
 
 
-def nrmse(hr, sr, mask=None):
+def nrmse(hr: Tensor, sr: Tensor, mask: Tensor | None = None) -> Tensor:
     """|hr - sr| / |hr| of every image of a batch, with Euclidean norms over pixels and channels.
 
     Equal to `skimage.metrics.normalized_root_mse(normalization="euclidean")`. It is relative to the image

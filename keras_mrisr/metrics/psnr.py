@@ -1,15 +1,17 @@
 """Peak signal-to-noise ratio, per image."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_mrisr.metrics.finite_mean import FiniteImageMean
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, check_data_range, masked_mean
+from keras_mrisr.types import Tensor
 
 
-def psnr(hr, sr, data_range, mask=None):
+def psnr(hr: Tensor, sr: Tensor, data_range: float, mask: Tensor | None = None) -> Tensor:
     """PSNR of every image of a batch: 10 log10(data_range^2 / MSE).
 
     The squared error is averaged over all pixels and channels of one image, never over the batch; the
@@ -46,9 +48,9 @@ class PSNR(FiniteImageMean):
     Images that equal their original (PSNR infinite) are left out and counted in `excluded`.
     """
 
-    def __init__(self, data_range=1.0, name="psnr", dtype=None):
+    def __init__(self, data_range: float = 1.0, name: str = "psnr", dtype: Any = None) -> None:
         super().__init__(data_range=data_range, name=name, dtype=dtype)
 
-    def per_image(self, y_true, y_pred):
+    def per_image(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """PSNR of every image, shape (N,)."""
         return psnr(y_true, y_pred, self.data_range)

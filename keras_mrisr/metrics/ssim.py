@@ -1,6 +1,7 @@
 """Structural similarity (Wang et al. 2004, "Image quality assessment", eq. 13), per image."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +10,7 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.filters import symmetric_filter
 from keras_mrisr.metrics.finite_mean import FiniteImageMean
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, check_data_range, masked_mean
+from keras_mrisr.types import Tensor
 
 WINDOW = 11
 SIGMA = 1.5
@@ -16,7 +18,7 @@ BORDER = (WINDOW - 1) // 2
 _K1, _K2 = 0.01, 0.03
 
 
-def ssim(hr, sr, data_range, mask=None):
+def ssim(hr: Tensor, sr: Tensor, data_range: float, mask: Tensor | None = None) -> Tensor:
     """SSIM of every image of a batch: the mean of its SSIM map over pixels and channels.
 
     Equal to `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5,
@@ -44,7 +46,7 @@ def ssim(hr, sr, data_range, mask=None):
     return masked_mean(values, mask)
 
 
-def ssim_map(hr, sr, data_range):
+def ssim_map(hr: Tensor, sr: Tensor, data_range: float) -> Tensor:
     """SSIM of every pixel and channel whose whole window lies inside the image.
 
     Args:
@@ -62,7 +64,7 @@ def ssim_map(hr, sr, data_range):
     return luminance * structure
 
 
-def ssim_factors(hr, sr, data_range):
+def ssim_factors(hr: Tensor, sr: Tensor, data_range: float) -> tuple[Tensor, Tensor]:
     """The two factors of `ssim_map`: luminance, and contrast with structure (MS-SSIM's l and cs).
 
     Args:
@@ -93,7 +95,7 @@ def ssim_factors(hr, sr, data_range):
     return (2 * both + c1) / (squares + c1), (2 * covariance + c2) / (variances + c2)
 
 
-def _window_mean(x):
+def _window_mean(x: Tensor) -> Tensor:
     """Gaussian-weighted mean over 11 x 11 windows, (N, H, W, C) -> (N, H - 10, W - 10, C)."""
     weights = [math.exp(-0.5 * (i / SIGMA) ** 2) for i in range(BORDER + 1)]
     total = weights[0] + 2 * sum(weights[1:])
@@ -105,9 +107,9 @@ def _window_mean(x):
 class SSIM(FiniteImageMean):
     """Mean SSIM per image, for `model.compile(metrics=[SSIM(data_range=1.0)])`."""
 
-    def __init__(self, data_range=1.0, name="ssim", dtype=None):
+    def __init__(self, data_range: float = 1.0, name: str = "ssim", dtype: Any = None) -> None:
         super().__init__(data_range=data_range, name=name, dtype=dtype)
 
-    def per_image(self, y_true, y_pred):
+    def per_image(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """SSIM of every image, shape (N,)."""
         return ssim(y_true, y_pred, self.data_range)

@@ -1,9 +1,13 @@
 """Pieces that the generators share."""
 
+from collections.abc import Callable
+from typing import Any
+
 from keras import initializers, layers
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.models.layers import ICNR, BicubicUpsampling, MiddleSlice, PixelShuffle
+from keras_mrisr.types import Tensor
 
 # Each scale as the chain of pixel shuffles that makes it.
 SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
@@ -13,7 +17,9 @@ SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 LAST = {"data_format": "channels_last"}
 
 
-def check_arguments(scale, channels, blocks, filters, neighbours=0):
+def check_arguments(
+    scale: object, channels: object, blocks: object, filters: object, neighbours: object = 0
+) -> None:
     """Raises ModelError unless a generator of slices can be built from these."""
     if not isinstance(scale, int) or scale not in SHUFFLES:
         raise ModelError(f"scale must be one of {', '.join(map(str, SHUFFLES))}. Received: scale={scale!r}")
@@ -22,25 +28,32 @@ def check_arguments(scale, channels, blocks, filters, neighbours=0):
         raise ModelError(f"neighbours must be an integer of 0 or more. Received: neighbours={neighbours!r}")
 
 
-def check_sizes(**sizes):
+def check_sizes(**sizes: object) -> None:
     """Raises ModelError unless all of the named values are integers of 1 or more."""
     for name, value in sizes.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ModelError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
 
 
-def conv(x, filters, kernel_size, name, **kwargs):
+def conv(x: Tensor, filters: int, kernel_size: int, name: str, **kwargs: Any) -> Tensor:
     """A convolution that keeps the size."""
     return layers.Conv2D(filters, kernel_size, padding="same", name=name, **LAST, **kwargs)(x)
 
 
-def prelu(x, name):
+def prelu(x: Tensor, name: str) -> Tensor:
     """PReLU with one slope a channel, starting at 0.25 as in He et al. 2015."""
     slope = initializers.Constant(0.25)
     return layers.PReLU(alpha_initializer=slope, shared_axes=[1, 2], name=name)(x)
 
 
-def upsample(x, scale, filters, name, activation=None, smooth=False):
+def upsample(
+    x: Tensor,
+    scale: int,
+    filters: int,
+    name: str,
+    activation: Callable[[Tensor, str], Tensor] | None = None,
+    smooth: bool = False,
+) -> Tensor:
     """One sub-pixel convolution for each shuffle of `scale`; `activation(x, name)` after each.
 
     With `smooth`, a mean over as many pixels as the shuffle makes of one follows each: it is blind to
@@ -57,7 +70,7 @@ def upsample(x, scale, filters, name, activation=None, smooth=False):
     return x
 
 
-def output_conv(x, channels, kernel_size, global_skip, shuffle=1):
+def output_conv(x: Tensor, channels: int, kernel_size: int, global_skip: bool, shuffle: int = 1) -> Tensor:
     """The last convolution, in float32, with a pixel shuffle by `shuffle` behind it.
 
     It is float32 whatever the policy: a half-precision pixel has fewer levels than an 8-bit image.
@@ -69,7 +82,7 @@ def output_conv(x, channels, kernel_size, global_skip, shuffle=1):
     return x if shuffle == 1 else PixelShuffle(shuffle, name="output_shuffle", dtype="float32")(x)
 
 
-def add_global_skip(x, inputs, scale):
+def add_global_skip(x: Tensor, inputs: Tensor, scale: int) -> Tensor:
     """Adds the bicubic upscaling of the network's input, or of the middle one of its slices."""
     channels = x.shape[-1]
     if inputs.shape[-1] != channels:

@@ -5,6 +5,7 @@ for reports come from `keras_mrisr.losses.probability`; the sigmoid is no part o
 """
 
 import inspect
+from typing import Any
 
 import keras
 from keras import layers
@@ -12,19 +13,20 @@ from keras import layers
 from keras_mrisr.errors import ModelError
 from keras_mrisr.models.blocks import LAST
 from keras_mrisr.models.spectral import SpectralConv2D, SpectralDense
+from keras_mrisr.types import Model, Tensor
 
 NORMALIZATIONS = ("batch", "spectral", "none")
 
 
 def srgan_discriminator(
-    channels=3,
-    patch_size=96,
-    filters=64,
-    dense=1024,
-    normalization="batch",
-    synchronized=False,
-    name="d_srgan",
-):
+    channels: int = 3,
+    patch_size: int = 96,
+    filters: int = 64,
+    dense: int = 1024,
+    normalization: str = "batch",
+    synchronized: bool = False,
+    name: str = "d_srgan",
+) -> Model:
     """Builds the paper's discriminator (Ledig et al. 2017, figure 4), without its last sigmoid.
 
     Eight convolutions k3 with 1, 1, 2, 2, 4, 4, 8, 8 times `filters` channels and strides 1 and 2 in
@@ -67,13 +69,13 @@ def srgan_discriminator(
 
 
 def patchgan_discriminator(
-    channels=3,
-    patch_size=None,
-    filters=64,
-    normalization="batch",
-    synchronized=False,
-    name="d_patchgan",
-):
+    channels: int = 3,
+    patch_size: int | None = None,
+    filters: int = 64,
+    normalization: str = "batch",
+    synchronized: bool = False,
+    name: str = "d_patchgan",
+) -> Model:
     """Builds a PatchGAN of receptive field 70 (Isola et al. 2017, section 6.1.2).
 
     Convolutions k4 with 1, 2, 4, 8 times `filters` channels, strides 2, 2, 2, 1 and LeakyReLU 0.2, and
@@ -105,13 +107,13 @@ def patchgan_discriminator(
 
 
 def unet_discriminator(
-    channels=3,
-    patch_size=None,
-    filters=64,
-    normalization="spectral",
-    synchronized=False,
-    name="d_unet",
-):
+    channels: int = 3,
+    patch_size: int | None = None,
+    filters: int = 64,
+    normalization: str = "spectral",
+    synchronized: bool = False,
+    name: str = "d_unet",
+) -> Model:
     """Builds a U-Net with one logit a pixel (Wang et al. 2021, "Real-ESRGAN", section 3.4).
 
     Three convolutions k4 with stride 2 down, bilinear upscaling and convolutions k3 up, skips by
@@ -137,7 +139,9 @@ def unet_discriminator(
     _check_normalization(normalization)
     _check_multiple_of_8("unet", patch_size)
 
-    def conv(x, width, kernel_size, strides, label, norm=normalization):
+    def conv(
+        x: Tensor, width: int, kernel_size: int, strides: int, label: str, norm: str = normalization
+    ) -> Tensor:
         return _conv(x, width, kernel_size, strides, label, norm, synchronized)
 
     inputs = keras.Input((None, None, channels), name="d_input")
@@ -162,7 +166,7 @@ DISCRIMINATORS = {
 }
 
 
-def build_discriminator(name, channels, patch_size=None, **options):
+def build_discriminator(name: str, channels: int, patch_size: int | None = None, **options: Any) -> Model:
     """Builds a discriminator.
 
     Args:
@@ -188,7 +192,15 @@ def build_discriminator(name, channels, patch_size=None, **options):
     return builder(channels=channels, patch_size=patch_size, **options)
 
 
-def _conv(x, filters, kernel_size, strides, label, normalization, synchronized):
+def _conv(
+    x: Tensor,
+    filters: int,
+    kernel_size: int,
+    strides: int,
+    label: str,
+    normalization: str,
+    synchronized: bool,
+) -> Tensor:
     """Convolution, batch normalisation where asked for, LeakyReLU 0.2."""
     cls = SpectralConv2D if normalization == "spectral" else layers.Conv2D
     x = cls(
@@ -206,19 +218,19 @@ def _conv(x, filters, kernel_size, strides, label, normalization, synchronized):
     return layers.LeakyReLU(0.2, name=f"d_lrelu{label}")(x)
 
 
-def _logits(x, kernel_size, spectral):
+def _logits(x: Tensor, kernel_size: int, spectral: bool) -> Tensor:
     # float32 whatever the policy: the losses take softplus of it.
     cls = SpectralConv2D if spectral else layers.Conv2D
     return cls(1, kernel_size, padding="same", name="d_logits", dtype="float32", **LAST)(x)
 
 
-def _check(**values):
+def _check(**values: object) -> None:
     for name, value in values.items():
         if not isinstance(value, int) or value < 1:
             raise ModelError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
 
 
-def _check_normalization(normalization):
+def _check_normalization(normalization: str) -> None:
     if normalization not in NORMALIZATIONS:
         raise ModelError(
             f"normalization must be one of {', '.join(NORMALIZATIONS)}. "
@@ -226,7 +238,7 @@ def _check_normalization(normalization):
         )
 
 
-def _check_multiple_of_8(name, patch_size):
+def _check_multiple_of_8(name: str, patch_size: object) -> None:
     if patch_size is None:
         return
     if not isinstance(patch_size, int) or patch_size < 8 or patch_size % 8:

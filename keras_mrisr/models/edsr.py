@@ -6,20 +6,21 @@ from keras import layers
 from keras_mrisr.checks import check_flags, is_number
 from keras_mrisr.errors import ModelError
 from keras_mrisr.models import blocks as parts
+from keras_mrisr.types import Model
 
 
 def edsr(
-    scale=2,
-    channels=3,
-    blocks=16,
-    filters=64,
-    residual_scaling=1.0,
-    global_skip=True,
-    direct_upsampling=False,
-    smooth_upsampling=False,
-    neighbours=0,
-    name="edsr",
-):
+    scale: int = 2,
+    channels: int = 3,
+    blocks: int = 16,
+    filters: int = 64,
+    residual_scaling: float = 1.0,
+    global_skip: bool = True,
+    direct_upsampling: bool = False,
+    smooth_upsampling: bool = False,
+    neighbours: int = 0,
+    name: str = "edsr",
+) -> Model:
     """Builds EDSR (Lim et al. 2017, "Enhanced deep residual networks for single image SR", figure 3).
 
     Its blocks are convolution k3, ReLU, convolution k3, sum, with no batch normalisation, which

@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ from keras import ops
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.models.vgg import conv_names, vgg
+from keras_mrisr.types import PathLike, Tensor
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +23,7 @@ CHANNEL_MAPPINGS = ("auto", "mean", "each")
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
-def network_input(images, channel_mapping="auto"):
+def network_input(images: Tensor, channel_mapping: str = "auto") -> Tensor:
     """Maps images to what VGG was trained on: 0..255, blue-green-red, ImageNet's means taken off.
 
     Args:
@@ -56,6 +59,10 @@ def network_input(images, channel_mapping="auto"):
     return ops.flip(images, axis=-1) * 255.0 - ops.convert_to_tensor(_IMAGENET_MEANS)
 
 
+# Names of convolutions, with weights or without; see `build_features`.
+Layers = str | Sequence[str] | Mapping[str, float] | None
+
+
 class FeatureNetwork:
     """Takes features of images; frozen, and whatever the policy of the run is. Make it with `build_features`.
 
@@ -69,7 +76,15 @@ class FeatureNetwork:
         smallest: Edge of the smallest images that the deepest layer can be taken of, in pixels.
     """
 
-    def __init__(self, network, layers, weights, before_activation, channel_mapping, precision="float32"):
+    def __init__(
+        self,
+        network: str,
+        layers: Layers,
+        weights: PathLike | None,
+        before_activation: bool,
+        channel_mapping: str,
+        precision: str = "float32",
+    ) -> None:
         self.network = network
         self.layers, self.layer_weights = _named_weights(network, layers)
         self.weights = weights if weights is None else str(weights)
@@ -99,7 +114,7 @@ class FeatureNetwork:
                 network,
             )
 
-    def __call__(self, images):
+    def __call__(self, images: Tensor) -> list[Tensor]:
         """Features of images.
 
         Args:
@@ -126,11 +141,11 @@ class FeatureNetwork:
         return [ops.cast(f, "float32") * FEATURE_SCALE for f in features]
 
     @staticmethod
-    def _below_each_other(features, channels):
+    def _below_each_other(features: Tensor, channels: int) -> Tensor:
         height, width = ops.shape(features)[1:3]
         return ops.reshape(features, (-1, channels * height, width, features.shape[-1]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The arguments of `build_features` that make this object again, as plain values."""
         return {
             "network": self.network,
@@ -143,13 +158,13 @@ class FeatureNetwork:
 
 
 def build_features(
-    network="vgg19",
-    layers=None,
-    weights="imagenet",
-    before_activation=False,
-    channel_mapping="auto",
-    precision="float32",
-):
+    network: str = "vgg19",
+    layers: Layers = None,
+    weights: PathLike | None = "imagenet",
+    before_activation: bool = False,
+    channel_mapping: str = "auto",
+    precision: str = "float32",
+) -> FeatureNetwork:
     """Builds a feature network.
 
     Args:
@@ -174,12 +189,12 @@ def build_features(
     return FeatureNetwork(network, layers, weights, before_activation, channel_mapping, precision)
 
 
-def _last_of_block(name, known):
+def _last_of_block(name: str, known: Sequence[str]) -> str:
     """ "block3" stands for the last convolution of the block, in any network."""
     return next((each for each in reversed(known) if each.startswith(f"{name}_")), name)
 
 
-def _named_weights(network, layers):
+def _named_weights(network: str, layers: Layers) -> tuple[tuple[str, ...], tuple[float, ...]]:
     known = conv_names(network)
     if layers is None:
         layers = (known[-1],)

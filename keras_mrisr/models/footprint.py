@@ -1,11 +1,13 @@
 """How much memory a generator needs for each pixel of its input."""
 
 import math
+from typing import Any
 
 from keras_mrisr.models.receptive_field import nodes_in_order, zooms_along
+from keras_mrisr.types import Model
 
 
-def activation_bytes(generator):
+def activation_bytes(generator: Model) -> float:
     """Bytes of the float32 tensors that are alive at once, at worst, for each LR pixel.
 
     The layers are taken one after the other, and each tensor lives until the last layer that reads it.
@@ -21,7 +23,8 @@ def activation_bytes(generator):
     zooms = [zooms_along(generator, axis) for axis in range(1, len(generator.inputs[0].shape) - 1)]
     nodes = nodes_in_order(generator)
     last_reader = {id(tensor): node for node in nodes for tensor in node.input_tensors}
-    alive, most = {}, 0
+    alive: dict[int, Any] = {}
+    most: Any = 0
     for node in nodes:
         [tensor] = node.output_tensors
         alive[id(tensor)] = 4 * tensor.shape[-1] * math.prod(zoom[id(tensor)] for zoom in zooms)

@@ -1,6 +1,8 @@
 """Custom layers and initialisers of the generators."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ from keras import ops
 from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.degrade.kernels import keys_kernel
 from keras_mrisr.factors import factors_of, scale_of
+from keras_mrisr.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")
@@ -22,14 +25,14 @@ class PixelShuffle(keras.layers.Layer):
         scale: The factor s.
     """
 
-    def __init__(self, scale, **kwargs):
+    def __init__(self, scale: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale = scale
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.depth_to_space(inputs, self.scale, data_format="channels_last")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         n, height, width, channels = input_shape
         return (
             n,
@@ -38,7 +41,7 @@ class PixelShuffle(keras.layers.Layer):
             channels // self.scale**2,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
 
 
@@ -50,17 +53,17 @@ class MiddleSlice(keras.layers.Layer):
         channels: Channels C of one slice.
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.channels = channels
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return middle_channels(inputs, self.channels)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}
 
 
@@ -75,11 +78,11 @@ class BicubicUpsampling(keras.layers.Layer):
         scale: The factor.
     """
 
-    def __init__(self, scale, **kwargs):
+    def __init__(self, scale: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale = scale
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         phases = _bicubic_phases(self.scale)
         channels = input_shape[-1]
         # One filter for each phase and channel, in depth_to_space's order: phase first, then channel.
@@ -89,7 +92,7 @@ class BicubicUpsampling(keras.layers.Layer):
         self._radius = phases.shape[0] // 2
         super().build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         r = self._radius
         x = ops.concatenate([inputs[:, :1]] * r + [inputs] + [inputs[:, -1:]] * r, axis=1)
         x = ops.concatenate([x[:, :, :1]] * r + [x] + [x[:, :, -1:]] * r, axis=2)
@@ -97,7 +100,7 @@ class BicubicUpsampling(keras.layers.Layer):
         phases = ops.conv(x, kernel, padding="valid", data_format="channels_last")
         return ops.depth_to_space(phases, self.scale, data_format="channels_last")
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         n, height, width, channels = input_shape
         return (
             n,
@@ -106,11 +109,11 @@ class BicubicUpsampling(keras.layers.Layer):
             channels,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
 
 
-def cubic_phases(scale):
+def cubic_phases(scale: int) -> np.ndarray:
     """Taps (scale, 5) of Keys' bicubic interpolation (a = -0.5) in one dimension: a row an output phase.
 
     Output `scale * i + p` is the sum of row p times the inputs i - 2 to i + 2; the grids stay aligned by
@@ -121,7 +124,7 @@ def cubic_phases(scale):
     return phases / phases.sum(axis=1, keepdims=True)
 
 
-def _bicubic_phases(scale):
+def _bicubic_phases(scale: int) -> np.ndarray:
     """Kernel (5, 5, 1, scale**2): one 2-D bicubic interpolation filter for each output phase."""
     phases = cubic_phases(scale)
     kernel = np.einsum("pi,qj->ijpq", phases, phases)
@@ -140,15 +143,15 @@ class ICNR(keras.initializers.Initializer):
         initializer: Initialiser of the sub-kernel: an object or a name.
     """
 
-    def __init__(self, scale, initializer="glorot_uniform"):
+    def __init__(self, scale: int | Sequence[int], initializer: Any = "glorot_uniform") -> None:
         self.scale = scale_of(scale)
         self.initializer = keras.initializers.get(initializer)
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> Tensor:
         *kernel, channels = shape
         phases = math.prod(factors_of(self.scale))
         base = self.initializer((*kernel, channels // phases), dtype=dtype)
         return ops.tile(base, [1] * len(kernel) + [phases])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"scale": self.scale, "initializer": keras.initializers.serialize(self.initializer)}

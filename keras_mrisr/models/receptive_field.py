@@ -3,12 +3,14 @@
 import dataclasses
 import math
 from fractions import Fraction
+from typing import Any
 
 from keras import layers
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.models.layers import BicubicUpsampling, MiddleSlice, PixelShuffle
 from keras_mrisr.models.volume_layers import CubicUpsampling, VoxelShuffle
+from keras_mrisr.types import Model, Tensor
 
 _CONVOLUTIONS = (layers.Conv2D, layers.Conv3D, layers.DepthwiseConv2D, layers.SeparableConv2D)
 _UPSAMPLING = {PixelShuffle: 0, VoxelShuffle: 0, BicubicUpsampling: 2, CubicUpsampling: 2}
@@ -34,7 +36,7 @@ class ReceptiveField:
     period: int = 1
 
 
-def receptive_field_radius(generator):
+def receptive_field_radius(generator: Model) -> int:
     """How many LR pixels away an input can still change an output.
 
     The outputs of one LR pixel are followed back through the graph, layer by layer and axis by axis, as
@@ -52,7 +54,7 @@ def receptive_field_radius(generator):
     return receptive_field(generator).radius
 
 
-def receptive_field(generator):
+def receptive_field(generator: Model) -> ReceptiveField:
     """The `ReceptiveField` of a generator; see `receptive_field_radius`."""
     ends = [getattr(generator, name, None) or () for name in ("inputs", "outputs")]
     if [len(tensors) for tensors in ends] != [1, 1]:
@@ -70,11 +72,11 @@ def receptive_field(generator):
     return ReceptiveField(radius, period)
 
 
-def nodes_in_order(model):
+def nodes_in_order(model: Model) -> list[Any]:
     """The calls of layers that lead to the output of a functional model, each after those it needs."""
     ordered, seen = [], set()
 
-    def visit(tensor):
+    def visit(tensor: Tensor) -> None:
         operation, index, _ = tensor._keras_history
         node = operation._inbound_nodes[index]
         if id(node) in seen:
@@ -88,7 +90,7 @@ def nodes_in_order(model):
     return ordered
 
 
-def zooms_along(model, axis):
+def zooms_along(model: Model, axis: int) -> dict[int, Fraction]:
     """How many pixels each tensor has for one of the input's, along an axis: {id of tensor: Fraction}."""
     zooms = {id(model.inputs[0]): Fraction(1)}
     for node in nodes_in_order(model):
@@ -99,7 +101,7 @@ def zooms_along(model, axis):
     return zooms
 
 
-def _read_by(model, outputs, axis):
+def _read_by(model: Model, outputs: tuple[int, int], axis: int) -> tuple[int, int]:
     """The first and last input pixel that the output pixels from `outputs[0]` to `outputs[1]` depend on."""
     ranges = {id(model.outputs[0]): outputs}
     for node in reversed(nodes_in_order(model)):
@@ -126,7 +128,7 @@ class _Reads:
     after: int = 0
 
 
-def _reads(node, axis):
+def _reads(node: Any, axis: int) -> _Reads:
     """What the layer of a node reads along `axis` (1 is the first after the batch)."""
     layer = node.operation
     if isinstance(layer, _CONVOLUTIONS) and (layer.padding == "same" or set(layer.kernel_size) == {1}):
@@ -152,7 +154,7 @@ def _reads(node, axis):
     )
 
 
-def _is_same_everywhere(layer, last):
+def _is_same_everywhere(layer: Any, last: int) -> bool:
     """Whether a layer of `_POINTWISE` treats all places alike; `last` is the axis of the channels."""
     if isinstance(layer, layers.PReLU):
         return set(range(1, last)) <= set(layer.shared_axes or ())

@@ -1,12 +1,15 @@
 """Generators by name. A new one is one file and one line here."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.factors import factors_of, scale_of
 from keras_mrisr.models.edsr import edsr
 from keras_mrisr.models.srresnet import srresnet
 from keras_mrisr.models.srresnet3d import srresnet3d
+from keras_mrisr.types import Model
 
 GENERATORS = {
     "srresnet": srresnet,
@@ -17,7 +20,9 @@ GENERATORS = {
 GENERATORS_3D = ("srresnet3d",)
 
 
-def build_generator(name, scale, channels, neighbours=0, **options):
+def build_generator(
+    name: str, scale: int | Sequence[int], channels: int, neighbours: int = 0, **options: Any
+) -> Model:
     """Builds a generator.
 
     Args:
@@ -39,7 +44,7 @@ def build_generator(name, scale, channels, neighbours=0, **options):
     return GENERATORS[name](scale=scale_of(scale), channels=channels, **options)
 
 
-def check_generator(name, scale, neighbours=0, **options):
+def check_generator(name: str, scale: int | Sequence[int], neighbours: int = 0, **options: Any) -> None:
     """Raises ModelError for a generator that is unknown, not made for such data or without such an option.
 
     Builds nothing, so that the values of the options are not looked at.

@@ -1,7 +1,11 @@
 """Convolution and dense layer with a kernel of spectral norm 1."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from keras_mrisr.types import Shape, Tensor
 
 # `keras.layers.SpectralNormalization` was tried: it overwrites the kernel in the forward pass, which
 # rounds the master weights to half precision under mixed_float16, and is no reparametrisation: the
@@ -15,7 +19,7 @@ class _SpectralKernel:
     from one training call to the next. The gradient flows through the division.
     """
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         self.vector_u = self.add_weight(
             name="vector_u",
@@ -26,7 +30,7 @@ class _SpectralKernel:
             trainable=False,
         )
 
-    def normalized_kernel(self, training=False):
+    def normalized_kernel(self, training: bool = False) -> Tensor:
         """The kernel divided by its largest singular value, in the compute type."""
         kernel = ops.cast(self.kernel, "float32")
         matrix = ops.reshape(kernel, (-1, kernel.shape[-1]))
@@ -39,14 +43,14 @@ class _SpectralKernel:
         return ops.cast(kernel / ops.maximum(norm, 1e-12), self.compute_dtype)
 
     # Convolution and dense layers save their kernel and bias only: here all variables count.
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         keras.layers.Layer.save_own_variables(self, store)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         keras.layers.Layer.load_own_variables(self, store)
 
 
-def _unit(row):
+def _unit(row: Tensor) -> Tensor:
     return row * ops.rsqrt(ops.maximum(ops.sum(ops.square(row)), 1e-24))
 
 
@@ -54,7 +58,7 @@ def _unit(row):
 class SpectralConv2D(_SpectralKernel, keras.layers.Conv2D):
     """`keras.layers.Conv2D`, channels last, whose kernel as a matrix has the spectral norm 1."""
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         x = self.convolution_op(inputs, self.normalized_kernel(training))
         if self.use_bias:
             x = x + ops.convert_to_tensor(self.bias)
@@ -65,7 +69,7 @@ class SpectralConv2D(_SpectralKernel, keras.layers.Conv2D):
 class SpectralDense(_SpectralKernel, keras.layers.Dense):
     """`keras.layers.Dense` whose kernel has the spectral norm 1."""
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         x = ops.matmul(inputs, self.normalized_kernel(training))
         if self.use_bias:
             x = x + ops.convert_to_tensor(self.bias)

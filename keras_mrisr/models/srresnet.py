@@ -5,20 +5,21 @@ from keras import layers
 
 from keras_mrisr.checks import check_flags
 from keras_mrisr.models import blocks as parts
+from keras_mrisr.types import Model, Tensor
 
 
 def srresnet(
-    scale=2,
-    channels=3,
-    blocks=16,
-    filters=64,
-    batch_norm=True,
-    synchronized=False,
-    global_skip=False,
-    smooth_upsampling=False,
-    neighbours=0,
-    name="srresnet",
-):
+    scale: int = 2,
+    channels: int = 3,
+    blocks: int = 16,
+    filters: int = 64,
+    batch_norm: bool = True,
+    synchronized: bool = False,
+    global_skip: bool = False,
+    smooth_upsampling: bool = False,
+    neighbours: int = 0,
+    name: str = "srresnet",
+) -> Model:
     """Builds SRResNet (Ledig et al. 2017, "Photo-realistic single image super-resolution", figure 4).
 
     Convolution k9 + PReLU; residual blocks (k3, BN, PReLU, k3, BN, sum); convolution k3 + BN + long
@@ -54,7 +55,7 @@ def srresnet(
         smooth_upsampling=smooth_upsampling,
     )
 
-    def normalize(x, name):
+    def normalize(x: Tensor, name: str) -> Tensor:
         if not batch_norm:
             return x
         return layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)(x)

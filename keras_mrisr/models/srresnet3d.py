@@ -1,6 +1,8 @@
 """SRResNet for volumes."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import initializers, layers
@@ -10,20 +12,21 @@ from keras_mrisr.errors import ModelError
 from keras_mrisr.models import blocks as parts
 from keras_mrisr.models.layers import ICNR
 from keras_mrisr.models.volume_layers import CubicUpsampling, VoxelShuffle
+from keras_mrisr.types import Model, Tensor
 
 FACTORS = (1, 2, 3, 4)
 
 
 def srresnet3d(
-    scale=(1, 1, 2),
-    channels=1,
-    blocks=8,
-    filters=32,
-    batch_norm=False,
-    synchronized=False,
-    global_skip=True,
-    name="srresnet3d",
-):
+    scale: Sequence[int] = (1, 1, 2),
+    channels: int = 1,
+    blocks: int = 8,
+    filters: int = 32,
+    batch_norm: bool = False,
+    synchronized: bool = False,
+    global_skip: bool = True,
+    name: str = "srresnet3d",
+) -> Model:
     """Builds SRResNet (Ledig et al. 2017, figure 4) with 3-D convolutions, for thick slices.
 
     Convolution k3 + PReLU; residual blocks (k3, PReLU, k3, sum); convolution k3 + long skip; one
@@ -52,14 +55,14 @@ def srresnet3d(
     parts.check_sizes(channels=channels, blocks=blocks, filters=filters)
     check_flags(batch_norm=batch_norm, synchronized=synchronized, global_skip=global_skip)
 
-    def conv(x, filters, name, **kwargs):
+    def conv(x: Tensor, filters: int, name: str, **kwargs: Any) -> Tensor:
         return layers.Conv3D(filters, 3, padding="same", name=name, **parts.LAST, **kwargs)(x)
 
-    def prelu(x, name):
+    def prelu(x: Tensor, name: str) -> Tensor:
         slope = initializers.Constant(0.25)
         return layers.PReLU(alpha_initializer=slope, shared_axes=[1, 2, 3], name=name)(x)
 
-    def normalize(x, name):
+    def normalize(x: Tensor, name: str) -> Tensor:
         if not batch_norm:
             return x
         return layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)(x)
@@ -85,7 +88,7 @@ def srresnet3d(
     return keras.Model(inputs, x, name=name)
 
 
-def _checked(scale):
+def _checked(scale: object) -> tuple[int, ...]:
     factors = tuple(scale) if isinstance(scale, list | tuple) else ()
     if len(factors) != 3 or max(factors) == 1 or not all(factor in FACTORS for factor in factors):
         raise ModelError(

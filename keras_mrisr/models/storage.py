@@ -3,17 +3,19 @@
 import json
 import pathlib
 import re
+import typing
 
 import keras
 
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file, write_json, write_text
-from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.model_info import Description, ModelInfo
 from keras_mrisr.pretrained import find_model
 from keras_mrisr.registration import ENTRY_POINTS, load_entry_points
 from keras_mrisr.types import Model, PathLike
 
+_Kind = typing.TypeVar("_Kind", bound=Description)
 WEIGHTS = "generator.keras"
 INFO = "model.json"
 CARD = "card.md"
@@ -23,7 +25,9 @@ _UNSAFE = re.compile(r"arbitrary code execution")
 EXPORT = "export.json"  # What mrisr export leaves in its folder.
 
 
-def save_trained(directory, network, info, card, weights=WEIGHTS):
+def save_trained(
+    directory: PathLike, network: Model, info: Description, card: str, weights: str = WEIGHTS
+) -> None:
     """Writes a trained model into `directory`; each file whole or not at all, `model.json` last.
 
     Args:
@@ -40,21 +44,33 @@ def save_trained(directory, network, info, card, weights=WEIGHTS):
     write_json(directory / INFO, info.to_dict())
 
 
-def load_info(path, kind=ModelInfo):
+def load_info(path: PathLike) -> ModelInfo:
     """Reads the description of a model directory, or of a `.keras` file in one, without its weights.
 
     Args:
-        path: The directory or file, or the name of a model that comes with the package.
-        kind: The `Description` that its `model.json` holds.
+        path: The directory or file, or the name of a bundled model.
 
     Raises:
         ModelError: Nothing there, or `model.json` is missing or broken.
     """
-    path = find_model(path)
-    directory = path.parent if path.suffix == ".keras" else path
+    return load_description(path, ModelInfo)
+
+
+def load_description(path: PathLike, kind: type[_Kind]) -> _Kind:
+    """Reads what `kind` says that a `model.json` holds; otherwise as `load_info`.
+
+    Args:
+        path: The directory or file, or the name of a bundled model.
+        kind: A `Description`.
+
+    Raises:
+        ModelError: Nothing there, or `model.json` is missing or broken.
+    """
+    place = find_model(path)
+    directory = place.parent if place.suffix == ".keras" else place
     file = directory / INFO
-    if not file.is_file() and path.suffix == ".keras":
-        raise ModelError(f"{path} lies in no model directory: there is no {INFO} beside it. Copy that, too.")
+    if not file.is_file() and place.suffix == ".keras":
+        raise ModelError(f"{place} lies in no model directory: there is no {INFO} beside it. Copy that, too.")
     if not file.is_file() and (directory / EXPORT).is_file():
         raise ModelError(
             f"{directory} is an export: give the folder that mrisr train wrote. ONNX exports are for mrisr "
@@ -142,7 +158,7 @@ def describe_network(network: Model, degradation: Degradation | None = None) -> 
     )
 
 
-def load_network(weights):
+def load_network(weights: PathLike) -> Model:
     """Loads the `.keras` file of a model directory, uncompiled.
 
     Raises:
@@ -177,7 +193,7 @@ def _why_not(error: Exception) -> str:
     return f"cannot be loaded ({reason}). Copy the model again or retrain."
 
 
-def _check_shapes(generator, info, weights):
+def _check_shapes(generator: Model, info: ModelInfo, weights: PathLike) -> None:
     channels = generator.input_shape[-1]
     if channels != info.input_channels:
         of = f" of {2 * info.neighbours + 1} slices" if info.neighbours else ""

@@ -1,13 +1,22 @@
 """U-Net for segmentation. The discriminator of that name is `unet_discriminator`."""
 
+from typing import Any
+
 import keras
 from keras import layers, ops
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.models.blocks import LAST
+from keras_mrisr.types import Model, Shape, Tensor
 
 
-def segmentation_unet(channels=3, filters=32, depth=4, synchronized=False, name="segmentation_unet"):
+def segmentation_unet(
+    channels: int = 3,
+    filters: int = 32,
+    depth: int = 4,
+    synchronized: bool = False,
+    name: str = "segmentation_unet",
+) -> Model:
     """Builds the U-Net of Buda et al. 2019.
 
     "Association of genomic subtypes of lower-grade gliomas with shape features automatically extracted
@@ -35,7 +44,7 @@ def segmentation_unet(channels=3, filters=32, depth=4, synchronized=False, name=
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ModelError(f"{key} must be an integer of 1 or more. Received: {key}={value!r}")
 
-    def level(x, width, label):
+    def level(x: Tensor, width: int, label: str) -> Tensor:
         for i in (1, 2):
             conv = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{label}_conv{i}", **LAST)
             norm = layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=f"{label}_bn{i}")
@@ -68,24 +77,24 @@ class PadToMultiple(keras.layers.Layer):
         multiple: The number.
     """
 
-    def __init__(self, multiple, **kwargs):
+    def __init__(self, multiple: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.multiple = multiple
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         # Padded by the most that can be needed, then cut: the sizes may be known at run time only.
         more = self.multiple - 1
         height, width = (self._up(size) for size in ops.shape(inputs)[1:3])
         return ops.pad(inputs, ((0, 0), (0, more), (0, more), (0, 0)))[:, :height, :width]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         n, *sizes, channels = input_shape
         return (n, *(None if size is None else self._up(size) for size in sizes), channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "multiple": self.multiple}
 
-    def _up(self, size):
+    def _up(self, size: Any) -> Any:
         return -(-size // self.multiple) * self.multiple
 
 
@@ -93,11 +102,11 @@ class PadToMultiple(keras.layers.Layer):
 class CropLike(keras.layers.Layer):
     """Cuts the first of two inputs, (N, H, W, C), at the bottom and right to the size of the second."""
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x, like = inputs
         height, width = ops.shape(like)[1:3]
         return x[:, :height, :width]
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         x, like = input_shape
         return (*x[:1], *like[1:3], x[-1])

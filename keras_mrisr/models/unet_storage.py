@@ -6,6 +6,7 @@ import pathlib
 from keras_mrisr.errors import ModelError
 from keras_mrisr.model_info import Description
 from keras_mrisr.models import storage
+from keras_mrisr.types import Model, PathLike
 
 WEIGHTS = "unet.keras"
 
@@ -33,12 +34,12 @@ class SegmenterInfo(Description):
     version: str = ""
 
 
-def save_unet(directory, unet, info, card):
+def save_unet(directory: PathLike, unet: Model, info: SegmenterInfo, card: str) -> None:
     """Writes a trained U-Net into `directory`; each file whole or not at all, `model.json` last."""
     storage.save_trained(directory, unet, info, card, WEIGHTS)
 
 
-def load_unet_info(path):
+def load_unet_info(path: PathLike) -> SegmenterInfo:
     """The `SegmenterInfo` of a directory, or of a `.keras` file in one.
 
     Raises:
@@ -48,10 +49,10 @@ def load_unet_info(path):
     folder = path.parent if path.suffix == ".keras" else path
     if (folder / storage.WEIGHTS).exists():
         raise ModelError(f"{path} is a super-resolution model. Give a U-Net that mrisr segment train wrote.")
-    return storage.load_info(path, SegmenterInfo)
+    return storage.load_description(path, SegmenterInfo)
 
 
-def load_unet(path):
+def load_unet(path: PathLike) -> tuple[Model, SegmenterInfo]:
     """Loads a trained U-Net.
 
     Args:

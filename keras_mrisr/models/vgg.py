@@ -8,6 +8,8 @@ layout load with errors that say what is wrong.
 import os
 import pathlib
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from keras import Input, Model, applications, layers, saving
@@ -15,6 +17,7 @@ from keras import Input, Model, applications, layers, saving
 from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file
 from keras_mrisr.models.blocks import LAST
+from keras_mrisr.types import PathLike
 
 # Simonyan and Zisserman 2015, table 1, columns D and E: convolutions of each block.
 NETWORKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -22,7 +25,7 @@ _FILTERS = (64, 128, 256, 512, 512)
 _CONV_NAME = re.compile(r"block\d_conv\d")
 
 
-def conv_names(network, deepest=None):
+def conv_names(network: str, deepest: str | None = None) -> list[str]:
     """Names of the convolutions in order, such as "block5_conv4"; the last one is `deepest`.
 
     Raises:
@@ -39,7 +42,13 @@ def conv_names(network, deepest=None):
     return names[: names.index(deepest) + 1]
 
 
-def vgg(network="vgg19", deepest=None, weights=None, name=None, dtype="float32"):
+def vgg(
+    network: str = "vgg19",
+    deepest: str | None = None,
+    weights: PathLike | None = None,
+    name: str | None = None,
+    dtype: Any = "float32",
+) -> Model:
     """Builds the convolutional part of VGG.
 
     Args:
@@ -78,7 +87,7 @@ def vgg(network="vgg19", deepest=None, weights=None, name=None, dtype="float32")
     return model
 
 
-def read_weights(network, weights, deepest=None):
+def read_weights(network: str, weights: PathLike | None, deepest: str | None = None) -> dict[str, tuple]:
     """Reads the weights of VGG's convolutions.
 
     Args:
@@ -109,7 +118,7 @@ def read_weights(network, weights, deepest=None):
     return _checked(found, network, names, source)
 
 
-def write_weights(model, path):
+def write_weights(model: Model, path: PathLike) -> None:
     """Writes the weights of a `vgg(...)`, or of a model that contains its layers, as an `.h5` file.
 
     `vgg` and `keras.applications` (`include_top=False`; only if all convolutions are there) read it.
@@ -134,7 +143,7 @@ def write_weights(model, path):
             group["kernel:0"], group["bias:0"] = kernel, bias
 
 
-def _shapes(names):
+def _shapes(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
     shapes, before = {}, 3
     for name in names:
         filters = _FILTERS[int(name[5]) - 1]
@@ -143,7 +152,7 @@ def _shapes(names):
     return shapes
 
 
-def _random_weights(names):
+def _random_weights(names: Sequence[str]) -> dict[str, tuple]:
     # From NumPy with a fixed seed: a resumed run meets the same features, on any backend.
     rng = np.random.default_rng(0)
     found = {}
@@ -153,7 +162,7 @@ def _random_weights(names):
     return found
 
 
-def _download(network):
+def _download(network: str) -> dict[str, tuple]:
     build = {"vgg16": applications.VGG16, "vgg19": applications.VGG19}[network]
     try:
         return _collect(build(include_top=False, weights="imagenet"))
@@ -164,7 +173,7 @@ def _download(network):
         ) from error
 
 
-def _read_file(path, network):
+def _read_file(path: pathlib.Path, network: str) -> dict[str, tuple]:
     if not path.is_file():
         raise ModelError(
             f"No feature weights at {path}: give an .h5 or .keras file, 'imagenet' to download them, or None "
@@ -178,12 +187,12 @@ def _read_file(path, network):
         raise ModelError(f"{path} cannot be read as weights of {network}: {_first_line(error)}") from error
 
 
-def _read_h5(path, network):
+def _read_h5(path: pathlib.Path, network: str) -> dict[str, tuple]:
     import h5py
 
     found = {}
 
-    def visit(name, item):
+    def visit(name: str, item: Any) -> None:
         parts = name.split("/")
         if not isinstance(item, h5py.Dataset) or parts[0].startswith("optimizer"):
             return
@@ -206,7 +215,7 @@ def _read_h5(path, network):
     return {name: (arrays.get(4), arrays.get(1)) for name, arrays in found.items()}
 
 
-def _collect(model):
+def _collect(model: Model) -> dict[str, tuple]:
     """(kernel, bias) of every convolution of VGG in a model, however deep it is nested."""
     found = {}
     for layer in getattr(model, "layers", ()):
@@ -216,7 +225,9 @@ def _collect(model):
     return found
 
 
-def _checked(found, network, names, source):
+def _checked(
+    found: Mapping[str, tuple], network: str, names: Sequence[str], source: object
+) -> dict[str, tuple]:
     known = conv_names(network)
     # Up to its last convolution a file must hold all: VGG16's looks like VGG19's with gaps.
     depth = max([len(names), *(known.index(name) + 1 for name in found if name in known)])
@@ -239,5 +250,5 @@ def _checked(found, network, names, source):
     return checked
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

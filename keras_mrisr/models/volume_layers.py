@@ -1,29 +1,33 @@
 """Custom layers of 3-D generators."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_mrisr.models.layers import cubic_phases
+from keras_mrisr.types import Shape, Tensor
 
 
 class _VolumeScaling(keras.layers.Layer):
     """What the layers share that upscale (N, X, Y, Z, C) by a factor for each axis."""
 
-    def __init__(self, factors, **kwargs):
+    def __init__(self, factors: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.factors = tuple(factors)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         n, *sizes, channels = input_shape
         sizes = [
             None if size is None else size * factor for size, factor in zip(sizes, self.factors, strict=True)
         ]
         return (n, *sizes, self.output_channels(channels))
 
-    def output_channels(self, channels):
+    def output_channels(self, channels: int) -> int:
         return channels
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "factors": list(self.factors)}
 
 
@@ -38,7 +42,7 @@ class VoxelShuffle(_VolumeScaling):
         factors: The factor of each axis (f, g, h).
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = inputs
         for axis, factor in enumerate(self.factors, start=1):
             if factor == 1:
@@ -53,7 +57,7 @@ class VoxelShuffle(_VolumeScaling):
             x = ops.reshape(ops.transpose(x, order), (n, *sizes, rest))
         return x
 
-    def output_channels(self, channels):
+    def output_channels(self, channels: int) -> int:
         for factor in self.factors:
             channels //= factor
         return channels
@@ -69,7 +73,7 @@ class CubicUpsampling(_VolumeScaling):
         factors: The factor of each axis.
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         x = inputs
         for axis, factor in enumerate(self.factors, start=1):
             if factor > 1:
@@ -77,11 +81,11 @@ class CubicUpsampling(_VolumeScaling):
         return x
 
 
-def _upscale(x, axis, factor):
+def _upscale(x: Tensor, axis: int, factor: int) -> Tensor:
     taps = cubic_phases(factor)
     radius = taps.shape[1] // 2
 
-    def part(start, stop):
+    def part(start: int | None, stop: int | None) -> Tensor:
         return x[(slice(None),) * axis + (slice(start, stop),)]
 
     padded = ops.concatenate([part(0, 1)] * radius + [x] + [part(-1, None)] * radius, axis=axis)

@@ -109,7 +109,7 @@ class SRGAN(keras.Model):
         self.noise_steps = noise_steps
         self.r1_every = r1_every
         self.seed = seed
-        self._degrade = get_degradation(**degradation) if degradation else None
+        self._degrade: Any = get_degradation(**degradation) if degradation else None
         if self._degrade is not None and self.weights_of_losses["consistency"]:
             self._degrade.require_fixed()
         self._noise = keras.random.SeedGenerator(seed)
