@@ -1,7 +1,7 @@
 """Checks of arguments, which say what is allowed and what was received."""
 
-import math
 import numbers
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -30,9 +30,10 @@ def none_or(value: Any) -> Any:
     return None if value in ("none", "None", "null") else value
 
 
-def is_number(value: object) -> bool:
+def is_number(value: Any) -> bool:
     """Whether a value is a finite number, which True and False are not."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and abs(value) <= sys.float_info.max  # No isfinite: it fails for ints of 309 digits.
 
 
 def check_flags(**flags: object) -> None:

@@ -141,8 +141,10 @@ def _allowed(field: pydantic.fields.FieldInfo, problem: str) -> str:
     words = {"gt": "more than {}", "ge": "{} or more", "lt": "less than {}", "le": "at most {}"}
     limits = [(part, name) for part in field.metadata for name in words if hasattr(part, name)]
     bounds = [words[name].format(getattr(part, name)) for part, name in limits]
-    if problem == "finite_number" or "than" in problem:
-        return ", ".join(bounds) or "a finite number"
+    if problem == "finite_number":
+        return ", ".join(["a finite number", *bounds])
+    if "than" in problem:
+        return ", ".join(bounds)
     if typing.get_origin(field.annotation) is typing.Literal:
         return f"one of {', '.join(map(str, typing.get_args(field.annotation)))}"
     return f"of type {type_name(field.annotation)}"

@@ -67,7 +67,11 @@ def test_defaults_round_trip(tmp_path):
         ({"training": {"augment": "maybe"}}, r"training\.augment must be of type bool"),
         ({"training": {"learning_rate": 0}}, r"training\.learning_rate must be more than 0"),
         ({"training": {"learning_rate": "fast"}}, r"training\.learning_rate must be of type float"),
-        ({"training": {"learning_rate": float("inf")}}, r"training\.learning_rate"),
+        (
+            {"training": {"learning_rate": float("inf")}},
+            r"learning_rate must be a finite number, more than 0\. Received: inf",
+        ),
+        ({"training": {"learning_rate": 10**400}}, r"learning_rate must be of type float\. Received: 1000"),
         ({"training": {"clip_norm": float("nan")}}, r"training\.clip_norm"),
         ({"training": {"seed": 2**32}}, r"training\.seed"),
         ({"training": {"loss": "l1"}}, r"training\.loss must be one of"),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+from keras_mrisr.checks import is_number
 from keras_mrisr.errors import ConfigError
 
 TYPES = {
@@ -267,7 +268,7 @@ def _number(what: str, value: Any, kind: str) -> Any:
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise ConfigError(f"{what} must be a number. Received: {value!r}")
     if kind == "float":
         return float(value)

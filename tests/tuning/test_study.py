@@ -93,6 +93,13 @@ def write(path, **keys):
         ({"stage": "adversarial", "adversarial": "wild"}, "Unknown adversarial preset 'wild'"),
         ({"config": {"training.epoch": 1}}, "Unknown config key 'training.epoch'"),
         ({"config": [1]}, "config must hold keys and values"),
+        # A list where a name belongs, and a number that no float holds.
+        ({"preset": ["full"]}, r"Unknown preset \['full'\]"),
+        ({"stage": "adversarial", "adversarial": ["stable"]}, r"Unknown adversarial preset \['stable'\]"),
+        ({"stage": ["generator"]}, r"stage must be one of generator, adversarial. Received: \['gen"),
+        ({"objective": [["psnr"]]}, r"objective must be one of psnr"),
+        ({"config": {"training.loss": ["psnr"]}}, r"training.loss must be one of"),
+        ({"space": {"training.learning_rate": {"type": "float", "min": 0.1, "max": 10**400}}}, "max must be"),
         ({"config": {"adversarial.on": True}}, "stage is 'generator', but adversarial.on is True"),
     ],
 )
