@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from keras_mrisr.errors import DataError
+from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.finetune.batches import as_input, whole_slice
 from keras_mrisr.finetune.labels import UNKNOWN
 from keras_mrisr.finetune.scores import classification_scores
@@ -74,7 +74,7 @@ class Scoring(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
-            raise DataError(diverged("The weights", "not finite", f"epoch {epoch + 1}"))
+            raise TrainingDivergedError(diverged("The weights", "not finite", f"epoch {epoch + 1}"))
         self.scores = score_slices(self.model, self.slices, self.size)
         for question, scores in self.scores.items():
             for name in ("accuracy", "balanced_accuracy", "auc"):

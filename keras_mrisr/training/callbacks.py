@@ -2,20 +2,22 @@
 
 import logging
 import math
-import pathlib
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
 from keras_mrisr.errors import TrainingDivergedError
-from keras_mrisr.files import write_csv
 from keras_mrisr.metrics import psnr, ssim
 from keras_mrisr.training.state import save_backup
 
 log = logging.getLogger(__name__)
+
+Report = Callable[[int, int | None, dict[str, float]], None]
+"""Called with the epoch from 1, the step from 1 (None at the end of an epoch), and the logs."""
 
 
 class Interrupted(Exception):
@@ -149,13 +151,9 @@ class KeepBest(keras.callbacks.Callback):
         if better and not logs.get("ill"):
             self.state.best, self.state.best_epoch = value, epoch + 1
             self.save(logs)
-        elif self.exhausted(epoch + 1):
+        elif self.patience > 0 and epoch + 1 - self.state.best_epoch >= self.patience:
             log.info("No better %s for %d epochs: stopping early.", self.monitor, self.patience)
             self.model.stop_training = True
-
-    def exhausted(self, epochs):
-        """Whether the patience is over after so many epochs."""
-        return self.patience > 0 and epochs - self.state.best_epoch >= self.patience
 
 
 class SaveLast(keras.callbacks.Callback):
@@ -171,61 +169,6 @@ class SaveLast(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.save()
-
-
-class Record(keras.callbacks.Callback):
-    """Keeps one row of numbers an epoch: in the `RunState`, in `history.csv` and in TensorBoard.
-
-    Args:
-        directory: The run; writes `history.csv` and `tensorboard/` there.
-        state: The `RunState`.
-        sampler: Optional function that returns (N, H, W, C) images in [0, 1] for TensorBoard.
-        sample_every: Epochs between two sets of images.
-    """
-
-    def __init__(self, directory, state, sampler=None, sample_every=5):
-        super().__init__()
-        self.directory = pathlib.Path(directory)
-        self.state = state
-        self.sampler = sampler
-        self.sample_every = sample_every
-        self._writer = None
-
-    def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}, **self._rates()}
-        self.state.history = [r for r in self.state.history if r["epoch"] <= epoch] + [row]
-        self._write_csv()
-        self._write_tensorboard(epoch + 1, row)
-
-    def on_train_end(self, logs=None):
-        if self._writer is not None:
-            self._writer.flush()
-
-    def _rates(self):
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        rates = {part.name: part.learning_rate for part in getattr(optimizer, "optimizers", ())}
-        rates = rates or {"learning_rate": optimizer.learning_rate}
-        return {name: float(keras.ops.convert_to_numpy(rate)) for name, rate in rates.items()}
-
-    def _write_csv(self):
-        columns = list(dict.fromkeys(key for row in self.state.history for key in row))
-        write_csv(self.directory / "history.csv", columns, self.state.history)
-
-    def _write_tensorboard(self, epoch, row):
-        try:
-            import tensorflow as tf
-        except ImportError:  # Another backend may run where TensorFlow is not installed.
-            return
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(str(self.directory / "tensorboard"))
-        with self._writer.as_default(step=epoch):
-            for name, value in row.items():
-                if name != "epoch":
-                    tf.summary.scalar(name, value)
-            if self.sampler is not None and (epoch == 1 or epoch % self.sample_every == 0):
-                images = self.sampler()
-                tf.summary.image("lr_bicubic_sr_hr", images, max_outputs=len(images))
-        self._writer.flush()
 
 
 class Backup(keras.callbacks.Callback):

@@ -1,67 +1,93 @@
-"""The folder of a run: whether it can be started or continued, and what is written before it starts."""
+"""The folder of a run: whether it can be started or resumed, and what is written before it starts."""
 
 import json
 import pathlib
 import shutil
+from typing import Any, Protocol
 
-from keras_mrisr.config import read_config, write_config
+from keras_mrisr.config import DataConfig, read_config, write_config
+from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.splits import Split, split_patients
 from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import check_new_directory, write_json
 from keras_mrisr.training.state import RunState, read_state
+from keras_mrisr.types import PathLike
 
 CONFIG = "config.yaml"
 SPLIT = "split.json"
 BACKUP = "backup"
+MAY_CHANGE = ("data.root", "training.epochs", "training.early_stopping")
+"""What may be another when a run is resumed: the data are then compared themselves."""
 
 
-def open_run(config, out, overwrite=False):
+class AnyConfig(Protocol):
+    """The config of any kind of training."""
+
+    @property
+    def data(self) -> DataConfig: ...
+    @property
+    def training(self) -> Any: ...
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple[RunState, bool]:
     """Finds out where a run starts; writes nothing.
 
     Args:
         config: The `RunConfig`, or the config of another kind of run.
         out: Folder of the run.
-        overwrite: Start anew whatever run is there.
+        overwrite: Start again whatever run is there.
 
     Returns:
-        The `RunState` to go on from.
+        The `RunState` to resume from, and whether the run's data were under another path.
 
     Raises:
-        ConfigError: `out` holds something else, a run of another config or a finished one, or cannot be
-            written.
+        ConfigError: `out` holds something else, a run of another config or one that has all its epochs, or
+            cannot be written. Other than before may be the path of the data, more epochs, and the patience of
+            early stopping.
     """
     out = pathlib.Path(out)
     if not (out / CONFIG).is_file():
         if overwrite and out.is_dir() and any(out.iterdir()):
             raise ConfigError(f"{out} is not a training run; it is not overwritten. Choose another folder.")
         check_new_directory(out)
-        return RunState()
+        return RunState(), False
     check_new_directory(out, overwrite=True)
     if overwrite:
-        return RunState()
+        return RunState(), False
     try:
         old = read_config(out / CONFIG, type(config)())
     except MrisrError as error:
         raise ConfigError(
-            f"{out} holds a run that cannot be gone on with ({error}) Choose another folder, or pass "
-            "--overwrite to start anew."
+            f"{out} holds a run that cannot be resumed ({error}) Choose another folder, or pass `overwrite` "
+            "to start again."
         ) from error
-    if old != config:
+    differences = _differences(old, config)
+    if differences:
         raise ConfigError(
-            f"{out} holds a run with another config ({_differences(old, config)}). "
-            "Choose another folder, or pass --overwrite to start anew."
+            f"{out} holds a run with another config ({differences}). Choose another folder (`training.init` "
+            "starts from this run's weights), or pass `overwrite` to delete it and start again."
         )
     state = read_state(out / BACKUP) or RunState()
-    if state.finished:
+    begun = state.epoch + (state.step > 0)
+    if begun > config.training.epochs:
         raise ConfigError(
-            f"{out} holds this run already, complete with {state.epoch} epochs. Use it, start another from "
-            "it with training.init, or pass --overwrite to train anew."
+            f"{out} holds a run that is in its epoch {begun}: `epochs` must be at least that. "
+            f"Received: {config.training.epochs}"
         )
-    return state
+    if state.finished and not state.epochs_are_left(config.training):
+        raise ConfigError(
+            f"{out} holds this run already, complete with {state.epoch} epochs. Use it, resume it with more "
+            "`epochs`, start another from it with `training.init`, or pass `overwrite` to delete it and "
+            "start again."
+        )
+    return state, old.data.root != config.data.root
 
 
-def fix_split(out, dataset, split, data, overwrite=False):
-    """The split of a run: the one in its folder when it goes on, else the one given, else a new one.
+def fix_split(
+    out: PathLike, dataset: SliceDataset, split: Split | None, data: DataConfig, overwrite: bool = False
+) -> Split:
+    """The split of a run: the one in its folder when it resumes, else the one given, else a new one.
 
     Args:
         out: Folder of the run.
@@ -81,16 +107,16 @@ def fix_split(out, dataset, split, data, overwrite=False):
     try:
         old = Split.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise ConfigError(f"{file} cannot be read: {error}. Pass --overwrite to start anew.") from error
+        raise ConfigError(f"{file} cannot be read: {error}. Pass `overwrite` to start again.") from error
     if split is not None and split.to_dict() != old.to_dict():
         raise ConfigError(
             f"{out} holds a run with another split of the patients. Choose another folder, or pass "
-            "--overwrite to start anew."
+            "`overwrite` to start again."
         )
     return old
 
 
-def claim_run(config, out, split, overwrite=False):
+def claim_run(config: AnyConfig, out: PathLike, split: Split, overwrite: bool = False) -> None:
     """Makes `out` the folder of this run, once all else was found to be good.
 
     Args:
@@ -105,34 +131,36 @@ def claim_run(config, out, split, overwrite=False):
     if out.is_dir():
         for leftover in out.glob(".writing-*"):  # Of a run, or an evaluation, that was killed while it wrote.
             _remove(leftover)
-    # The config first: it marks the folder as this run's, so that a run killed here goes on.
-    if not (out / CONFIG).exists():
+    # The config first: it marks the folder as this run's, so that a run killed here resumes.
+    if not (out / CONFIG).exists() or read_config(out / CONFIG, type(config)()) != config:
         write_config(config, out / CONFIG)
     if not (out / SPLIT).exists():
         write_json(out / SPLIT, split.to_dict())
 
 
-def _empty(out):
+def _empty(out: pathlib.Path) -> None:
     # The config goes last: a folder without it is not taken for a run, and not overwritten again.
     for path in sorted(out.iterdir(), key=lambda path: path.name == CONFIG):
         _remove(path)
 
 
-def _remove(path):
+def _remove(path: pathlib.Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
 
 
-def _differences(old, new):
+def _differences(old: AnyConfig, new: AnyConfig) -> str:
+    """What keeps a run of the config `old` from being resumed with `new`, in words; empty for nothing."""
     flat = [_flatten(config.to_dict()) for config in (old, new)]
     keys = [key for key in {**flat[0], **flat[1]} if flat[0].get(key) != flat[1].get(key)]
+    keys = [key for key in keys if key not in MAY_CHANGE]
     return ", ".join(f"{key}: {flat[0].get(key)!r} there, {flat[1].get(key)!r} now" for key in keys[:3])
 
 
-def _flatten(values, prefix=""):
-    flat = {}
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
     return flat

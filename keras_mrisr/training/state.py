@@ -4,13 +4,14 @@ import json
 import os
 import pathlib
 import shutil
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import Field
 
 from keras_mrisr.config_base import Config
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_json
+from keras_mrisr.types import Model, PathLike
 
 STATE = "state.json"
 WEIGHTS = "model.weights.h5"
@@ -29,6 +30,7 @@ class RunState(Config, frozen=False):
         finished: Nothing is left to do.
         start: Validation scores that an adversarial training began with.
         rollbacks: Times that an adversarial training went back to its last good state.
+        data: Digest of the data that it is trained on; None for a run of an older version.
     """
 
     epoch: int = 0
@@ -40,9 +42,25 @@ class RunState(Config, frozen=False):
     finished: bool = False
     start: dict[str, Any] | None = None
     rollbacks: int = 0
+    data: str | None = None
+
+    def epochs_are_left(self, training: "EpochLimits") -> bool:
+        """Whether a training of this length, which may stop early, has more epochs to come."""
+        patience = training.early_stopping
+        exhausted = patience > 0 and self.epoch - self.best_epoch >= patience
+        return self.epoch < training.epochs and not exhausted
 
 
-def save_backup(directory, model, state):
+class EpochLimits(Protocol):
+    """What the `training` of every config says about the number of epochs."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def early_stopping(self) -> int: ...
+
+
+def save_backup(directory: PathLike, model: Model, state: RunState) -> None:
     """Saves weights, optimizer and state as a new folder, then removes older ones.
 
     `keras.callbacks.BackupAndRestore` writes the weights and the number of the epoch one after the
@@ -68,7 +86,7 @@ def save_backup(directory, model, state):
             shutil.rmtree(old, ignore_errors=True)
 
 
-def read_state(directory):
+def read_state(directory: PathLike) -> RunState | None:
     """The `RunState` of the newest backup, or None when there is none."""
     backups = _backups(pathlib.Path(directory))
     if not backups:
@@ -78,12 +96,12 @@ def read_state(directory):
         state = RunState(**json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
-            f"The backup {file} cannot be read: {error}. Pass --overwrite to start anew."
+            f"The backup {file} cannot be read: {error}. Pass `overwrite` to start again."
         ) from error
     return state
 
 
-def restore_backup(directory, model):
+def restore_backup(directory: PathLike, model: Model) -> None:
     """Loads weights and optimizer of the newest backup into the compiled `model`."""
     backup = _backups(pathlib.Path(directory))[-1]
     model.optimizer.build(model.trainable_variables)
@@ -92,9 +110,9 @@ def restore_backup(directory, model):
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"The backup {backup} cannot be loaded: {str(error).splitlines()[0]} "
-            "Pass --overwrite to start anew."
+            "Pass `overwrite` to start again."
         ) from error
 
 
-def _backups(directory):
+def _backups(directory: pathlib.Path) -> list[pathlib.Path]:
     return sorted(path for path in directory.glob("backup-*") if path.is_dir())

@@ -3,13 +3,16 @@
 import dataclasses
 import logging
 import pathlib
+from typing import Any
 
 import keras
-import numpy as np
 
-from keras_mrisr.data.read import read_dataset
-from keras_mrisr.data.splits import check_unseen
-from keras_mrisr.degrade import get_degradation, interpolate
+from keras_mrisr.config import RunConfig
+from keras_mrisr.data.batches import ResumableBatches
+from keras_mrisr.data.slices import SliceDataset
+from keras_mrisr.data.splits import Split, check_unseen
+from keras_mrisr.degrade import get_degradation
+from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.files import whole_file
 from keras_mrisr.models.registry import build_generator
@@ -26,20 +29,23 @@ from keras_mrisr.training.adversarial import (
     pretraining_config,
 )
 from keras_mrisr.training.card import model_card
-from keras_mrisr.training.directory import BACKUP, claim_run, fix_split, open_run
-from keras_mrisr.training.epochs import run_epochs
+from keras_mrisr.training.directory import BACKUP
 from keras_mrisr.training.generator import check_init, compiled_generator, start_from
 from keras_mrisr.training.guard import WAYS_OUT, make_guards
 from keras_mrisr.training.pairs import (
     VALIDATION_BLOCK,
     check_data,
+    check_held_out,
     training_pairs,
     training_patches,
     validation_pairs,
 )
-from keras_mrisr.training.state import read_state, restore_backup
-from keras_mrisr.training.strategy import hardware, strategy_scope, training_precision
+from keras_mrisr.training.record import Record, slice_sampler
+from keras_mrisr.training.run import Run, opened_run
+from keras_mrisr.training.state import read_state
+from keras_mrisr.training.strategy import strategy_scope
 from keras_mrisr.training.volumes import VolumeValidation, volume_sampler
+from keras_mrisr.types import Model, PathLike
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
@@ -56,139 +62,159 @@ VALIDATION_PROTOCOL = (
 )
 
 
-def train(config, out, overwrite=False, dataset=None, split=None, report=None, until=None):
-    """Trains a generator, or goes on with a run that was stopped.
+def train(
+    config: RunConfig,
+    out: PathLike,
+    overwrite: bool = False,
+    dataset: SliceDataset | None = None,
+    split: Split | None = None,
+    report: cb.Report | None = None,
+    until: int | None = None,
+) -> pathlib.Path:
+    """Trains a generator, or resumes a run.
 
     The run's folder is a trained model directory from the first epoch on: `generator.keras` is the
-    best model so far, `last.keras` the newest. Beside them lie `config.yaml`, `split.json`,
-    `history.csv`, `tensorboard/` and `backup/`.
+    best model so far, `last.keras` the newest. Beside them lie `config.yaml`, `split.json`, `history.csv`,
+    `curves.png`, `samples.png`, `tensorboard/` and `backup/`.
+
+    A run resumes with the same config. Only the path of the data may be another (the slices are compared),
+    the patience of early stopping, and the number of epochs: a finished run resumes with more of them. The
+    cosine schedule is then that of the new number: the rate rises to where a run of that length would be.
 
     Args:
         config: A `RunConfig`.
-        out: Folder of the run. One that holds a stopped run of the same config is continued.
-        overwrite: Delete what is in `out` and start anew.
+        out: Folder of the run.
+        overwrite: Delete what is in `out` and start again.
         dataset: A `SliceDataset`; by default it is read from `config.data`.
         split: A `Split` of its patients; by default made from `config.data`.
         report: `report(epoch, step, logs)`, called after each step and, with step None, each epoch.
-        until: Stop after so many epochs of the config's; a later call goes on from there.
+        until: Stop after so many epochs of the config's; a later call resumes there.
 
     Returns:
         The `pathlib.Path` of the run.
 
     Raises:
-        ConfigError: Bad data or configuration, an `out` of something else, or a diverged training.
-        Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call goes on.
+        ConfigError: A bad configuration, or an `out` of something else.
+        DataError: Bad data, other data than the run began with, or another process trains in `out`.
+        ModelError: A bad model to start from.
+        TrainingDivergedError: Values that are not finite, or a sick adversarial training.
+        Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call resumes.
     """
-    out = pathlib.Path(out)
     if config.adversarial.on:
         check_adversarial(config)
-    state = open_run(config, out, overwrite)
-    inits = _inits(config, out, overwrite, state)
+    with opened_run(config, out, overwrite, report) as run:
+        _train(run, dataset, split, until)
+    return run.out
+
+
+def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: int | None) -> None:
+    config = run.config
+    inits = _inits(run)
     for key, init, stage in inits:  # Now, because reading data may take minutes.
         check_init(stage, init, stage.adversarial.on, key)
-    if dataset is None:
-        dataset = read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
-    check_data(config, dataset)
-    split = fix_split(out, dataset, split, config.data, overwrite)
+    train_slices, val_slices = run.read(dataset, split)
+    check_data(config, run.dataset)
     for key, init, _ in inits:
-        check_unseen(key, init, load_info(init).data.get("split") or {}, split)
+        check_unseen(key, init, load_info(init).data.get("split") or {}, run.split)
     degradation = get_degradation(**{"scale": config.scale, **config.degradation})
-    keras.utils.set_random_seed(config.training.seed)
-
-    training_slices = dataset.select(split.train)
-    log.info("Reading %s for training", training_slices.extent)
-    train_pairs = training_pairs(config, training_slices, degradation)
+    train_pairs = training_pairs(config, train_slices, degradation)
     channels = train_pairs[0].hr.shape[-1]
     patches = training_patches(config, train_pairs)
-    features = None
-    if config.adversarial.on:
-        features = feature_network(config)
-        check_segmentation_model(config, split, channels)
-        check_feature_weights(config, split)
-        _check_first_stage(config, out, overwrite, train_pairs)
-    val_pairs = validation_pairs(config, dataset.select(split.val), degradation, channels)
+    features = _adversarial_parts(run, train_pairs) if config.adversarial.on else None
+    val_pairs = validation_pairs(config, val_slices, degradation, channels)
+    check_held_out(config, run.dataset.select(run.split.test), channels)
 
-    with strategy_scope(config.training.strategy, config.training.batch_size):
-        model = (
-            compiled_srgan(config, channels, features)
-            if config.adversarial.on
-            else compiled_generator(config, channels)
-        )
-        if state.epoch or state.step:
-            restore_backup(out / BACKUP, model)
-            log.info("Going on from epoch %d, step %d", state.epoch + 1, state.step)
-        elif config.training.init:
+    def make() -> Model:
+        if config.adversarial.on:
+            model = compiled_srgan(config, channels, features)
+        else:
+            model = compiled_generator(config, channels)
+        if config.training.init and not run.resumed:
             start_from(config, config.training.init, model)
-    # Only now: bad data and bad options leave no folder behind, and don't cost an older run.
-    claim_run(config, out, split, overwrite)
-    if config.adversarial.on and not (state.epoch or state.step or config.training.init):
-        _first_stage(config, out, dataset, split, model, report)
+        return model
 
+    model = run.build(make)
+    run.claim()
+    if config.adversarial.on and not (run.resumed or config.training.init):
+        _first_stage(run, model)
     generator = build_generator(
         scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
     )
-    info = _describe(config, dataset, split, degradation, channels, train_pairs, generator)
+    info = _describe(run, degradation, channels, train_pairs, generator)
     if config.adversarial.on:
         validation = AdversarialValidation(
-            generator, val_pairs, features, state, config.adversarial.perception
+            generator, val_pairs, features, run.state, config.adversarial.perception
         )
-        guards = make_guards(config, out / BACKUP, state)
+        guards = make_guards(config, run.out / BACKUP, run.state)
     else:
         validation = (VolumeValidation if config.dimensions == 3 else cb.Validation)(generator, val_pairs)
         guards = [cb.FiniteLoss()]
-    _fit(config, out, state, model, patches, validation, guards, info, report, until)
-    return out
+    _fit(run, model, patches, validation, guards, info, until)
 
 
-def _inits(config, out, overwrite, state):
+def _adversarial_parts(run: Run, train_pairs: list[Any]) -> Any:
+    """The feature network, once all that the adversarial stage needs was found to be good."""
+    features = feature_network(run.config)
+    check_segmentation_model(run.config, run.split, train_pairs[0].hr.shape[-1])
+    check_feature_weights(run.config, run.split)
+    _check_first_stage(run, train_pairs)
+    return features
+
+
+def _inits(run: Run) -> list[tuple[str, str, RunConfig]]:
     """The models that the training starts from: list of (config's key, model, config of its stage)."""
-    if state.epoch or state.step:
+    config = run.config
+    if run.resumed:
         return []
     if config.training.init:
         return [("training.init", config.training.init, config)]
-    if config.adversarial.on and _starts_first_stage(config, out, overwrite):
+    if config.adversarial.on and _starts_first_stage(run):
         first = pretraining_config(config)
         return [("adversarial.pretraining.init", first.training.init, first)]
     return []
 
 
-def _starts_first_stage(config, out, overwrite):
+def _starts_first_stage(run: Run) -> bool:
     """Whether there will be a first stage that starts from another model."""
-    begun = not overwrite and read_state(out / PRETRAINED / BACKUP) is not None
+    config = run.config
+    begun = not run.overwrite and read_state(run.out / PRETRAINED / BACKUP) is not None
     return bool(config.adversarial.pretraining.get("init")) and not config.training.init and not begun
 
 
-def _check_first_stage(config, out, overwrite, train_pairs):
+def _check_first_stage(run: Run, train_pairs: list[Any]) -> None:
     """Raises ConfigError for what the first stage could not be trained with, before the run is begun."""
-    first = pretraining_config(config)
+    first = pretraining_config(run.config)
     training_patches(first, train_pairs)
     strategy_scope(first.training.strategy, first.training.batch_size)
-    if _starts_first_stage(config, out, overwrite):
+    if _starts_first_stage(run):
         model = compiled_generator(first, train_pairs[0].hr.shape[-1])
         start_from(first, first.training.init, model, "adversarial.pretraining.init")
 
 
-def _first_stage(config, out, dataset, split, model, report):
+def _first_stage(run: Run, model: Model) -> None:
     """Trains the generator alone in `out/pretrained`, or finds it trained, and hands its weights over."""
-    if not config.adversarial.pretraining:
+    if not run.config.adversarial.pretraining:
         return
-    first = out / PRETRAINED
+    first = run.out / PRETRAINED
     state = read_state(first / BACKUP)
     if state is None or not state.finished:
         log.info("First stage: the generator alone")
-        train(pretraining_config(config), first, dataset=dataset, split=split, report=report)
-    start_from(config, first, model)
+        config = pretraining_config(run.config)
+        train(config, first, dataset=run.dataset, split=run.split, report=run.report)
+    start_from(run.config, first, model)
 
 
-def _describe(config, dataset, split, degradation, channels, train_pairs, generator):
-    training = config.training.to_dict()
+def _describe(
+    run: Run, degradation: Degradation, channels: int, train_pairs: list[Any], generator: Model
+) -> ModelInfo:
+    config = run.config
+    training = run.about_training(
+        parameters=generator.count_params(),
+        # A volume has as many as it has along its third axis.
+        train_slices=sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in train_pairs),
+    )
     if config.adversarial.on:
         training["adversarial"] = described(config.adversarial)
-    training["parameters"] = generator.count_params()
-    # A volume has as many as it has along its third axis.
-    training["train_slices"] = sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in train_pairs)
-    training["hardware"] = hardware()
-    training["precision"] = training_precision(training["precision"])
     return ModelInfo(
         scale=max(config.factors),
         factors=config.factors,
@@ -196,78 +222,57 @@ def _describe(config, dataset, split, degradation, channels, train_pairs, genera
         channels=channels,
         generator=dict(config.generator),
         degradation=degradation.to_dict(),
-        data={
-            "root_name": dataset.root.name,
-            "kind": dataset.kind,
-            "patient_pattern": config.data.patient_pattern,
-            "separate_channels": config.data.separate_channels,
-            "split": split.to_dict(),
-        },
+        data={**run.about_data(), "separate_channels": config.data.separate_channels},
         training=training,
         version=__version__,
     )
 
 
-def _fit(config, out, state, model, patches, validation, guards, info, report, until):
+def _fit(
+    run: Run,
+    model: Model,
+    patches: ResumableBatches,
+    validation: cb.Validation,
+    guards: list[keras.callbacks.Callback],
+    info: ModelInfo,
+    until: int | None,
+) -> None:
     """Puts the callbacks of a run together and runs its epochs."""
+    config, out, state = run.config, run.out, run.state
     generator, pairs = validation.generator, validation.pairs
-    sampler = (
-        volume_sampler(generator, pairs)
-        if config.dimensions == 3
-        else _sampler(generator, pairs, config.scale)
-    )
+    sampler = volume_sampler(generator, pairs) if config.dimensions == 3 else slice_sampler(generator, pairs)
 
-    def save_best(logs):
+    def save_best(logs: dict[str, float]) -> None:
         metrics = {
             **{name: value for name, value in logs.items() if name.startswith("val_")},
             **validation.facts,
             "epoch": state.best_epoch,
-            "slices": sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in validation.pairs),
+            "slices": sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in pairs),
             "protocol": VALIDATION_PROTOCOL_3D if config.dimensions == 3 else VALIDATION_PROTOCOL,
         }
         training = {**info.training, "seconds": round(state.seconds)}
         best = dataclasses.replace(info, metrics=metrics, training=training)
         save_trained(out, generator, best, model_card(best))
 
-    def save_last():
+    def save_last() -> None:
         validation.copy()  # A guard may have gone back to other weights than were scored.
         with whole_file(out / LAST) as temporary:
             generator.save(temporary)
 
-    def finish():
+    def finish() -> None:
         if not state.best_epoch:
             raise TrainingDivergedError(
                 f"Training stopped: no epoch of {out} was healthy. No model was kept. {WAYS_OUT}"
             )
 
     monitor = "val_score" if config.adversarial.on else "val_psnr"
-    keep_best = cb.KeepBest(state, save_best, config.training.early_stopping, monitor)
     # The order matters: scores first.
     chain = [
         validation,
         *guards,
-        keep_best,
+        cb.KeepBest(state, save_best, config.training.early_stopping, monitor),
         cb.SaveLast(save_last),
         # What a discriminator makes of the images can change from one epoch to the next.
-        cb.Record(out, state, sampler, sample_every=1 if config.adversarial.on else 5),
+        Record(out, state, sampler, sample_every=1 if config.adversarial.on else 5),
     ]
-    epochs = config.training.epochs
-    run_epochs(model, patches, state, epochs, out / BACKUP, chain, keep_best, report, finish, until)
-
-
-def _sampler(generator, pairs, scale):
-    """A function that makes pictures for TensorBoard: LR, bicubic, SR and HR side by side."""
-    chosen = [pairs[i] for i in sorted({len(pairs) // 4, len(pairs) // 2, 3 * len(pairs) // 4})]
-
-    def sample():
-        rows = []
-        for pair in chosen:
-            stack, lr, hr = (pair.normalizer.normalize(part) for part in (pair.lr, pair.middle_lr, pair.hr))
-            sr = np.asarray(generator.predict_on_batch(stack[np.newaxis]))[0]
-            shown = [interpolate(lr, scale, "nearest"), interpolate(lr, scale, "bicubic"), sr, hr]
-            row = np.clip(np.concatenate(shown, axis=1), 0, 1)
-            rows.append(row if row.shape[-1] in (1, 3) else row[..., :1])
-        same = [row for row in rows if row.shape == rows[0].shape]
-        return np.stack(same)
-
-    return sample
+    run.fit(model, patches, chain, finish, until)

@@ -68,7 +68,7 @@ def test_runs_of_another_kind_are_left_alone(tmp_path, tiny_config, unet_run, mo
     from keras_mrisr.config import RunConfig
     from keras_mrisr.training.directory import open_run
 
-    with pytest.raises(MrisrError, match=r"cannot be gone on with \(.*Unknown config key 'unet'"):
+    with pytest.raises(MrisrError, match=r"cannot be resumed \(.*Unknown config key 'unet'"):
         open_run(RunConfig(), unet_run)
     with pytest.raises(MrisrError, match=r"is a super-resolution model\. Give a U-Net"):
         load_unet(models["grey"])

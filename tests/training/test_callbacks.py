@@ -1,7 +1,11 @@
 import math
 from types import SimpleNamespace
 
-from keras_mrisr.training.callbacks import Backup, KeepBest, Record, SaveLast
+import pytest
+
+from keras_mrisr.config import TrainingConfig
+from keras_mrisr.training.callbacks import Backup, KeepBest, SaveLast
+from keras_mrisr.training.record import Record
 from keras_mrisr.training.state import RunState, read_state
 
 
@@ -36,8 +40,16 @@ def test_patience():
     # What was waited before a restart counts.
     state = RunState(best=30, best_epoch=1)
     keep_best = KeepBest(state, print, patience=3)
-    assert [keep_best.exhausted(epochs) for epochs in (1, 3, 4)] == [False, False, True]
     assert run_epochs(keep_best, [29, 29], first=2) == 4
+
+
+@pytest.mark.parametrize(
+    ("epoch", "patience", "left"),
+    [(3, 3, True), (4, 3, False), (9, 0, True), (10, 0, False), (10, 30, False)],
+)
+def test_epochs_that_are_left(epoch, patience, left):
+    training = TrainingConfig(epochs=10, early_stopping=patience)
+    assert RunState(best=30, best_epoch=1, epoch=epoch).epochs_are_left(training) is left
 
 
 def test_save_last():

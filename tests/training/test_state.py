@@ -70,6 +70,6 @@ def test_nothing_there(tmp_path):
 def test_broken_state(tmp_path, content):
     save_backup(tmp_path, small_model(), RunState(epoch=1, step=0))
     (tmp_path / "backup-00001-000000" / "state.json").write_text(content)
-    with pytest.raises(MrisrError, match=r"state\.json cannot be read: .*--overwrite") as caught:
+    with pytest.raises(MrisrError, match=r"state\.json cannot be read: .*`overwrite`") as caught:
         read_state(tmp_path)
     assert "\n" not in str(caught.value)

@@ -33,6 +33,8 @@ def test_what_a_run_leaves(finished_run, tiny, image_root):
         "config.yaml",
         "split.json",
         "history.csv",
+        "curves.png",
+        "samples.png",
     }
     assert wanted <= names
     events = [name for name in names if name.startswith("tensorboard/events.out.tfevents")]
@@ -185,10 +187,14 @@ def test_out_must_be_free(tmp_path, tiny):
 
 def test_a_finished_run_is_not_trained_again(finished_run, tiny):
     before = files(finished_run)
-    with pytest.raises(MrisrError, match=r"complete with 3 epochs\. .*--overwrite"):
+    with pytest.raises(MrisrError, match=r"complete with 3 epochs\. .*more `epochs`.*`overwrite`"):
         train(tiny(), finished_run)
-    with pytest.raises(MrisrError, match=r"another config \(training\.epochs: 3 there, 5 now\)"):
-        train(tiny({"training.epochs": 5}), finished_run)
+    with pytest.raises(MrisrError, match=r"is in its epoch 3: `epochs` must be at least that"):
+        train(tiny({"training.epochs": 2}), finished_run)
+    with pytest.raises(
+        MrisrError, match=r"another config \(training\.batch_size: 4 there, 5 now\).*`training.init`"
+    ):
+        train(tiny({"training.batch_size": 5}), finished_run)
     assert files(finished_run) == before
 
 
