@@ -1,13 +1,23 @@
 """The slices or volumes that a run trains and is scored on."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
-from keras_mrisr.data.pipeline import PatchDataset, load_pairs, separate_channels
-from keras_mrisr.data.slices import evenly_spaced
+from keras_mrisr.config import RunConfig
+from keras_mrisr.data.pipeline import (
+    PatchDataset,
+    SlicePair,
+    check_channels,
+    load_pairs,
+    separate_channels,
+)
+from keras_mrisr.data.slices import SliceDataset, evenly_spaced
 from keras_mrisr.data.volume_pairs import VolumePatches, load_volume_pairs
 from keras_mrisr.data.volume_slices import as_slices
+from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.noise import RicianNoise
-from keras_mrisr.errors import ConfigError
+from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.metrics.ssim import WINDOW
 from keras_mrisr.models.registry import check_generator
 
@@ -15,12 +25,29 @@ from keras_mrisr.models.registry import check_generator
 VALIDATION_BLOCK = (128, 128, 64)
 
 
-def check_data(config, dataset):
-    """Raises ConfigError for data that the generator is not made for, before they are read."""
+def check_data(config: RunConfig, dataset: SliceDataset) -> None:
+    """Raises ConfigError for a generator that is not made for these data, before they are read."""
     check_generator(scale=config.scale, neighbours=config.data.neighbours, **config.generator)
 
 
-def training_pairs(config, dataset, degradation):
+def check_held_out(config: RunConfig, dataset: SliceDataset, channels: int) -> None:
+    """Raises DataError for test patients that could not be scored, before hours of training.
+
+    Args:
+        config: The `RunConfig`.
+        dataset: `SliceDataset` of these patients; volumes are not looked into.
+        channels: Channels of the generator.
+    """
+    if dataset.kind == "volumes" or config.data.separate_channels:
+        return
+    for record in dataset.slices:
+        try:
+            check_channels(record, dataset.read(record), channels)
+        except DataError as error:
+            raise DataError(f"In the test patient {record.patient}: {error}") from error
+
+
+def training_pairs(config: RunConfig, dataset: SliceDataset, degradation: Degradation) -> list[Any]:
     """All pairs of the training patients.
 
     Args:
@@ -37,7 +64,9 @@ def training_pairs(config, dataset, degradation):
     return separate_channels(pairs) if config.data.separate_channels else pairs
 
 
-def validation_pairs(config, dataset, degradation, channels):
+def validation_pairs(
+    config: RunConfig, dataset: SliceDataset, degradation: Degradation, channels: int
+) -> list[Any]:
     """The pairs that are scored after each epoch: at most `validation_slices`, evenly spaced.
 
     Of volumes the blocks of at most `VALIDATION_BLOCK` HR voxels in their middle.
@@ -61,12 +90,13 @@ def validation_pairs(config, dataset, degradation, channels):
     return pairs
 
 
-def training_patches(config, pairs):
+def training_patches(config: RunConfig, pairs: list[Any]) -> PatchDataset:
     """The dataset of patches for `fit`: `PatchDataset`, or `VolumePatches` for a 3-D generator."""
     training = config.training
     if training.noise_snr is not None:
         _check_magnitudes(pairs)
-    patches, patch_size = PatchDataset, training.patch_size or None
+    patches: type[PatchDataset] = PatchDataset
+    patch_size: Any = training.patch_size or None
     if config.dimensions == 3:
         patches, patch_size = VolumePatches, (training.patch_size, training.patch_size, training.patch_slices)
     return patches(
@@ -83,12 +113,12 @@ def training_patches(config, pairs):
     )
 
 
-def _evenly(items, count):
+def _evenly(items: Sequence[Any], count: int) -> list[Any]:
     """At most `count` of the items, evenly spaced over patients and positions."""
     return [items[i] for i in evenly_spaced(len(items), count, ends=True)]
 
 
-def _check_magnitudes(pairs):
+def _check_magnitudes(pairs: list[SlicePair]) -> None:
     for pair in pairs:
         if pair.middle_lr.min() < 0:
             raise ConfigError(
@@ -97,7 +127,7 @@ def _check_magnitudes(pairs):
             )
 
 
-def _check_sizes(pairs):
+def _check_sizes(pairs: list[Any]) -> None:
     for pair in pairs:
         if min(pair.hr.shape[:2]) < WINDOW:
             raise ConfigError(
