@@ -1,4 +1,4 @@
-"""A better image in seconds, then the main job in minutes, on a brain that comes with nilearn: no download.
+"""A better image in seconds, then the main job in minutes, on a brain that nilearn brings: no download.
 
 There is one brain, so slabs of neighbouring slices stand in for patients.
 """
@@ -7,18 +7,23 @@ import dataclasses
 import logging
 import pathlib
 import shutil
+from collections.abc import Callable
 
 import numpy as np
 
 from keras_mrisr.config import RunConfig, read_config
-from keras_mrisr.data import RangeNormalizer, Split, read_dataset, read_image, write_image
+from keras_mrisr.data import RangeNormalizer, SliceDataset, Split, read_dataset, read_image, write_image
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import DataError
-from keras_mrisr.evaluation import evaluate_model, evaluate_models
+from keras_mrisr.errors import MissingDependencyError
+from keras_mrisr.evaluation import Evaluation, evaluate_model, evaluate_models
 from keras_mrisr.files import check_new_directory, check_only_holds, write_text
 from keras_mrisr.inference import SuperResolver, upscale_path
 from keras_mrisr.pretrained import choose_model
 from keras_mrisr.training import train
+from keras_mrisr.training.callbacks import Report
+from keras_mrisr.training.directory import BACKUP, CONFIG
+from keras_mrisr.training.state import read_state
+from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes.stored_values import rounded
 
 log = logging.getLogger(__name__)
@@ -28,6 +33,7 @@ log = logging.getLogger(__name__)
 FIRST, LAST, SLAB, GAP = 20, 150, 10, 4
 HELD_OUT = {"validation": (4,), "test": (2, 7, 11)}
 STEPS = 100  # An epoch.
+SECONDS_AN_EPOCH = 9  # On two processor cores.
 
 NOTE = (
     f"in this demo slabs of {SLAB} neighbouring slices of one template brain stand in for patients; slabs "
@@ -39,7 +45,7 @@ PARTS = ("slices", "writing-slices", "pretrained", "model", "low-resolution", "u
 ABOUT = f"""Written by mrisr demo, which may replace this folder.
 
 slices/          axial slices of the ICBM 2009a T1 template (MNI, by way of nilearn), 8 bit
-pretrained/      scores and figure of a model that comes with the package, on some of these slices
+pretrained/      scores and figure of a bundled model, on some of these slices
 model/           the trained model, with its log
 low-resolution/  held-out slices, blurred and halved in size
 upscaled/        the same, upscaled by the model
@@ -47,8 +53,8 @@ evaluation/      scores and figure: {NOTE}
 """
 
 NEXT_STEPS = """
-Look at  {out}/pretrained/figure.png (the model that comes along), {out}/evaluation/figure.png (the one
-that was trained just now) and the upscaled slices in {out}/upscaled. Then try:
+Look at  {out}/pretrained/figure.png (the bundled model), {out}/evaluation/figure.png (the one that was
+trained just now), {out}/model/curves.png and the upscaled slices in {out}/upscaled. Then try:
 
   mrisr upscale YOUR_SCAN.nii.gz sr.nii.gz
   mrisr upscale {out}/low-resolution my-upscaled --model {out}/model --ensemble
@@ -61,8 +67,15 @@ One template brain shows that the program works; it says nothing about your scan
 """
 
 
-def run_demo(out, epochs=20, overwrite=False, report=None, progress=None, show=None):
-    """Upscales slices of the ICBM152 T1 template by a model that comes along, and by one that it trains.
+def run_demo(
+    out: PathLike,
+    epochs: int = 20,
+    overwrite: bool = False,
+    report: Report | None = None,
+    progress: Callable[[str], Progress] | None = None,
+    show: Callable[[Evaluation], None] | None = None,
+) -> Evaluation:
+    """Upscales slices of the ICBM152 T1 template by a bundled model, and by one that it trains.
 
     The model that it trains is a compact x2 SRResNet; it is scored on held-out slices.
 
@@ -73,14 +86,16 @@ def run_demo(out, epochs=20, overwrite=False, report=None, progress=None, show=N
         overwrite: Replace an earlier demo.
         report: As for `train`.
         progress: `progress(title)` gives a function of (done, total), for what is not training.
-        show: Called with the `Evaluation` of the model that comes along, before the training.
+        show: Called with the `Evaluation` of the bundled model, before the training.
 
     Returns:
         The `Evaluation` on the test slices.
 
     Raises:
-        DataError: nilearn is missing, or `out` holds something else or a demo of another length. A demo
-            that was stopped goes on.
+        MissingDependencyError: nilearn is missing.
+        DataError: `out` holds something else.
+        ConfigError: `out` holds a demo of more epochs. One that was stopped is resumed, and one of fewer
+            epochs trained further.
     """
     out = pathlib.Path(out)
     config = _config(out, epochs)
@@ -98,8 +113,8 @@ def run_demo(out, epochs=20, overwrite=False, report=None, progress=None, show=N
         show(evaluation)
     dataset = read_dataset(out / "slices", "images")
     split = _split(dataset)
-    if _finished(out / "model") and read_config(out / "model" / "config.yaml", RunConfig()) == config:
-        log.info("%s is trained already; --overwrite trains anew", out / "model")
+    if _finished(out / "model", config):
+        log.info("%s is trained already; `overwrite=True` trains it again", out / "model")
     else:
         train(config, out / "model", dataset=dataset, split=split, report=report)
     resolver = SuperResolver.load(out / "model")
@@ -109,8 +124,8 @@ def run_demo(out, epochs=20, overwrite=False, report=None, progress=None, show=N
     return _evaluate(out, progress("Scoring slices") if progress else None)
 
 
-def _try_pretrained(out, progress):
-    """Scores the model that comes along for one channel on every tenth slice or so."""
+def _try_pretrained(out: pathlib.Path, progress: Progress | None) -> Evaluation:
+    """Scores the bundled model for one channel on every tenth slice or so."""
     model, _ = choose_model(2, 1)
     evaluation = evaluate_models(
         {model.name: model.folder},
@@ -129,7 +144,7 @@ def _try_pretrained(out, progress):
     return evaluation
 
 
-def _config(out, epochs):
+def _config(out: pathlib.Path, epochs: int) -> RunConfig:
     return RunConfig.from_dict(
         {
             "scale": 2,
@@ -155,14 +170,14 @@ def _config(out, epochs):
     )
 
 
-def _clear(out):
+def _clear(out: pathlib.Path) -> None:
     """Removes an earlier demo, and nothing else; the mark goes last, so that it can be done again."""
     check_only_holds(out, PARTS)
     for name in PARTS[:-1]:
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-def _evaluate(out, progress):
+def _evaluate(out: pathlib.Path, progress: Progress | None) -> Evaluation:
     """Scores the model, and says in table and figure what the "patients" are here."""
     evaluation = evaluate_model(out / "model", out / "slices", progress=progress)
     cases = (
@@ -173,16 +188,16 @@ def _evaluate(out, progress):
     return evaluation
 
 
-def _template():
+def _template() -> np.ndarray:
     """The T1 template of the ICBM 2009a non-linear symmetric average, (197, 233, 189) at 1 mm."""
     try:
         from nilearn.datasets import load_mni152_template
     except ImportError as error:
-        raise DataError("The demo needs nilearn: pip install 'keras-mrisr[demo]'") from error
+        raise MissingDependencyError("The demo needs nilearn: pip install 'keras-mrisr[demo]'") from error
     return np.asarray(load_mni152_template(resolution=1).dataobj, dtype="float32")
 
 
-def _write_slices(volume, folder):
+def _write_slices(volume: np.ndarray, folder: pathlib.Path) -> None:
     """Writes axial slices as 8-bit PNGs, one folder a slab, with gaps beside held-out slabs."""
     held_out = {slab for slabs in HELD_OUT.values() for slab in slabs}
     normalizer = RangeNormalizer(0.0, float(np.percentile(volume, 99.9)))
@@ -200,20 +215,18 @@ def _write_slices(volume, folder):
     writing.rename(folder)
 
 
-def _split(dataset):
+def _split(dataset: SliceDataset) -> Split:
     names = {part: {f"slab-{slab:02d}" for slab in slabs} for part, slabs in HELD_OUT.items()}
     train_slabs = set(dataset.patients) - names["validation"] - names["test"]
     return Split(tuple(train_slabs), tuple(names["validation"]), tuple(names["test"]))
 
 
-def _finished(model):
-    from keras_mrisr.training.state import read_state
-
-    state = read_state(model / "backup")
-    return state is not None and state.finished
+def _finished(model: pathlib.Path, config: RunConfig) -> bool:
+    state = read_state(model / BACKUP)
+    return state is not None and state.finished and read_config(model / CONFIG).training == config.training
 
 
-def _write_low_resolution(dataset, folder):
+def _write_low_resolution(dataset: SliceDataset, folder: pathlib.Path) -> None:
     degradation = get_degradation("paper", 2)
     for record in dataset.slices:
         hr = read_image(record.path)

@@ -4,6 +4,7 @@ from typing import Any
 
 from keras_mrisr.checks import known
 from keras_mrisr.config import RunConfig
+from keras_mrisr.model_info import ModelInfo
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Small enough for two CPU cores: about an hour to a good x2 model where they multiply in bfloat16.
@@ -31,6 +32,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 DEFAULT_PRESET = "full"
+
+# For a trained model on a lab's own scans: a rate at which it keeps what it knows, see `continued_config`.
+_CONTINUED = {
+    "training": {
+        "epochs": 10,
+        "batch_size": 8,
+        "optimizer": "muon",
+        "learning_rate": 2e-4,
+        "clip_norm": 0.5,
+        "precision": "auto",
+    },
+}
 
 # Put over a preset by `adversarial_config`; size of the generator, scale and data stay the preset's.
 ADVERSARIAL_PRESETS: dict[str, dict[str, Any]] = {
@@ -119,3 +132,27 @@ def preset_config(name: str = DEFAULT_PRESET) -> RunConfig:
     """
     known("preset", name, PRESETS)
     return RunConfig.from_dict(PRESETS[name])
+
+
+def continued_config(info: ModelInfo) -> RunConfig:
+    """The `RunConfig` that trains a model further, such as a bundled one on a lab's own scans.
+
+    Scale, generator, degradation and kind of input are the model's, and the training is short. What the model
+    is loaded from goes to `training.init`.
+
+    Args:
+        info: What the model is, from `load_info`.
+    """
+    scale = info.factors if info.dimensions == 3 else info.scale
+    given = {
+        **_CONTINUED,
+        "scale": scale,
+        "generator": info.generator,
+        "data": {
+            "neighbours": info.neighbours,
+            "separate_channels": info.data.get("separate_channels", False),
+        },
+    }
+    if info.degradation:
+        given["degradation"] = {key: value for key, value in info.degradation.items() if key != "scale"}
+    return RunConfig.from_dict(given)

@@ -28,7 +28,10 @@ def test_through_the_command(mrisr, small, tmp_path, listing):
     code, out, err = mrisr("demo", "--out", tmp_path / "demo", "--epochs", 1)
     assert (code, err) == (0, "")
     assert (
-        out.index("zero-filled") < out.index("That was a model that comes along") < out.index("Epoch 1: loss")
+        out.index("This takes about 1 min ")
+        < out.index("zero-filled")
+        < out.index("That was a bundled model")
+        < out.index("Epoch 1: loss")
     )
     assert (
         "Note: in this demo slabs of 10 neighbouring slices of one template brain stand in for patients"
@@ -54,11 +57,9 @@ def test_through_the_command(mrisr, small, tmp_path, listing):
     before = listing(folder / "model")
     code, out, err = mrisr("demo", "--out", folder, "--epochs", 1)
     assert (code, err) == (0, "")
-    assert "is trained already; --overwrite trains anew" in out
+    assert "is trained already; --overwrite trains it again" in out
     assert listing(folder / "model") == before
-    code, out, err = mrisr("demo", "--out", folder, "--epochs", 2)
-    assert code == 2
-    assert "training.epochs: 1 there, 2 now" in err and err.count("\n") == 1
+    assert "slabs" in out and "patients" not in out.replace("stand in for patients", "")
     # With a file of somebody else's it is not replaced.
     (folder / "mine.txt").write_text("x")
     assert "holds mine.txt" in mrisr("demo", "--out", folder, "--overwrite")[2]

@@ -10,7 +10,7 @@ def add(commands: Commands, common: Parser) -> None:
     demo = commands.add_parser(
         "demo",
         parents=[common],
-        help="upscale slices of a real brain by a model that comes along, then train a small one",
+        help="upscale slices of an average brain by a bundled model, then train a small one",
     )
     demo.add_argument("--out", default="demo", help="folder to write (default: demo)")
     demo.add_argument(
@@ -27,16 +27,21 @@ def _demo(options: argparse.Namespace) -> int:
     from keras_mrisr.terminal import load_tensorflow, say, show, training_progress
 
     load_tensorflow()
-    from keras_mrisr.demo import NEXT_STEPS, STEPS, run_demo
+    from keras_mrisr.demo import NEXT_STEPS, SECONDS_AN_EPOCH, STEPS, run_demo
     from keras_mrisr.evaluation.tables import summary_table
     from keras_mrisr.training import Interrupted
 
+    minutes = 1 + options.epochs * SECONDS_AN_EPOCH / 60
+    say(
+        f"This takes about {minutes:.0f} min on two processor cores: first scores of a bundled model, then "
+        f"the training of a small one in {options.epochs} epochs. Ctrl-C stops it; the same command resumes it."
+    )
     try:
         with training_progress(options.epochs, STEPS) as report:
 
             def show_first(evaluation):
-                show(summary_table(evaluation.summary))
-                say("That was a model that comes along. Now one of your own is trained:")
+                show(summary_table(evaluation.summary, unit="slabs"))
+                say("That was a bundled model. Now one of your own is trained:")
 
             evaluation = run_demo(
                 options.out,
@@ -48,6 +53,6 @@ def _demo(options: argparse.Namespace) -> int:
             )
     except Interrupted:
         return stopped()
-    show(evaluation.report())
+    show(evaluation.report(unit="slabs"))
     say(NEXT_STEPS.format(out=shlex.quote(options.out)))
     return 0

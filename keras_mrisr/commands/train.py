@@ -13,7 +13,13 @@ KEYS = (
     "training.learning_rate", "training.loss", "training.precision", "training.strategy", "training.seed",
 )  # fmt: skip
 PRESETS = (
-    ("--preset", {"help": "compact (CPU), full (GPU, the default) or paper"}),
+    (
+        "--preset",
+        {
+            "help": "compact (CPU), full (GPU, the default) or paper; the default with --init is the network of "
+            "that model and a short training"
+        },
+    ),
     (
         "--adversarial",
         {
@@ -43,8 +49,17 @@ def add(commands: Commands, common: Parser) -> None:
 def _base(options: argparse.Namespace) -> Any:
     from keras_mrisr import presets
 
-    config = presets.preset_config(getattr(options, "preset", None) or presets.DEFAULT_PRESET)
-    adversarial = getattr(options, "adversarial", None)
+    preset, adversarial, init = (
+        getattr(options, name, None) for name in ("preset", "adversarial", "training.init")
+    )
+    if init and not preset and not adversarial:
+        from keras_mrisr.terminal import load_tensorflow
+
+        load_tensorflow()
+        from keras_mrisr.models.storage import load_info
+
+        return presets.continued_config(load_info(init))
+    config = presets.preset_config(preset or presets.DEFAULT_PRESET)
     return presets.adversarial_config(config, adversarial) if adversarial else config
 
 

@@ -163,9 +163,13 @@ class Evaluation:
                 return row.image_delta if delta else row.image_mean
         raise DataError(f"Nothing was scored as {' / '.join(wanted)}. See the rows of .summary.")
 
-    def report(self) -> Any:
-        """Tables, notes and protocol as a rich renderable: `rich.print(evaluation.report())`."""
-        return report(self)
+    def report(self, unit: str = "patients") -> Any:
+        """Tables, notes and protocol as a rich renderable: `rich.print(evaluation.report())`.
+
+        Args:
+            unit: What to call the patients.
+        """
+        return report(self, unit)
 
     def to_dict(self) -> dict[str, Any]:
         """Protocol, notes, summary, comparisons, groups and means per patient as plain values."""

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 _BEST = "bold green"
 
 
-def summary_table(rows: Sequence[Summary], title: str | None = None) -> Any:
+def summary_table(rows: Sequence[Summary], title: str | None = None, unit: str = "patients") -> Any:
     """A rich table of PSNR and SSIM, one section for each channel set and region.
 
     Args:
         rows: What `summarise` gives; channel sets and regions without PSNR and SSIM are left out.
         title: Line above the table.
+        unit: What to call the patients.
 
     Returns:
         A `rich.table.Table` that fits 80 columns; the best PSNR and SSIM of a section are bold.
@@ -30,7 +31,7 @@ def summary_table(rows: Sequence[Summary], title: str | None = None) -> Any:
     table = _table(title)
     from rich.text import Text
 
-    for name in ("PSNR dB\nimages", "vs\nbicubic", "PSNR dB\npatients", "SSIM\nimages", "SSIM\npatients"):
+    for name in ("PSNR dB\nimages", "vs\nbicubic", f"PSNR dB\n{unit}", "SSIM\nimages", f"SSIM\n{unit}"):
         table.add_column(name, justify="right", no_wrap=True)
     for section, cells in _sections(rows).items():
         if not {"psnr", "ssim"} <= {metric for _, metric in cells}:
@@ -125,31 +126,31 @@ def comparison_table(
     return table
 
 
-def report(evaluation: "Evaluation") -> Any:
-    """Tables, notes and protocol of an `Evaluation` as one rich renderable."""
+def report(evaluation: "Evaluation", unit: str = "patients") -> Any:
+    """Tables, notes and protocol of an `Evaluation` as one rich renderable; `unit` stands for patients."""
     from rich.console import Group
     from rich.text import Text
 
     notes = (*evaluation.notes, *evaluation.footnotes)
     return Group(
-        *_report_tables(evaluation),
+        *_report_tables(evaluation, unit),
         *(Text(f"Note: {note}", style="yellow") for note in notes),
-        *(Text(line, style="dim") for line in evaluation.protocol.lines()),
+        *(Text(line.replace("patients", unit), style="dim") for line in evaluation.protocol.lines()),
     )
 
 
-def _report_tables(evaluation: "Evaluation") -> Iterator[Any]:
+def _report_tables(evaluation: "Evaluation", unit: str) -> Iterator[Any]:
     names = {measure.name for measure in evaluation.measures}
     first = {"psnr", "ssim"} if {"psnr", "ssim"} <= names else set()
     if first:
-        yield summary_table(evaluation.summary)
+        yield summary_table(evaluation.summary, unit=unit)
     others = [measure for measure in evaluation.measures if measure.name not in first]
     if others:
-        yield metrics_table(evaluation.summary, others, "Means over patients")
+        yield metrics_table(evaluation.summary, others, f"Means over {unit}")
     models = evaluation.protocol.models
     if len(models) > 1 and "psnr" in names:
         rows = [row for row in evaluation.comparisons if row.second in models]
-        yield comparison_table(rows, title="PSNR dB, paired by patient")
+        yield comparison_table(rows, title=f"PSNR dB, paired by {unit[:-1]}")
 
 
 def to_json(evaluation: "Evaluation") -> dict[str, Any]:

@@ -80,16 +80,16 @@ def finetune_features(
 
 def _train(run: Run, train_slices: SliceDataset, val_slices: SliceDataset, progress: Any) -> None:
     config, state = run.config, run.state
-    slices, val_slices = _slices(config, train_slices, val_slices, progress)
+    slices, scored = _slices(config, train_slices, val_slices, progress)
     batches = _batches(config, slices)
     classifier = _compiled_classifier(config, slices[0].image.shape[-1])
     run.build(lambda: classifier.whole)
     run.claim()
-    scoring = Scoring(val_slices, config.training.image_size)
+    scoring = Scoring(scored, config.training.image_size)
     if state.start is None:
         fit_heads(classifier, batches, progress("Fitting heads"))
         save_heads(classifier, run.out / HEADS_START)
-        state.start = score_slices(classifier.whole, val_slices, scoring.size)
+        state.start = score_slices(classifier.whole, scored, scoring.size)
         log.info("Start: validation score %.4f", overall(state.start))
     info = _describe(run, slices)
 

@@ -25,7 +25,9 @@ TRACED = (
     "g_gradient",
 )
 
-WAYS_OUT = "Start from a better generator (--init), lower the rates, or raise adversarial.r1_weight."
+WAYS_OUT = (
+    "Start from a better generator (`training.init`), lower the rates, or raise `adversarial.r1_weight`."
+)
 
 
 class Ill(Exception):

@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import logging
+import math
+import operator
 import os
 import pathlib
 import platform
@@ -10,6 +12,7 @@ import re
 
 import keras
 
+from keras_mrisr.config import RunConfig
 from keras_mrisr.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,26 @@ def hardware():
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
 
 
+def cpu_hint(config: RunConfig) -> str | None:
+    """What to say before a training that would take more than half a day, because there is no GPU for it.
+
+    The guess counts the multiplications of the residual blocks, forward and back, at 100 Gflop/s.
+    """
+    if _gpu_capabilities() or keras.backend.backend() not in ("tensorflow", "torch"):
+        return None
+    options, training = config.generator, config.training
+    weights = options.get("blocks", 16) * 2 * 3**config.dimensions * options.get("filters", 64) ** 2
+    edges = [training.patch_size or 256] * 2 + [training.patch_slices] * (config.dimensions - 2)
+    pixels = training.batch_size * math.prod(map(operator.truediv, edges, config.factors))
+    hours = 6 * weights * pixels * training.steps_per_epoch * training.epochs / 1e11 / 3600
+    if hours < 12:
+        return None
+    return (
+        f"No GPU found: this training may take about {hours / 24:.1f} days on the processor. Consider "
+        "`preset=compact`, or fewer `epochs`."
+    )
+
+
 def has_bfloat16():
     """Whether the processor that trains here multiplies in bfloat16; one that does not is slower in it than
     in float32.
@@ -116,7 +139,7 @@ def warn_of_slow_precision(name):
     if name == "mixed_bfloat16" and not has_bfloat16():
         log.warning(
             "training.precision: this processor does not multiply in bfloat16 and trains more slowly in "
-            "mixed_bfloat16 than in float32. Pass --precision auto for the faster one."
+            "mixed_bfloat16 than in float32. Pass `training.precision=auto` for the faster one."
         )
 
 

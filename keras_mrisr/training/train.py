@@ -43,7 +43,7 @@ from keras_mrisr.training.pairs import (
 from keras_mrisr.training.record import Record, slice_sampler
 from keras_mrisr.training.run import Run, opened_run
 from keras_mrisr.training.state import read_state
-from keras_mrisr.training.strategy import strategy_scope
+from keras_mrisr.training.strategy import cpu_hint, strategy_scope
 from keras_mrisr.training.volumes import VolumeValidation, volume_sampler
 from keras_mrisr.types import Model, PathLike
 from keras_mrisr.version import __version__
@@ -103,6 +103,9 @@ def train(
     if config.adversarial.on:
         check_adversarial(config)
     with opened_run(config, out, overwrite, report) as run:
+        hint = cpu_hint(config)
+        if hint is not None:
+            log.warning("%s", hint)
         _train(run, dataset, split, until)
     return run.out
 
