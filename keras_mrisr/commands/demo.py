@@ -34,7 +34,7 @@ def _demo(options: argparse.Namespace) -> int:
     minutes = 1 + options.epochs * SECONDS_AN_EPOCH / 60
     say(
         f"This takes about {minutes:.0f} min on two processor cores: first scores of a bundled model, then "
-        f"the training of a small one in {options.epochs} epochs. Ctrl-C stops it; the same command resumes it."
+        f"the training of a small one in {options.epochs} epochs. Ctrl-C stops it, the same words resume it."
     )
     try:
         with training_progress(options.epochs, STEPS) as report:

@@ -16,8 +16,8 @@ PRESETS = (
     (
         "--preset",
         {
-            "help": "compact (CPU), full (GPU, the default) or paper; the default with --init is the network of "
-            "that model and a short training"
+            "help": "compact (CPU), full (GPU, the default) or paper; the default with --init is the "
+            "network of that model and a short training"
         },
     ),
     (

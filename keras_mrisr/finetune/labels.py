@@ -3,15 +3,17 @@
 import dataclasses
 import itertools
 import logging
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from keras_mrisr.data.images import read_image
 from keras_mrisr.data.lgg import SEQUENCES
 from keras_mrisr.data.masks import read_mask
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for
-from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.data.pipeline import check_channels
+from keras_mrisr.data.slices import SliceDataset, SliceRecord
 from keras_mrisr.errors import DataError
+from keras_mrisr.types import Progress
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +41,17 @@ class LabelledSlice:
     record: SliceRecord
 
     @property
-    def tumour(self):
+    def tumour(self) -> int:
         """1 with, 0 without a tumour, UNKNOWN without a mask."""
         return UNKNOWN if self.mask is None else int(self.mask.any())
 
 
-def load_labelled(dataset, labels, channels=None, progress=None):
+def load_labelled(
+    dataset: SliceDataset,
+    labels: Collection[str],
+    channels: int | None = None,
+    progress: Progress | None = None,
+) -> list[LabelledSlice]:
     """Reads all slices and masks into memory: about 10 MB a patient of the LGG set.
 
     Args:
@@ -70,39 +77,34 @@ def load_labelled(dataset, labels, channels=None, progress=None):
         )
     if len(records) < len(dataset.slices):
         log.warning("%d slices without a mask are left out", len(dataset.slices) - len(records))
-    slices, done = [], 0
-    for _, stack in itertools.groupby(records, key=lambda record: record.patient):
-        stack = list(stack)
-        images = []
-        for record in stack:
-            image = read_image(record.path)
-            channels = image.shape[-1] if channels is None else channels
-            if image.shape[-1] != channels:
-                raise DataError(
-                    f"{record.path} has {image.shape[-1]} channels where {channels} were expected: use "
-                    "slices of one kind."
-                )
-            images.append(image)
-            done += 1
-            if progress is not None:
-                progress(done, len(records))
-        clear = distinct_channels(images)
-        for record, image in zip(stack, images, strict=True):
-            flat = image.reshape(-1, channels)
-            shown = clear & (flat.min(axis=0) < flat.max(axis=0))
-            slices.append(
-                LabelledSlice(
-                    image,
-                    normalizer_for(image),
-                    read_mask(record, image.shape[:2]) if masks else None,
-                    tuple(c if shown[c] else UNKNOWN for c in range(channels)),
-                    record,
-                )
-            )
-    return slices
+    images: list[np.ndarray] = []
+    for record in records:
+        images.append(dataset.read(record))
+        channels = channels or images[0].shape[-1]
+        check_channels(record, images[-1], channels)
+        if progress is not None:
+            progress(len(images), len(records))
+    pairs = zip(records, images, strict=True)
+    stacks = [list(stack) for _, stack in itertools.groupby(pairs, key=lambda pair: pair[0].patient)]
+    return [labelled for stack in stacks for labelled in _labelled(stack, masks)]
 
 
-def distinct_channels(images):
+def _labelled(stack: Sequence[tuple[SliceRecord, np.ndarray]], masks: bool) -> Iterator[LabelledSlice]:
+    """The slices of one patient with their labels."""
+    clear = distinct_channels([image for _, image in stack])
+    for record, image in stack:
+        flat = image.reshape(-1, image.shape[-1])
+        shown = clear & (flat.min(axis=0) < flat.max(axis=0))
+        yield LabelledSlice(
+            image,
+            normalizer_for(image),
+            read_mask(record, image.shape[:2]) if masks else None,
+            tuple(c if shown[c] else UNKNOWN for c in range(len(shown))),
+            record,
+        )
+
+
+def distinct_channels(images: Sequence[np.ndarray]) -> np.ndarray:
     """Which channels of a patient's slices (H, W, C) are unlike all others: array (C,), bool.
 
     Two are taken for the same sequence where they are equal in at least half of the slices that show
@@ -118,12 +120,12 @@ def distinct_channels(images):
     return distinct
 
 
-def sequence_names(kind, channels):
+def sequence_names(kind: str, channels: int) -> list[str]:
     """What the channels of a data set of this kind are called, in order."""
     return list(SEQUENCES) if kind == "lgg" else [f"channel {number}" for number in range(channels)]
 
 
-def check_labels(slices, labels, part):
+def check_labels(slices: Sequence[LabelledSlice], labels: Collection[str], part: str) -> None:
     """Checks that each label has something to tell apart.
 
     Args:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
-from keras_mrisr.data.images import read_image
 from keras_mrisr.data.masks import read_mask
+from keras_mrisr.data.pipeline import check_channels
+from keras_mrisr.data.slices import SliceDataset, SliceRecord
 from keras_mrisr.errors import DataError
+from keras_mrisr.types import Progress
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +31,15 @@ class MaskedStack:
     """
 
     patient: str
-    images: list
-    masks: list
+    images: list[np.ndarray]
+    masks: list[np.ndarray]
     peaks: np.ndarray
-    records: tuple
+    records: tuple[SliceRecord, ...]
 
 
-def load_stacks(dataset, channels=None, progress=None):
+def load_stacks(
+    dataset: SliceDataset, channels: int | None = None, progress: Progress | None = None
+) -> list[MaskedStack]:
     """Reads all slices and masks into memory: about 10 MB a patient of the LGG set.
 
     Args:
@@ -61,15 +66,10 @@ def load_stacks(dataset, channels=None, progress=None):
     for patient, records in dataclasses.replace(dataset, slices=tuple(masked)).by_patient().items():
         images, masks = [], []
         for record in records:
-            image = read_image(record.path)
-            channels = image.shape[-1] if channels is None else channels
-            if image.shape[-1] != channels:
-                raise DataError(
-                    f"{record.path} has {image.shape[-1]} channels where {channels} were expected: use "
-                    "slices of one kind, or a U-Net for them."
-                )
-            images.append(image)
-            masks.append(read_mask(record, image.shape[:2]))
+            images.append(dataset.read(record))
+            channels = channels or images[0].shape[-1]
+            check_channels(record, images[-1], channels)
+            masks.append(read_mask(record, images[-1].shape[:2]))
             done += 1
             if progress is not None:
                 progress(done, len(masked))
@@ -77,7 +77,7 @@ def load_stacks(dataset, channels=None, progress=None):
     return stacks
 
 
-def peaks_of(images):
+def peaks_of(images: Sequence[np.ndarray]) -> np.ndarray:
     """What becomes 1 in each channel of a patient: the 99th percentile over all slices.
 
     Scanners of the LGG set differ fivefold in the brightness of FLAIR, and a lesion is known by how bright
@@ -95,12 +95,12 @@ def peaks_of(images):
     return np.asarray([_peak(each) for each in values], "float32")
 
 
-def at_peaks(image, peaks):
+def at_peaks(image: np.ndarray, peaks: np.ndarray) -> np.ndarray:
     """An image (..., C) for the U-Net: float32, each channel divided by its peak."""
     return np.asarray(image, "float32") / np.asarray(peaks, "float32")
 
 
-def check_lesions(stacks, what):
+def check_lesions(stacks: Sequence[MaskedStack], what: str) -> None:
     """Raises DataError when no mask marks anything."""
     if not any(mask.any() for stack in stacks for mask in stack.masks):
         raise DataError(
@@ -109,7 +109,7 @@ def check_lesions(stacks, what):
         )
 
 
-def _peak(values):
+def _peak(values: np.ndarray) -> float:
     # A small lesion in a dark channel may be all there is: then the maximum.
     peak = float(np.percentile(values, PERCENTILE)) or float(values.max())
     return peak if peak > 0 else 1.0

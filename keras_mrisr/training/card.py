@@ -1,5 +1,9 @@
 """The model card, written from the run's own files."""
 
+from typing import Any
+
+from keras_mrisr.model_info import ModelInfo
+
 _INVENTED = """ Adversarial training makes texture that looks likely, which need not be
 what was there: don't read detail off it that the LR slice does not support."""
 
@@ -7,11 +11,30 @@ _EVALUATE = "Scores on the test patients come from `mrisr evaluate`."
 _TESTED = "The test patients were not scored: keep them for your own measurement."
 
 
-def model_card(info):
-    """Markdown that says what a trained generator is, from its `ModelInfo`."""
-    split, metrics, training = info.data["split"], info.metrics, info.training
-    options = ", ".join(f"{key}={value}" for key, value in info.generator.items() if key != "name")
+def model_card(info: ModelInfo) -> str:
+    """Markdown that says what a trained generator is."""
     degradation = ", ".join(f"{k}={v}" for k, v in info.degradation.items() if k not in ("name", "scale"))
+    table = "\n".join(f"| {name} | {text} |" for name, text in {**_recipe(info), **_result(info)}.items())
+    kind = "volumes (the last factor is that across the slices)" if info.dimensions == 3 else "slices"
+    return f"""# {info.generator["name"]} x{info.scale_text}, {info.channels} channel(s)
+
+Super-resolution by {info.scale_text} of MRI {kind} degraded by `{info.degradation["name"]}` ({degradation}).
+Made by keras-mrisr {info.version}. For research; not a medical device.
+
+| | |
+|---|---|
+{table}
+
+{_TESTED if info.dimensions == 3 else _EVALUATE} The weights carry the terms of the data that
+they were trained on. Expect wrong detail on images that were degraded in another way than above, or of
+another contrast, spacing or organ.{_INVENTED if "adversarial" in info.training else ""}
+"""
+
+
+def _recipe(info: ModelInfo) -> dict[str, str]:
+    """The rows on what was trained, and how."""
+    split, training = info.data["split"], info.training
+    options = ", ".join(f"{key}={value}" for key, value in info.generator.items() if key != "name")
     patch = f"{training['patch_size']} px HR patches" if training["patch_size"] else "whole slices"
     if info.dimensions == 3:
         patch = f"HR blocks of {training['patch_size']} px and {training['patch_slices']} slices"
@@ -30,7 +53,13 @@ def model_card(info):
         rows["input"] = f"{count} adjacent slices, of which the middle one is upscaled; ends are repeated"
     if "adversarial" in training:
         rows["adversarial"] = _adversarial(training["adversarial"])
-    rows |= {
+    return rows
+
+
+def _result(info: ModelInfo) -> dict[str, str]:
+    """The rows on what came out."""
+    metrics, training = info.metrics, info.training
+    rows = {
         "taken": f"epoch {metrics['epoch']} of {training['epochs']} ({training['steps_per_epoch']} steps "
         f"each), {training['seconds'] / 60:.0f} minutes so far on {training['hardware']}",
         "validation": f"PSNR {metrics['val_psnr']:.2f} dB, SSIM {metrics['val_ssim']:.4f}: "
@@ -42,24 +71,10 @@ def model_card(info):
         )
     if "val_features" in metrics:
         rows["feature distance"] = f"{metrics['val_features']:.4g} on the same slices"
-    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
-    kind = "volumes (the last factor is that across the slices)" if info.dimensions == 3 else "slices"
-    return f"""# {info.generator["name"]} x{info.scale_text}, {info.channels} channel(s)
-
-Super-resolution by {info.scale_text} of MRI {kind} degraded by `{info.degradation["name"]}` ({degradation}).
-Made by keras-mrisr {info.version}. For research; not a medical device.
-
-| | |
-|---|---|
-{table}
-
-{_TESTED if info.dimensions == 3 else _EVALUATE} The weights carry the terms of the data that
-they were trained on. Expect wrong detail on images that were degraded in another way than above, or of
-another contrast, spacing or organ.{_INVENTED if "adversarial" in training else ""}
-"""
+    return rows
 
 
-def _adversarial(recipe):
+def _adversarial(recipe: dict[str, Any]) -> str:
     """One line on the adversarial part of a recipe."""
     discriminator = dict(recipe["discriminator"])
     name = discriminator.pop("name")

@@ -47,21 +47,13 @@ def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple
             early stopping.
     """
     out = pathlib.Path(out)
-    if not (out / CONFIG).is_file():
-        if overwrite and out.is_dir() and any(out.iterdir()):
-            raise ConfigError(f"{out} is not a training run; it is not overwritten. Choose another folder.")
-        check_new_directory(out)
+    there = (out / CONFIG).is_file()
+    if not there and overwrite and out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{out} is not a training run; it is not overwritten. Choose another folder.")
+    check_new_directory(out, overwrite=there)
+    if overwrite or not there:
         return RunState(), False
-    check_new_directory(out, overwrite=True)
-    if overwrite:
-        return RunState(), False
-    try:
-        old = read_config(out / CONFIG, type(config)())
-    except MrisrError as error:
-        raise ConfigError(
-            f"{out} holds a run that cannot be resumed ({error}) Choose another folder, or pass `overwrite` "
-            "to start again."
-        ) from error
+    old = _read_old_config(out, type(config)())
     differences = _differences(old, config)
     if differences:
         raise ConfigError(
@@ -82,6 +74,16 @@ def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple
             "start again."
         )
     return state, old.data.root != config.data.root
+
+
+def _read_old_config(out: pathlib.Path, base: Any) -> Any:
+    try:
+        return read_config(out / CONFIG, base)
+    except MrisrError as error:
+        raise ConfigError(
+            f"{out} holds a run that cannot be resumed ({error}) Choose another folder, or pass `overwrite` "
+            "to start again."
+        ) from error
 
 
 def fix_split(

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+from typing import Any
 
 import keras
 import numpy as np
@@ -95,8 +96,7 @@ def check_init(config, init, adversarial, key="training.init"):
     """
     info = load_info(init)
     old, new = _with_defaults(info.generator), _with_defaults(config.generator)
-    grows = new.get("blocks", 0) > old.get("blocks", 0)
-    differ = {key for key in {*old, *new} if old.get(key) != new.get(key)} - ({"blocks"} if grows else set())
+    differ = _differences(old, new)
     if info.factors != config.factors or not differ <= (set() if adversarial else _UPSAMPLING):
         other = ", ".join(f"{key} {old.get(key)} there and {new.get(key)} here" for key in sorted(differ))
         way = ", or give it to the first stage as adversarial.pretraining.init" if adversarial else ""
@@ -112,6 +112,12 @@ def check_init(config, init, adversarial, key="training.init"):
             f"{config.data.neighbours}. Set data.neighbours to {info.neighbours} or more."
         )
     return bool(differ)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
+    """The options in which two generators differ, but for more blocks in the new one."""
+    differ = {key for key in {*old, *new} if old.get(key) != new.get(key)}
+    return differ - ({"blocks"} if new.get("blocks", 0) > old.get("blocks", 0) else set())
 
 
 def _copy_layers(trained, generator):

@@ -6,6 +6,7 @@ import os
 import pathlib
 
 import keras
+import numpy as np
 
 from keras_mrisr.errors import TrainingDivergedError
 
@@ -57,12 +58,13 @@ def check_discriminator(history, epochs=3, margin=0.02):
     last = [row for row in history if "d_hr" in row][-epochs:]
     if len(last) < epochs or any(row.get("ill") for row in last):
         return
-    if all(row["d_hr"] > 1 - margin and row["d_sr"] < margin for row in last):
+    hr, sr = (np.array([row[name] for row in last]) for name in ("d_hr", "d_sr"))
+    if ((hr > 1 - margin) & (sr < margin)).all():
         raise Ill(
             f"the discriminator has won: for {epochs} epochs D(HR) was above {1 - margin} and D(SR) below "
             f"{margin}"
         )
-    if all(row["d_hr"] < margin or row["d_sr"] > 1 - margin for row in last):
+    if ((hr < margin) | (sr > 1 - margin)).all():
         raise Ill(f"the discriminator has lost: for {epochs} epochs it took every image for the same")
 
 

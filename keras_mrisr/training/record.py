@@ -107,26 +107,21 @@ def slice_sampler(generator: Model, pairs: Sequence[SlicePair]) -> Callable[[], 
 
 
 def _curves(history: Sequence[dict[str, float]]) -> Any:
-    """A figure with the loss, each score and the learning rates over the epochs."""
+    """A figure with a panel for the loss, each score and each learning rate over the epochs."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     names = list(dict.fromkeys(name for row in history for name in row if name != "epoch"))
-    rates = [name for name in names if name == "learning_rate" or name.endswith(("_adam", "_muon"))]
-    panels = [[name] for name in names if name not in rates] + [rates]
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
     figure = Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")
-    for place, panel in enumerate(panels, start=1):
+    for place, name in enumerate(names, start=1):
         axes = figure.add_subplot(rows, columns, place)
-        for name in panel:
-            points = [(row["epoch"], row[name]) for row in history if name in row]
-            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=name)
-        axes.set_title(panel[0] if len(panel) == 1 else "learning rates", fontsize=10)
+        points = [(row["epoch"], row[name]) for row in history if name in row]
+        axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None)
+        axes.set_title(name, fontsize=10)
         axes.grid(alpha=0.3)
-        if len(panel) > 1:
-            axes.legend(fontsize=8)
-        if place > len(panels) - columns:
+        if place > len(names) - columns:
             axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

@@ -350,14 +350,14 @@ def _check_losses(weights, pixel, perceptual, segmentation, degradation):
             raise ConfigError(f"The weight of the loss {name!r} must be 0 or more. Received: {weight!r}")
     if pixel not in PIXEL_LOSSES:
         raise ConfigError(f"pixel must be one of {', '.join(PIXEL_LOSSES)}. Received: {pixel!r}")
-    if weights["perceptual"] and perceptual is None:
-        raise ConfigError("A weight on the loss 'perceptual' needs perceptual=PerceptualLoss(...).")
-    if weights["segmentation"] and segmentation is None:
-        raise ConfigError(
-            "A weight on the loss 'segmentation' needs segmentation=SegmentationConsistencyLoss(...)."
-        )
-    if weights["consistency"] and degradation is None:
-        raise ConfigError("A weight on the loss 'consistency' needs the degradation of the data.")
+    needed = {
+        "perceptual": (perceptual, "perceptual=PerceptualLoss(...)"),
+        "segmentation": (segmentation, "segmentation=SegmentationConsistencyLoss(...)"),
+        "consistency": (degradation, "the degradation of the data"),
+    }
+    for name, (given, what) in needed.items():
+        if weights[name] and given is None:
+            raise ConfigError(f"A weight on the loss {name!r} needs {what}.")
 
 
 def _scales(optimizer):

@@ -75,7 +75,7 @@ def test_what_a_run_leaves(finished, toy_config, toy_root):
     names = {path.name for path in run.iterdir()}
     assert names == {
         "features.h5", "heads.weights.h5", "heads-start.weights.h5", "model.json", "card.md", "config.yaml",
-        "split.json", "history.csv", "tensorboard", "backup",
+        "split.json", "history.csv", "curves.png", "tensorboard", "backup",
     }  # fmt: skip
     assert read_config(run / "config.yaml", FinetuneConfig()) == toy_config()
     rows = history(run)
@@ -133,7 +133,7 @@ def test_one_label_and_one_channel(tmp_path, toy_dataset, toy_config, toy_slice,
     config = toy_config({**shorter, "labels": ["sequence"], "trainable": ["block5"]})
     monkeypatch.setattr(strategy, "has_bfloat16", lambda: False)
     info = finetune_features(config, tmp_path / "sequence", dataset=toy_dataset)
-    assert caplog.text.count("Pass --precision auto for the faster one") == 1
+    assert caplog.text.count("Pass `training.precision=auto` for the faster one") == 1
     assert set(info.metrics["test"]["tuned"]) == {"sequence"}
 
     rng = np.random.default_rng(0)
