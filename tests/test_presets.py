@@ -2,7 +2,14 @@ import pytest
 
 from keras_mrisr.config import RunConfig, read_config, write_config
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.presets import ADVERSARIAL_PRESETS, PRESETS, adversarial_config, preset_config
+from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.presets import (
+    ADVERSARIAL_PRESETS,
+    PRESETS,
+    adversarial_config,
+    continued_config,
+    preset_config,
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -66,3 +73,22 @@ def test_stable_preset_starts_from_a_trained_generator():
     assert config.adversarial.pretraining["epochs"] > 0
     assert config.adversarial.rollbacks > 0
     assert config.training.learning_rate < config.adversarial.pretraining["learning_rate"]
+
+
+def test_a_trained_model_gives_the_network_to_train_further():
+    generator = {"name": "edsr", "blocks": 3, "filters": 8}
+    info = ModelInfo(
+        scale=4,
+        channels=1,
+        generator=generator,
+        degradation={"name": "kspace", "scale": 4, "window": "hamming"},
+        data={"separate_channels": True},
+        neighbours=1,
+    )
+    config = continued_config(info)
+    assert (config.scale, config.generator) == (4, generator)
+    assert config.degradation == {"name": "kspace", "window": "hamming"}
+    assert (config.data.neighbours, config.data.separate_channels) == (1, True)
+    assert config.training.learning_rate < preset_config("full").training.learning_rate
+    volumes = ModelInfo(2, 1, {"name": "srresnet3d"}, {}, factors=(1, 1, 2))
+    assert continued_config(volumes).scale == (1, 1, 2)

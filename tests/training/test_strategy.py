@@ -10,9 +10,10 @@ import pytest
 
 import keras_mrisr
 from keras_mrisr.config import write_config
+from keras_mrisr.presets import preset_config
 from keras_mrisr.replicas import replica_count
 from keras_mrisr.training import strategy
-from keras_mrisr.training.strategy import dtype_policy, strategy_scope, training_precision
+from keras_mrisr.training.strategy import cpu_hint, dtype_policy, strategy_scope, training_precision
 
 PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
 
@@ -116,3 +117,20 @@ def test_auto_on_gpus_of_pytorch(monkeypatch):
     for count, policy in ((1, "mixed_bfloat16"), (2, "float32")):
         torch.cuda.device_count = lambda count=count: count
         assert training_precision("auto") == policy
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "gpus", "days"),
+    [
+        # 16 blocks of two convolutions of 64 x 64 x 9 weights, 6 operations each, on 16 patches of 48 x 48
+        # pixels, 100,000 times: 2.6e16, or 3.0 days at 1e11 a second.
+        ("full", {}, [], "3.0 days"),
+        ("full", {"training.epochs": 4000}, [], "30.2 days"),
+        ("full", {}, [(8, 0)], None),
+        ("compact", {}, [], None),
+    ],
+)
+def test_a_long_training_without_gpu_is_announced(monkeypatch, preset, overrides, gpus, days):
+    monkeypatch.setattr("keras_mrisr.training.strategy._gpu_capabilities", lambda: gpus)
+    hint = cpu_hint(preset_config(preset).replace(overrides))
+    assert (hint is None) if days is None else (days in hint and "`preset=compact`" in hint)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from keras_mrisr.config import RunConfig, read_config
 from keras_mrisr.data import Split, read_dataset, read_image, write_image
@@ -45,6 +46,14 @@ def test_what_a_run_leaves(finished_run, tiny, image_root):
         "backup/backup-00003-000000-end/state.json",
     }
     assert names == wanted | set(events) | backups, "nothing else, no half-written file"
+
+    with Image.open(finished_run / "samples.png") as picture:
+        pixels = np.asarray(picture.convert("L"))
+    # Three slices, one above the other, of LR, cubic, SR and HR: mostly image, and not one grey.
+    assert pixels.shape[1] > pixels.shape[0] > 600
+    assert pixels.std() > 30
+    with Image.open(finished_run / "curves.png") as picture:
+        assert picture.size == (1200, 520)  # Four panels, three in a row.
 
     assert read_config(finished_run / "config.yaml", RunConfig()) == tiny()
     split = Split.from_dict(json.loads((finished_run / "split.json").read_text()))
@@ -168,6 +177,20 @@ def test_bad_data_leaves_no_folder(tmp_path, tiny, image_root, smooth_image):
         train(tiny({"generator.depth": 3}), out)
     assert not out.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed"]
+
+
+def test_a_colour_slice_of_a_test_patient_is_found_before_the_training(
+    tmp_path, tiny, image_root, smooth_image
+):
+    root = shutil.copytree(image_root, tmp_path / "data")
+    config = tiny({"data.root": str(root), "training.epochs": 1, "training.steps_per_epoch": 1})
+    dataset = read_dataset(root)
+    patients = dataset.patients
+    split = Split(patients[:6], patients[6:7], patients[7:])
+    write_image(root / patients[7] / "1.png", smooth_image(32, 32, 3))
+    with pytest.raises(MrisrError, match=f"test patient {patients[7]}: .*1.png has 3 channels where 1 were"):
+        train(config, tmp_path / "run", split=split)
+    assert not (tmp_path / "run").exists()
 
 
 def test_out_must_be_free(tmp_path, tiny):
