@@ -1,5 +1,9 @@
-import pytest
+import pathlib
 
+import pytest
+import yaml
+
+import keras_mrisr
 from keras_mrisr.config import (
     DataConfig,
     RunConfig,
@@ -10,6 +14,8 @@ from keras_mrisr.config import (
 )
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.presets import PRESETS, preset_config
+
+PRETRAINED = pathlib.Path(keras_mrisr.__file__).parent / "pretrained"
 
 
 def test_yaml_round_trip(tmp_path):
@@ -31,6 +37,14 @@ def test_defaults_round_trip(tmp_path):
     write_config(RunConfig(), tmp_path / "config.yaml")
     for base in (None, RunConfig(), preset_config("paper")):
         assert read_config(tmp_path / "config.yaml", base) == RunConfig()
+
+
+@pytest.mark.parametrize("path", sorted(PRETRAINED.glob("*/config.yaml")), ids=lambda path: path.parent.name)
+def test_configs_of_old_runs_load_as_they_are(path):
+    """Those of the bundled models, by several earlier versions: what they say holds, the rest has defaults."""
+    written, config = yaml.safe_load(path.read_text()), read_config(path).to_dict()
+    for section, values in written.items():
+        assert config[section] == ({**config[section], **values} if isinstance(values, dict) else values)
 
 
 @pytest.mark.parametrize(

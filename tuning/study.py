@@ -110,7 +110,7 @@ class Study:
         }
 
 
-def read_study(source, fixes=None, objective=None):
+def read_study(source: PathLike, fixes: dict[str, Any] | None = None, objective: str | None = None) -> Study:
     """Reads a study file over its preset.
 
     Args:

@@ -62,9 +62,10 @@ def parse_features(text: str | None) -> dict[str, Any] | None:
 
 
 def _name_and_path(word: str) -> tuple[str | None, str]:
-    """(name or None, path); a path may have an equals sign in it."""
+    """(name or None, path); a path may have an equals sign in it, and a name no slash."""
     name, separator, path = word.partition("=")
-    return (None, word) if not separator or os.path.exists(word) else (name, path)
+    is_path = not separator or os.sep in name or os.path.exists(word)
+    return (None, word) if is_path else (name, path)
 
 
 def _own_name(path: pathlib.Path) -> str:

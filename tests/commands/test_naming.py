@@ -16,6 +16,8 @@ def test_names_of_paths(tmp_path):
         "r": "r/generator.keras",
     }
     assert named_paths([]) == {}
+    # Also of what is not there (yet): the equals sign belongs to the name only before the first slash.
+    assert named_paths(["runs/fold=1/x", "A=runs/fold=2"]) == {"x": "runs/fold=1/x", "A": "runs/fold=2"}
 
 
 @pytest.mark.parametrize(
