@@ -41,7 +41,7 @@ def test_defaults_round_trip(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(PRETRAINED.glob("*/config.yaml")), ids=lambda path: path.parent.name)
 def test_configs_of_old_runs_load_as_they_are(path):
-    """Those of the bundled models, by several earlier versions: what they say holds, the rest has defaults."""
+    """Those of the bundled models, of several earlier versions: what they say holds, the rest is default."""
     written, config = yaml.safe_load(path.read_text()), read_config(path).to_dict()
     for section, values in written.items():
         assert config[section] == ({**config[section], **values} if isinstance(values, dict) else values)
