@@ -20,6 +20,7 @@ PRESETS = (
             "network of that model and a short training"
         },
     ),
+    ("--lr-data", {"metavar": "FOLDER", "help": "measured LR images, under the names of those of --data"}),
     (
         "--adversarial",
         {
@@ -60,6 +61,8 @@ def _base(options: argparse.Namespace) -> Any:
 
         return presets.continued_config(load_info(init))
     config = presets.preset_config(preset or presets.DEFAULT_PRESET)
+    if lr_root := getattr(options, "lr_data", None):
+        config = config.replace({"degradation": {"name": "paired", "lr_root": lr_root}})
     return presets.adversarial_config(config, adversarial) if adversarial else config
 
 

@@ -118,9 +118,12 @@ def _read_pair(
     hr = crop_to_multiple(image, degradation.scale)
     try:
         degradation.check_size(hr.shape, original=image.shape)
-        return hr, degradation.degrade(hr)
+        lr = degradation.lr_of(hr, record.path.relative_to(dataset.root).as_posix())
     except MrisrError as error:
         raise DataError(f"{record.path}: {error}") from error
+    if lr.dtype != hr.dtype:
+        raise DataError(f"{record.path} has {hr.dtype} pixels, its LR image {lr.dtype}: save both alike.")
+    return hr, lr
 
 
 def check_channels(record: SliceRecord, image: np.ndarray, channels: int) -> None:

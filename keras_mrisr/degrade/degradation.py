@@ -28,6 +28,7 @@ class Degradation(abc.ABC):
         magnitude: Whether it ends with the absolute value.
         fixed: Whether all images are degraded alike. Only then can what a network made of LR be degraded
             again, to compare it with LR.
+        measured: Whether LR was measured, and comes from files: then nothing else can be degraded.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Degradation(abc.ABC):
     linear: bool = False
     magnitude: bool = False
     fixed: bool = True
+    measured: bool = False
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -106,6 +108,10 @@ class Degradation(abc.ABC):
         """
         self.check_size(hr.shape)
         return self._on_host(hr)
+
+    def lr_of(self, hr: np.ndarray, name: str) -> np.ndarray:
+        """LR of an image of a data set, whose path in its folder is `name`: here `degrade(hr)`."""
+        return self.degrade(hr)
 
     def _on_host(self, hr: np.ndarray) -> np.ndarray:
         """`degrade` of an image whose size is known to fit; here by `__call__`."""

@@ -7,6 +7,7 @@ from typing import Any
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kspace import KSpaceCrop
+from keras_mrisr.degrade.paired import Paired
 from keras_mrisr.degrade.random_blur import RandomBlur
 from keras_mrisr.degrade.slice_profile import SliceProfile
 from keras_mrisr.errors import ConfigError
@@ -19,6 +20,7 @@ DEGRADATIONS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     # Any blur between those two.
     "random-blur": (RandomBlur, {}),
     "kspace": (KSpaceCrop, {}),
+    "paired": (Paired, {}),
     "slice-profile": (SliceProfile, {}),
 }
 
@@ -27,7 +29,8 @@ def get_degradation(name: str, scale: int | Sequence[int], **overrides: Any) -> 
     """Makes a degradation.
 
     Args:
-        name: A key of `DEGRADATIONS`: "paper", "bicubic", "random-blur", "kspace" or "slice-profile".
+        name: A key of `DEGRADATIONS`: "paper", "bicubic", "random-blur", "kspace", "paired" or
+            "slice-profile".
         scale: Integer factor, or the factor of each axis: three for "slice-profile", which is for volumes.
         **overrides: Arguments of the degradation that differ from the preset's. `in_plane` of
             "slice-profile" holds the name and the arguments of the degradation of each slice.

@@ -77,7 +77,7 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
     measures = _measures(options)
     trained = [make_model(name, one, options.ensemble, options.consistency) for name, one in models.items()]
     degradation, notes = choose_degradation(trained, options.degradation, options.scale)
-    if degradation.dimensions == 3:
+    if degradation.dimensions == 3 or degradation.measured:
         measures = _without_consistency(measures, options)
     pattern = choose_pattern(trained, options.patient_pattern, options.kind)
     dataset = read_dataset(data_root, options.kind, pattern)
@@ -119,7 +119,9 @@ def _measures(options: EvaluationOptions) -> tuple[Measure, ...]:
 
 def _without_consistency(measures: tuple[Measure, ...], options: EvaluationOptions) -> tuple[Measure, ...]:
     if options.metrics is not None and "consistency" in options.metrics:
-        raise ConfigError("The metric 'consistency' is for models of slices: leave it out.")
+        raise ConfigError(
+            "The metric 'consistency' is for models of slices whose degradation is known: leave it out."
+        )
     return tuple(measure for measure in measures if measure.name != "consistency")
 
 

@@ -153,12 +153,13 @@ class SliceReader:
                 f"at least {SMALLEST}x{SMALLEST} are needed. Remove it."
             )
         try:
-            return original, hr, self._degrade(hr, record)
+            return original, hr, self._degrade(hr, record, original)
         except MrisrError as error:
             raise DataError(f"{record.path}: {error}") from error
 
-    def _degrade(self, hr: np.ndarray, record: SliceRecord) -> Any:
-        lr = self.degradation.degrade(hr)
+    def _degrade(self, hr: np.ndarray, record: SliceRecord, original: np.ndarray) -> Any:
+        name = record.path.relative_to(self.dataset.root).as_posix()
+        lr = to_8bit(self.degradation.lr_of(hr, name), original)
         if self._noise_snr is None:
             return lr
         from keras_mrisr.degrade.noise import rician_noise

@@ -88,7 +88,7 @@ class StackReader(SliceReader):
             )
         return self.degradation.degrade(np.stack(slices, axis=2))
 
-    def _degrade(self, hr: np.ndarray, record: SliceRecord) -> None:
+    def _degrade(self, hr: np.ndarray, record: SliceRecord, original: np.ndarray) -> None:
         return None  # With the whole stack, in `lr_volume`.
 
 
