@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mrisr.volumes.dicom.files import printable
 from keras_mrisr.volumes.dicom.frames import Frame, value_of
 
 Value = float | str | tuple[float | str, ...]
@@ -80,7 +81,7 @@ class Elements:
         values = self._values[id(frame)]
         value = values.get(keyword, values.get(name, "none"))
         words = [f"{one:.6g}" if isinstance(one, float) else one for one in _as_tuple(value)]
-        return f"{keyword} {','.join(words)}"
+        return printable(f"{keyword} {','.join(words)}")
 
     def _labelled(self, name: str, frames: Sequence[Frame]) -> dict[int, int]:
         """Numbers for the values of one element, by the identity of frames."""
@@ -195,11 +196,11 @@ def _private(header: Any) -> Iterator[tuple[str, Value]]:
 def _named(element: Any) -> Iterator[tuple[str, Value]]:
     """An element as name and value; nothing where it has no name or no value."""
     value = element.value
-    if not element.keyword or value is None or isinstance(value, bytes) or element.VR in ("SQ", "UI"):
+    if not element.keyword or element.VR in ("SQ", "UI") or isinstance(value, bytes | None):
         return
     values = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
     # The float of a date with a time would lose its seconds.
-    parts = tuple(str(one) if element.VR == "DT" else _part(one) for one in values)
+    parts = tuple(map(str if element.VR == "DT" else _part, values))
     if element.keyword in ("ImageType", "FrameType"):
         parts = parts[2:] + parts[:2]  # What they show counts first.
     if parts not in ((), ("",)):

@@ -142,6 +142,11 @@ def pydicom_at_work() -> Iterator[None]:
                 logger.setLevel(level)
 
 
+def printable(text: object) -> str:
+    """A text from a file, fit for a line of a message."""
+    return "".join(one if one.isprintable() else "?" for one in str(text))
+
+
 @contextlib.contextmanager
 def one_line(message: str) -> Iterator[None]:
     """Turns what pydicom raises into a `DataError`.
@@ -160,7 +165,7 @@ def one_line(message: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = "it does not fit into memory" if isinstance(error, MemoryError) else str(error).strip()
-        reason = (reason or type(error).__name__).split("\n")[0].rstrip(". ")
+        reason = printable((reason or type(error).__name__).split("\n")[0].rstrip(". "))
         raise DataError(message.replace("{}", reason)) from error  # No format: paths may hold braces.
 
 
@@ -248,15 +253,17 @@ def _listed(path: pathlib.Path) -> list[pathlib.Path] | None:
         return None
     with one_line(f"{path} is broken or cut off ({{}}). Copy it again."):
         names = [record.get("ReferencedFileID") for record in index.get("DirectoryRecordSequence") or ()]
-    parts = [[one] if isinstance(one, str) else [str(part) for part in one] for one in filter(None, names)]
-    found = [_below(path.parent, one) for one in parts]
-    missing = [one for one, file in zip(parts, found, strict=True) if file is None]
-    if missing:
-        raise DataError(
-            f"{path} lists {len(missing)} file(s) that are not there, such as {'/'.join(missing[0])}. Copy "
-            "the disc again, or give the folder itself."
-        )
-    return [file for file in found if file is not None]
+    found = []
+    for name in filter(None, names):
+        parts = [name] if isinstance(name, str) else [str(part) for part in name]
+        file = _below(path.parent, parts)
+        if file is None:
+            raise DataError(
+                f"{path} lists {printable('/'.join(parts))}, which is not there. Copy the disc again, or "
+                "give the folder itself."
+            )
+        found.append(file)
+    return found
 
 
 def _below(folder: pathlib.Path, parts: list[str]) -> pathlib.Path | None:
@@ -336,7 +343,9 @@ def _check_pixels(file: pathlib.Path, header: Any, stream: IO[bytes]) -> None:
 
     syntax = header.file_meta.TransferSyntaxUID
     if not isinstance(syntax, UID) or not syntax.is_transfer_syntax:
-        raise DataError(f"{file} has the unknown transfer syntax {syntax}. Export it uncompressed.")
+        raise DataError(
+            f"{file} has the unknown transfer syntax {printable(syntax)}. Export it uncompressed."
+        )
     if syntax.is_compressed:
         _check_items(stream)
         return

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_mrisr.errors import DataError
-from keras_mrisr.volumes.dicom.files import Image, SetApart
+from keras_mrisr.volumes.dicom.files import Image, SetApart, printable
 from keras_mrisr.volumes.dicom.frames import is_localizer, number_of, value_of
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class DicomSeries:
     def label(self) -> str:
         """One phrase for lists and messages: number, description, number of images."""
         words = [self.number, f"'{self.description}'" if self.description else "", f"({self._count} images)"]
-        return " ".join(word for word in words if word)
+        return printable(" ".join(word for word in words if word))
 
     @property
     def problem(self) -> str | None:
@@ -89,7 +89,7 @@ def _problem(header: Any) -> str | None:
     """Why an image can be no slice of an MR volume, in a phrase; None if nothing speaks against it."""
     modality = header.get("Modality")
     if modality != "MR":
-        return f"its modality is {modality or 'not given'}, not MR"
+        return f"its modality is {printable(modality or 'not given')}, not MR"
     photometric = header.get("PhotometricInterpretation", "MONOCHROME2")
     if header.get("SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         return "it is a colour image"
@@ -144,19 +144,24 @@ def _chosen(found: Sequence[DicomSeries], place: pathlib.Path, wanted: str | int
         DataError: None or several do.
     """
     if wanted is not None:
-        candidates = [one for one in found if str(wanted) in (one.uid, one.number, one.description)]
-        if len(candidates) != 1:
-            which = f"{len(candidates) or 'no'} series"
-            raise DataError(
-                f"{place} holds {which} {str(wanted)!r}. Choose one with `series`: {_list(found)}."
-            )
-        return candidates[0]
-    candidates = [one for one in found if one.problem is None] if len(found) > 1 else list(found)
-    if not candidates:
-        raise DataError(f"{place} holds no series that is an MR volume: {_list(found)}.")
-    if len(candidates) > 1:
-        raise DataError(f"{place} holds several series. Choose one with `series`: {_list(found)}.")
+        candidates = _named(found, str(wanted))
+        what = f"{len(candidates) or 'no'} series {str(wanted)!r}. Choose one with `series`"
+    elif candidates := _possible(found):
+        what = "several series. Choose one with `series`"
+    else:
+        what = "no series that is an MR volume"
+    if len(candidates) != 1:
+        raise DataError(f"{place} holds {what}: {_list(found)}.")
     return candidates[0]
+
+
+def _named(found: Sequence[DicomSeries], wanted: str) -> list[DicomSeries]:
+    return [one for one in found if wanted in (one.uid, one.number, one.description)]
+
+
+def _possible(found: Sequence[DicomSeries]) -> list[DicomSeries]:
+    """The series that can be volumes; of a single one the caller says why it is none."""
+    return [one for one in found if one.problem is None or len(found) == 1]
 
 
 def _uid(header: Any) -> str:

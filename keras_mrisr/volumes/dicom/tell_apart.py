@@ -10,6 +10,8 @@ from keras_mrisr.volumes.dicom.elements import DIMENSION, FIXED, MADE, RANKED, E
 from keras_mrisr.volumes.dicom.frames import Frame
 
 Places = list[list[Frame]]  # The frames at each place along the normal, as many at each.
+Label = Callable[[Frame], float]
+Split = Callable[[Places, Label], Iterator[Places]]
 _LISTED = 12
 
 
@@ -34,7 +36,7 @@ def tell_apart(places: Places, name: str) -> tuple[list[list[Frame]], list[str]]
     elements = Elements([frame for place in places for frame in place])
     groups, used = _groups(places, elements)
     volumes = [[place[0] for place in group] for group in groups]
-    mixed = [one for one in FIXED if one in elements.names and _mixes(places, volumes, elements, one)]
+    mixed = _mixed(places, volumes, elements)
     if mixed or len(volumes) < len(places[0]):
         what = f" (they differ in {', '.join(mixed)} within one volume)" if mixed else ""
         raise DataError(
@@ -45,17 +47,24 @@ def tell_apart(places: Places, name: str) -> tuple[list[list[Frame]], list[str]]
 
 def _groups(places: Places, elements: Elements) -> tuple[list[Places], list[str]]:
     """Frames in as many groups as can be told apart, and the elements that did so."""
-    ranked = [one for one in elements.names if one.startswith(DIMENSION) or one in RANKED]
-    made = [one for one in elements.names if one in MADE]
     groups, used = [places], []
-    for split, names in ((_by_value, elements.names), (_by_rank, ranked), (_by_count, made)):
-        for one in names:
-            label = functools.partial(elements.label, name=one)
-            parts = [part for group in groups for part in split(group, label)]
-            if len(parts) > len(groups):
-                used.append(one)
-            groups = parts
-    return [part for group in groups for part in _by_count(group, lambda frame: frame.instance)], used
+    for split, name in _attempts(elements.names):
+        parts = _parted(groups, split, functools.partial(elements.label, name=name))
+        if len(parts) > len(groups):
+            used.append(name)
+        groups = parts
+    return _parted(groups, _by_count, lambda frame: frame.instance), used
+
+
+def _attempts(names: Sequence[str]) -> Iterator[tuple[Split, str]]:
+    """By what to part frames, the surest sign first."""
+    ranked = [name for name in names if name.startswith(DIMENSION) or name in RANKED]
+    for split, ones in ((_by_value, names), (_by_rank, ranked), (_by_count, MADE)):
+        yield from ((split, name) for name in ones if name in names)
+
+
+def _parted(groups: list[Places], split: Split, label: Label) -> list[Places]:
+    return [part for group in groups for part in split(group, label)]
 
 
 def volume_list(differences: list[str]) -> str:
@@ -65,7 +74,7 @@ def volume_list(differences: list[str]) -> str:
     return "; ".join(texts[:_LISTED]) + more
 
 
-def _by_value(group: Places, label: Callable[[Frame], int]) -> Iterator[Places]:
+def _by_value(group: Places, label: Label) -> Iterator[Places]:
     """Parts a group by an element whose values are the same at each place, and else leaves it whole."""
     labels = [[label(frame) for frame in place] for place in group]
     usual = sorted(labels[0])
@@ -79,7 +88,7 @@ def _by_value(group: Places, label: Callable[[Frame], int]) -> Iterator[Places]:
         ]
 
 
-def _by_rank(group: Places, label: Callable[[Frame], float]) -> Iterator[Places]:
+def _by_rank(group: Places, label: Label) -> Iterator[Places]:
     """Parts a group by the order of values that differ from place to place, where all are different."""
     labels = [[label(frame) for frame in place] for place in group]
     if len(group[0]) == 1 or any(len(set(here)) < len(here) or -1 in here for here in labels):
@@ -90,7 +99,7 @@ def _by_rank(group: Places, label: Callable[[Frame], float]) -> Iterator[Places]
         yield [[place[rank]] for place in ordered]
 
 
-def _by_count(group: Places, count: Callable[[Frame], float]) -> Iterator[Places]:
+def _by_count(group: Places, count: Label) -> Iterator[Places]:
     """Parts a group by numbers that count volume after volume, or place after place.
 
     In any other order they are no sign of a volume, and the group stays whole.
@@ -103,10 +112,11 @@ def _by_count(group: Places, count: Callable[[Frame], float]) -> Iterator[Places
         yield group
 
 
-def _mixes(places: Places, volumes: Sequence[list[Frame]], elements: Elements, name: str) -> bool:
-    """Whether an element tells images at one place apart, but is not the same throughout a volume."""
+def _mixed(places: Places, volumes: Places, elements: Elements) -> list[str]:
+    """Elements that tell images at one place apart, but are not the same throughout a volume."""
 
-    def differs(frames: list[Frame]) -> bool:
-        return len({elements.label(frame, name) for frame in frames}) > 1
+    def differ(groups: Places, name: str) -> bool:
+        return any(len({elements.label(frame, name) for frame in group}) > 1 for group in groups)
 
-    return any(differs(place) for place in places) and any(differs(volume) for volume in volumes)
+    there = [name for name in FIXED if name in elements.names]
+    return [name for name in there if differ(places, name) and differ(volumes, name)]

@@ -118,7 +118,7 @@ def test_a_dicomdir_of_files_in_lower_case(disc, array):
 
 def test_a_dicomdir_whose_files_are_not_there(disc):
     (disc / "PT0/IM3").unlink()
-    with pytest.raises(MrisrError, match=r"DICOMDIR lists 1 file\(s\) that are not there, such as PT0/IM3\."):
+    with pytest.raises(MrisrError, match="DICOMDIR lists PT0/IM3, which is not there"):
         read_volume(disc / "DICOMDIR")
 
 
@@ -128,7 +128,7 @@ def test_a_dicomdir_whose_files_are_not_there(disc):
 def test_a_dicomdir_names_nothing_outside_its_folder(disc, name):
     shutil.move(disc / "PT0/IM0", disc.parent / "SECRET")
     write_index(disc, [name])
-    with pytest.raises(MrisrError, match="that are not there"):
+    with pytest.raises(MrisrError, match="which is not there"):
         read_volume(disc / "DICOMDIR")
 
 
