@@ -264,7 +264,7 @@ def check_new_directory(target: PathLike, overwrite: bool = False) -> None:
     if target.is_file():
         raise DataError(f"{target} is a file; an output folder is needed. Choose another name.")
     if not overwrite and target.is_dir() and any(target.iterdir()):
-        raise DataError(f"{target} exists and is not empty. Choose another folder or pass --overwrite.")
+        raise DataError(f"{target} exists and is not empty. Choose another folder or pass `overwrite=True`.")
     _check_place(target, target)
 
 
@@ -279,7 +279,7 @@ def check_new_file(target: PathLike, overwrite: bool = False) -> None:
     if target.is_dir():
         raise DataError(f"{target} is a folder; a file is needed. Choose another name.")
     if target.exists() and not overwrite:
-        raise DataError(f"{target} exists. Choose another name or pass --overwrite.")
+        raise DataError(f"{target} exists. Choose another name or pass `overwrite=True`.")
     _check_place(target, target.parent)
 
 

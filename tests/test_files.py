@@ -127,7 +127,10 @@ def test_whole_directory_replaces_when_told(tmp_path):
     target.mkdir()
     with whole_directory(target) as temporary:  # An empty folder may be filled.
         (temporary / "old").write_text("x")
-    with pytest.raises(MrisrError, match=r"exists and is not empty\. .*--overwrite"), whole_directory(target):
+    with (
+        pytest.raises(MrisrError, match=r"exists and is not empty\. .*overwrite=True"),
+        whole_directory(target),
+    ):
         pass
     with whole_directory(target, overwrite=True) as temporary:
         (temporary / "new").write_text("x")
@@ -193,7 +196,7 @@ def test_check_new_directory(tmp_path):
 
 def test_check_new_file(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(MrisrError, match=r"file exists\. Choose another name or pass --overwrite"):
+    with pytest.raises(MrisrError, match=r"file exists\. Choose another name or pass `overwrite=True`"):
         check_new_file(tmp_path / "file")
     with pytest.raises(MrisrError, match=r"Cannot write .*file/a\.png: .*file is not a writable folder"):
         check_new_file(tmp_path / "file" / "a.png")

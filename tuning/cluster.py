@@ -122,7 +122,7 @@ def check_port(place: Place) -> None:
     except OSError as error:
         raise ConfigError(
             f"No chief can listen at {place.address}: {error.strerror or error}. Choose another port with "
-            "--chief HOST:PORT."
+            "`chief=HOST:PORT`."
         ) from error
 
 
@@ -165,7 +165,7 @@ def await_chief(place: Place, seconds: float) -> None:
             grpc.channel_ready_future(channel).result(timeout=seconds)
         except grpc.FutureTimeoutError as error:
             raise ConfigError(
-                f"No chief answers at {place.address} after {seconds:g} s. Start one there with --chief, and "
+                f"No chief answers at {place.address} after {seconds:g} s. Start one there with `chief`, and "
                 "check address and firewall."
             ) from error
 

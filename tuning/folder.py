@@ -53,15 +53,15 @@ def check_same(study: Study, strategy: Strategy, out: pathlib.Path) -> None:
         }
     except MrisrError as error:
         raise ConfigError(
-            f"{out} holds a search that cannot be gone on with ({error}) Choose another --out, or pass "
-            "--overwrite to start anew."
+            f"{out} holds a search that cannot be gone on with ({error}) Choose another `out`, or pass "
+            "`overwrite=True` to start again."
         ) from error
     new = {**dataclasses.asdict(strategy), **study.to_dict()}
     for name in new:
         if old[name] != new[name]:
             raise ConfigError(
                 f"{out} holds another search ({_difference(name, old[name], new[name])}). Choose another "
-                "--out, or pass --overwrite to start anew."
+                "`out`, or pass `overwrite=True` to start again."
             )
 
 
@@ -111,8 +111,8 @@ def _lock(file, out):
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise ConfigError(
-            f"Another mrisr tune searches in {out} just now. Wait for its end, choose another --out, or "
-            "share one search with --chief and --worker."
+            f"Another mrisr tune searches in {out} just now. Wait for its end, choose another `out`, or "
+            "share one search with `chief` and `worker`."
         ) from error
     except OSError:
         return  # Not every file system of a network has locks.

@@ -218,8 +218,8 @@ class Steady:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(
-                f"The search in {self._project_dir} cannot be gone on with ({reason}). Choose another --out, "
-                "or pass --overwrite to start anew."
+                f"The search in {self._project_dir} cannot be gone on with ({reason}). Choose another `out`, "
+                "or pass `overwrite=True` to start again."
             ) from error
         # Killed after a trial's file was written, before the oracle's: as if it had never been drawn.
         for trial_id in set(self.trials) - set(self.start_order):

@@ -150,9 +150,7 @@ def _make_oracle(
     if max_trials is not None and max_trials < 1:
         raise ConfigError(f"`max_trials` must be 1 or more. Received: {max_trials}")
     if strategy.tuner == "hyperband" and "training.epochs" in study.space.keys:
-        raise ConfigError(
-            "Hyperband decides on the epochs itself: --fix training.epochs=N, or --tuner random."
-        )
+        raise ConfigError("Hyperband decides on the epochs itself: `training.epochs=N`, or `tuner='random'`.")
     rules = Rules(
         space=study.space,
         epochs=study.config.training.epochs,
@@ -211,6 +209,6 @@ def _check_outcome(oracle: Any, out: pathlib.Path) -> None:
         reason = results.find(oracle.given_up).reason
         raise ConfigError(
             f"Three trials in a row failed, the last with: {reason} Mend that: the same command runs them "
-            "again. To change the command, choose another --out, or pass --overwrite to start anew."
+            "again. To change the command, choose another `out`, or pass `overwrite=True` to start again."
         )
     results.best()

@@ -170,10 +170,10 @@ def _check_start(study: Study) -> None:
         if varied:
             raise ConfigError(
                 f"The study varies {varied[0]}, but runs that start from a trained model have its generator: "
-                "fix that key, or leave out --init."
+                "fix that key, or leave out `init`."
             )
     elif study.stage == "adversarial" and not study.config.adversarial.pretraining:
-        raise ConfigError("An adversarial study starts from a trained generator: give one with --init RUN.")
+        raise ConfigError("An adversarial study starts from a trained generator: give one with `init=RUN`.")
 
 
 def present_values(study: Study) -> dict[str, Any]:

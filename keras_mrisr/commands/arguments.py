@@ -87,8 +87,9 @@ class Parser(argparse.ArgumentParser):
                 continue  # Another one of several flags, such as --grpc and --rest for `transport`.
             word = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
             return word if value is None or action.nargs == 0 else f"{word} {value.strip(QUOTES)}"
-        if "." in name and any(action.dest == "set" for action in self._actions):
-            return f"--set {name}" if value is None else f"--set {name}={value.strip(QUOTES)}"
+        rest = next((action.dest for action in self._actions if action.dest in ("set", "fix")), None)
+        if "." in name and rest is not None:
+            return f"--{rest} {name}" if value is None else f"--{rest} {name}={value.strip(QUOTES)}"
         return found[0]
 
 

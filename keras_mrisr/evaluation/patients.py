@@ -129,8 +129,8 @@ def check_renamed(dataset: SliceDataset, splits: Splits) -> None:
         if found:
             raise DataError(
                 f"{record.path} is read as of patient {record.patient!r}, but {found} trained the model "
-                "or chose its checkpoint. Read patients as in training: give the same root folder, --kind "
-                "and --patient-pattern."
+                "or chose its checkpoint. Read patients as in training: give the same root folder, `kind` "
+                "and `patient_pattern`."
             )
 
 

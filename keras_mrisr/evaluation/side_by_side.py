@@ -74,7 +74,7 @@ def compare_image(
     if out.suffix.lower() not in FORMATS:
         raise DataError(f"{out} is no figure. Give a name that ends in {', '.join(FORMATS)}.")
     if out.exists() and not overwrite:
-        raise DataError(f"{out} exists. Choose another name or pass --overwrite.")
+        raise DataError(f"{out} exists. Choose another name or pass `overwrite=True`.")
     if not 20 <= dpi <= 1200:
         raise DataError(f"dpi must be between 20 and 1200. Received: dpi={dpi}")
     if not models:

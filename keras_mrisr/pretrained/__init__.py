@@ -136,19 +136,19 @@ def choose_model(scale, channels, volume=False):
         for one in models:
             if one.info.scale == scale and one.info.image_channels == kind:
                 terms = f"; weights under {one.licence}" if one.licence else ""
-                return one, f"{one.name} ({one.purpose}){terms}; --model takes another"
+                return one, f"{one.name} ({one.purpose}){terms}; `model` takes another"
     of_colour = [one.name for one in models if (one.info.scale, one.info.image_channels) == (scale, 3)]
     if of_colour and wanted[0] is None:
         images = "volumes" if volume else "grey images"
         raise ModelError(
             f"No model that comes along is for x{scale} and {images}: only RGB slices like those of the LGG "
-            f"set have x{scale} ({', '.join(of_colour)}). Choose another --scale, or train one and give it "
-            "with --model."
+            f"set have x{scale} ({', '.join(of_colour)}). Choose another `scale`, or train one and give it "
+            "with `model`."
         )
     names = ", ".join(f"{one.name} ({one.purpose})" for one in models) or "none"
     raise ModelError(
         f"No model that comes along is for x{scale} and {channels} channel(s): {names}. Train one and give "
-        "it with --model."
+        "it with `model`."
     )
 
 

@@ -50,7 +50,7 @@ def segment_path(
     if target.resolve() == source.resolve():
         raise DataError(f"{target} is the source itself. Choose another name.")
     if target.exists() and not overwrite:
-        raise DataError(f"{target} exists. Choose another name or pass --overwrite.")
+        raise DataError(f"{target} exists. Choose another name or pass `overwrite=True`.")
     [mask] = segmenter([_read(source, segmenter)], largest=largest)
     _write(target, mask)
     if progress is not None:

@@ -31,6 +31,7 @@ TRAIN = ("train", "--out", "run")
         (UPSCALE, "`source`, `target`", "IN, OUT"),
         (UPSCALE, "`training.batch_size`, `tiles` and `pip install x`", None),
         (TRAIN, "`training.gain`, `adversarial.on=True`", "--set training.gain, --set adversarial.on=True"),
+        (("tune",), "`training.epochs=N` or `tuner='random'`", "--fix training.epochs=N or --tuner random"),
         (("serve-client", *UPSCALE, "--server", "h:1"), "or `transport='rest'`", "or --rest"),
     ],
 )  # fmt: skip

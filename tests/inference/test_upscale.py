@@ -102,7 +102,7 @@ def test_overwrite(folder, tmp_path, listing):
         (folder / "a/1.png", out / "a/1.png"),
         (folder / "a/1.png", out / "a"),
     ):
-        with pytest.raises(MrisrError, match=r"exists.*--overwrite"):
+        with pytest.raises(MrisrError, match=r"exists.*overwrite=True"):
             upscale_path(source, target, resolver())
     assert listing(tmp_path) == before
     (out / "a/1.png").write_text("old")

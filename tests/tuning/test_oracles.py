@@ -145,7 +145,7 @@ def test_killed_between_two_files(oracle, tmp_path):
 def test_a_broken_search(oracle, tmp_path):
     finish((found := oracle()), found.create_trial("tuner0"), 1)
     (tmp_path / "search/oracle.json").write_text("{")
-    with pytest.raises(MrisrError, match=r"cannot be gone on with .* pass --overwrite") as caught:
+    with pytest.raises(MrisrError, match=r"cannot be gone on with .* pass `overwrite=True`") as caught:
         oracle().reload()
     assert "\n" not in str(caught.value)
 

@@ -197,7 +197,7 @@ def test_a_folder_of_another_search(tmp_path, rates, study_file, trained, change
     before = (out / "oracle.json").read_bytes()
     with pytest.raises(MrisrError, match=f"holds another search .{message}") as caught:
         search(study, out, max_trials=1, **options)
-    assert "--overwrite" in str(caught.value) and "\n" not in str(caught.value)
+    assert "overwrite=True" in str(caught.value) and "\n" not in str(caught.value)
     assert (out / "oracle.json").read_bytes() == before
     search(study, out, max_trials=1, overwrite=True, **options)
 

@@ -180,7 +180,7 @@ def test_values_that_no_config_takes(study_file, key, entry, message):
 def test_what_goes_together(study_file, models):
     space = {"adversarial.discriminator.depth": {"type": "int", "min": 1, "max": 4}}
     adversarial = read_study(study_file(space, "gan", stage="adversarial"))
-    with pytest.raises(MrisrError, match="starts from a trained generator: give one with --init"):
+    with pytest.raises(MrisrError, match="starts from a trained generator: give one with `init=RUN`"):
         check_study(adversarial)
     with pytest.raises(MrisrError, match="'patchgan' has no option 'depth'"):
         check_study(adversarial.starting_from(str(models["grey"])))

@@ -111,7 +111,9 @@ def test_an_existing_file_is_kept(volume, tmp_path):
     target = tmp_path / "out.nii.gz"
     write_volume(volume, target)
     before = target.read_bytes()
-    with pytest.raises(MrisrError, match=r"out\.nii\.gz exists\. Choose another name or pass --overwrite"):
+    with pytest.raises(
+        MrisrError, match=r"out\.nii\.gz exists\. Choose another name or pass `overwrite=True`"
+    ):
         write_volume(volume, target)
     assert target.read_bytes() == before
     write_volume(volume.upscaled(volume.array, description="again"), target, overwrite=True)
