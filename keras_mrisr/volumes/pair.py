@@ -1,5 +1,6 @@
 """NIfTI pairs (`.hdr` and `.img`) and Analyze 7.5, through nibabel. They are read, not written."""
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -26,8 +27,12 @@ class PairSource:
 
 
 def recognises(path: pathlib.Path) -> bool:
-    """Whether a path is named like one half of a pair."""
-    return path.name.lower().removesuffix(".gz").endswith(tuple(_BOTH))
+    """Whether a path is named like one half of a pair, and is no DICOM file of such a name."""
+    if not path.name.lower().removesuffix(".gz").endswith(tuple(_BOTH)):
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(132)[128:] != b"DICM"
+    return True
 
 
 def read(path: pathlib.Path, index: int | None = None, series: str | int | None = None) -> Volume:

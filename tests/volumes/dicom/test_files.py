@@ -53,6 +53,12 @@ def test_gzipped_files_that_are_no_dicom(tmp_path, dicom_series, array, axial):
     assert format_at(tmp_path / "notes") is None
 
 
+@pytest.mark.parametrize("name", ["IMG1.img", "scan.hdr", "SCAN.IMA", "scan.dat", "1"])
+def test_names_say_nothing(tmp_path, dicom_series, array, axial, name):
+    (path,) = dicom_series(tmp_path / "in", array[:, :, :1], axial)
+    np.testing.assert_array_equal(read_volume(path.rename(tmp_path / name)).array, array[:, :, :1])
+
+
 @pytest.mark.parametrize("kept", [20, 200, -20])
 def test_a_gzipped_file_that_is_cut_off(tmp_path, dicom_series, array, axial, kept):
     path = zipped(dicom_series(tmp_path, array, axial)[2])
