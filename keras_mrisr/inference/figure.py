@@ -19,9 +19,8 @@ _DPI = 150
 _PANEL = 2.6  # Width of an image, in inches.
 _HEAD, _GAP = 0.3, 0.06
 _BACKGROUND, _TEXT, _FRAME = "#0d1117", "#e6edf3", "#ffb454"
-_FEWEST = (
-    8  # A plane of a volume with fewer voxels across it is a strip, and not shown unless it is asked for.
-)
+# Planes across thick slices are strips: not shown where voxels are so many times as long as wide, or as few.
+_MOST_ASPECT, _FEWEST = 2.5, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +45,15 @@ def before_after_volume(
 ) -> None:
     """Writes the picture of a volume: its axial, coronal and sagittal plane, or one of them.
 
-    Each plane lies where it cuts the most of what is bright. Patients look at the reader: their right is on
-    the left of axial and coronal planes.
+    Each plane lies in the middle of what is bright. Patients look at the reader: their right is on the left
+    of axial and coronal planes.
 
     Args:
         before: What was measured.
         after: The result, on a finer grid over the same extent.
         path: File to write: .png, .pdf or .svg. An existing one is replaced.
-        plane: "axial", "coronal" or "sagittal"; by default all in which there are voxels enough.
+        plane: "axial", "coronal" or "sagittal"; by default the one of the slices, and the others unless the
+            slices are few or thick.
         name: What the result is called.
 
     Raises:
@@ -66,8 +66,9 @@ def before_after_volume(
     stack = slice_axis(before)
     pairs = []
     for axis in axes:
-        seen = np.delete(before.shape, axis)
-        if plane is None and axis != stack and min(seen) < _FEWEST:
+        sizes, spacing = np.delete(before.shape, axis), np.delete(before.spacing, axis)
+        strip = min(sizes) < _FEWEST or max(spacing) > _MOST_ASPECT * min(spacing)
+        if strip and plane is None and axis != stack:
             continue
         pairs.append(_plane_pair(before, after, axis))
     draw_before_after(pairs, path, name)
@@ -160,7 +161,7 @@ def _in_ras(volume: Volume) -> Volume:
 
 def _plane_pair(before: Volume, after: Volume, axis: int) -> Pair:
     """The planes across an axis of two volumes in RAS, as one looks at them: the head up, or the nose."""
-    index = _fullest(before, axis)
+    index = _middle(before, axis)
     factors = [big // small for big, small in zip(after.shape, before.shape, strict=True)]
     in_plane = np.delete(factors, axis).tolist()
     # The plane of the result in the middle of the measured one.
@@ -174,13 +175,11 @@ def _plane_pair(before: Volume, after: Volume, axis: int) -> Pair:
     return Pair(title, lr, sr, float(down / across))
 
 
-def _fullest(volume: Volume, axis: int) -> int:
-    """The index of the plane across an axis that has the most of what is bright, near the middle."""
-    others = tuple(other for other in range(3) if other != axis)
-    sums = np.abs(volume.array.astype("float32")).sum(axis=others)
-    first = len(sums) // 4
-    middle = sums[first : len(sums) - first] if len(sums) > 3 else sums
-    return int(np.argmax(middle)) + (first if len(sums) > 3 else 0)
+def _middle(volume: Volume, axis: int) -> int:
+    """The index of the plane across an axis in the middle of what is bright."""
+    sums = np.abs(volume.array).sum(axis=tuple(other for other in range(3) if other != axis), dtype="float64")
+    places = np.arange(len(sums))
+    return int(np.rint((places * sums).sum() / sums.sum())) if sums.any() else len(sums) // 2
 
 
 def _interpolated(plane: np.ndarray, factors: Sequence[int]) -> np.ndarray:

@@ -1,13 +1,11 @@
 """A scan in a file or in a folder of DICOM, as something to upscale."""
 
 import dataclasses
-import itertools
 import logging
 import pathlib
 
 import numpy as np
 
-from keras_mrisr.errors import DataError
 from keras_mrisr.inference.figure import before_after_volume, check_figure
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.report import check_report, residual_path, write_report
@@ -41,21 +39,10 @@ class Scan:
         return target_in(self.path, self.format, target)
 
     def outputs(self, target: pathlib.Path, options: UpscaleOptions) -> list[pathlib.Path]:
-        """All that is written for one result.
-
-        Raises:
-            DataError: One of them is or holds another.
-        """
+        """All that is written for one result."""
         others = (options.uncertainty, options.figure)
         outputs = [target, *(pathlib.Path(path) for path in others if path is not None)]
-        outputs += [residual_path(target)] if options.consistency else []
-        for one, other in itertools.permutations(outputs, 2):
-            if one.resolve() in (other.resolve(), *other.resolve().parents):
-                raise DataError(
-                    f"{one} cannot hold {other}: result, uncertainty, figure and residual (OUT.json) need "
-                    "names apart."
-                )
-        return outputs
+        return [*outputs, residual_path(target)] if options.consistency else outputs
 
     def read(self, resolver: SuperResolver, options: UpscaleOptions) -> Volume:
         """Reads the volume, and checks that the model can upscale it."""

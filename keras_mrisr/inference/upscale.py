@@ -3,8 +3,9 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import pathlib
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_directory, check_only_holds, held, whole_directory
@@ -91,12 +92,26 @@ def upscale_input(
         with held(*outputs):
             return _upscale_folder(found, target, resolver, options, progress)
     target = found.place(target)
-    with held(*found.outputs(target, options)):
+    outputs = found.outputs(target, options)
+    _check_apart(found.path, outputs, options.figure)
+    with held(*outputs):
         read = found.read(resolver, options)
         found.check(read, target, resolver, options)
         if isinstance(found, ImageFile):  # Of a volume, `upscale_volume` warns itself.
             warn_outside(found.path, found.outside(read, resolver))
         return found.upscale(read, target, resolver, options, progress)
+
+
+def _check_apart(source: pathlib.Path, outputs: Sequence[pathlib.Path], figure: PathLike | None) -> None:
+    """Raises DataError where one output is or holds another, or the picture would replace the source."""
+    for one, other in itertools.permutations(outputs, 2):
+        if one.resolve() in (other.resolve(), *other.resolve().parents):
+            raise DataError(
+                f"{one} cannot hold {other}: result, uncertainty, figure and residual (OUT.json) need names "
+                "apart."
+            )
+    if figure is not None and pathlib.Path(figure).resolve() == source.resolve():
+        raise DataError(f"{figure} is the source itself. Choose another name for the figure.")
 
 
 def _upscale_folder(

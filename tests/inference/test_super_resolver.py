@@ -272,3 +272,49 @@ def test_model_of_separate_channels_takes_them_one_by_one(models):
     assert resolver(stack[..., np.newaxis]).shape == (3, 24, 20, 1)
     with pytest.raises(MrisrError, match=r"at most 4 channels.*\(3, 12, 10\).*stack\[\.\.\., None\]"):
         resolver(stack)
+
+
+def test_a_network_that_fit_trained(smooth_image, tmp_path):
+    """What `model.fit` gives is taken as it is, and from its file, described by its shapes."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 3))
+    outputs = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(3, 3, padding="same")(inputs))
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", "mse")
+    model.fit(np.zeros((1, 4, 4, 3)), np.zeros((1, 8, 8, 3)), verbose=0)
+    image = smooth_image(10, 12, 3)
+    expected = model.predict_on_batch(image[np.newaxis].astype("float32") / np.float32(255))[0]
+    expected = np.clip(np.rint(expected * 255.0), 0, 255)
+    resolver = SuperResolver(model, degradation="bicubic")
+    assert (resolver.scale, resolver.channels) == (2, 3)
+    assert resolver.degradation.to_dict() == get_degradation("bicubic", 2).to_dict()
+    np.testing.assert_allclose(resolver(image), expected, atol=1)
+    assert SuperResolver(model, degradation=get_degradation("kspace", 2)).degradation.name == "kspace"
+    assert SuperResolver(model, degradation={"name": "paper", "scale": 2}).degradation.name == "paper"
+    model.save(tmp_path / "x.keras")
+    loaded = SuperResolver.load(tmp_path / "x.keras")
+    assert loaded.name == "x.keras"
+    np.testing.assert_allclose(loaded(image), expected, atol=1)
+    with pytest.raises(MrisrError, match="does not say what it was trained to undo"):
+        loaded.upscale(image, consistency=True)
+    with pytest.raises(MrisrError, match="`degradation` stands in the model's `info`"):
+        SuperResolver(model, resolver.info, degradation="bicubic")
+
+
+def test_a_network_that_is_none_for_super_resolution():
+    inputs = keras.Input((None, None, 1))
+    with pytest.raises(MrisrError, match="is no network for super-resolution"):
+        SuperResolver(keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)))
+
+
+def test_old_names(smooth_image):
+    from keras_mrisr import inference
+
+    image = smooth_image(8, 8, 1)
+    with pytest.warns(DeprecationWarning, match="is now upscale"):
+        one = resolver().enlarge(image, ensemble=True)
+    np.testing.assert_array_equal(one.sr, nearest(image))
+    with pytest.warns(DeprecationWarning, match="is now UpscaledImage"):
+        assert inference.Enlarged is inference.UpscaledImage
+    with pytest.raises(AttributeError, match="no attribute 'Shrunk'"):
+        _ = inference.Shrunk
