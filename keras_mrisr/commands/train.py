@@ -59,8 +59,9 @@ def _base(options: argparse.Namespace) -> Any:
         load_tensorflow()
         from keras_mrisr.models.storage import load_info
 
-        return presets.continued_config(load_info(init))
-    config = presets.preset_config(preset or presets.DEFAULT_PRESET)
+        config = presets.continued_config(load_info(init))
+    else:
+        config = presets.preset_config(preset or presets.DEFAULT_PRESET)
     if lr_root := getattr(options, "lr_data", None):
         config = config.replace({"degradation": {"name": "paired", "lr_root": lr_root}})
     return presets.adversarial_config(config, adversarial) if adversarial else config
