@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import DataError
 
 # How far 8-bit LR slices are from what the degradation's formula gives, as a root mean square: 0.29 grey
@@ -18,7 +19,9 @@ _LARGEST_GAIN_OF_NOISE = 5.0
 _LARGEST_GAIN = 1000.0
 
 
-def enforce_consistency(sr, lr, degradation, noise=NOISE_8BIT):
+def enforce_consistency(
+    sr: np.ndarray, lr: np.ndarray, degradation: Degradation, noise: float = NOISE_8BIT
+) -> tuple[np.ndarray, float, float]:
     """Changes SR as little as possible so that the degradation takes it back to LR.
 
     Without noise this is the projection onto the images that degrade to LR: SR + A^T (A A^T)^-1 (LR - A SR)
@@ -64,7 +67,7 @@ def enforce_consistency(sr, lr, degradation, noise=NOISE_8BIT):
     return sr, before, consistency_residual(sr, lr, degradation)
 
 
-def consistency_residual(sr, lr, degradation):
+def consistency_residual(sr: np.ndarray, lr: np.ndarray, degradation: Degradation) -> float:
     """Root mean square of `degradation(sr) - lr`, in the units of both.
 
     Args:
@@ -78,14 +81,14 @@ def consistency_residual(sr, lr, degradation):
     return _rms(degraded_again(sr, lr, degradation) - lr)
 
 
-def degraded_again(sr, lr, degradation):
+def degraded_again(sr: np.ndarray, lr: np.ndarray, degradation: Degradation) -> np.ndarray:
     """`degradation(sr)`, float64 (h, w, C); arguments as for `consistency_residual`."""
     sr, lr = np.asarray(sr, "float64"), np.asarray(lr, "float64")
     again = _operator(sr, lr, degradation).apply(sr)
     return np.abs(again) if degradation.magnitude else again
 
 
-def relative_residual(residual, lr):
+def relative_residual(residual: float, lr: np.ndarray) -> float:
     """A residual as a share of the root mean square of LR; 0 for a black LR without residual."""
     return residual / _rms(np.asarray(lr, "float64")) if residual else 0.0
 

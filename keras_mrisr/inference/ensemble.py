@@ -1,11 +1,16 @@
 """Mean and deviation of a prediction over the flips and turns of the slice that it is made from."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 COUNT = 8  # Four quarter turns, each with and without a flip.
 
 
-def ensemble(predict, lr, deviation=False):
+def ensemble(
+    predict: Callable[[np.ndarray], np.ndarray], lr: np.ndarray, deviation: bool = False
+) -> tuple[np.ndarray, Any]:
     """Averages the predictions for all flips and quarter turns of a slice, turned back again.
 
     The mean is better than one prediction by about 0.1 dB (Lim et al. 2017, "Enhanced deep residual

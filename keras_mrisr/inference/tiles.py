@@ -10,6 +10,8 @@ margin would only bring errors in.
 import dataclasses
 import itertools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +31,7 @@ class Tile:
     core: tuple[slice, ...]
 
 
-def plan_tiles(sizes, most_pixels, radius, period=1):
+def plan_tiles(sizes: Sequence[int], most_pixels: float, radius: int, period: int = 1) -> list[Tile]:
     """Cuts an image into as few tiles of one shape as fit.
 
     All have one shape, because each new shape costs a compilation on some backends.
@@ -62,13 +64,20 @@ def plan_tiles(sizes, most_pixels, radius, period=1):
     return [Tile(*zip(*parts, strict=True)) for parts in itertools.product(*axes)]
 
 
-def smallest_tile(sizes, radius, period=1):
+def smallest_tile(sizes: Sequence[int], radius: int, period: int = 1) -> int:
     """LR pixels of the smallest tiles that are reasonable: cores as wide as their margins."""
     edge = 3 * _margin(radius, period) + period
     return math.prod(min(size, edge) for size in sizes)
 
 
-def run_tiles(run, lr, tiles, factors, at_once=1, step=None):
+def run_tiles(
+    run: Callable[[np.ndarray], np.ndarray],
+    lr: np.ndarray,
+    tiles: Sequence[Tile],
+    factors: Sequence[int],
+    at_once: int = 1,
+    step: Callable[[int], object] | None = None,
+) -> np.ndarray:
     """Applies a network to a batch tile by tile.
 
     Args:
@@ -82,7 +91,7 @@ def run_tiles(run, lr, tiles, factors, at_once=1, step=None):
     Returns:
         Array (N, ... * factor, D), float32.
     """
-    sr = None
+    sr: Any = None
     for first in range(0, len(lr), at_once):
         items = slice(first, first + at_once)
         for tile in tiles:

@@ -6,9 +6,11 @@ import json
 import logging
 import os
 import pathlib
+from collections.abc import Sequence
 
 from keras_mrisr.errors import ModelError
 from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.types import PathLike
 
 FOLDER = pathlib.Path(__file__).parent
 SCORES = "scores.json"
@@ -38,22 +40,22 @@ class Pretrained:
     scores: tuple
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Bytes of its weights on disk."""
         return (self.folder / _WEIGHTS).stat().st_size
 
     @property
-    def licence(self):
+    def licence(self) -> str:
         """Terms of its weights, in short; empty where `model.json` says nothing."""
         return self.info.data.get("licence", "").split(",")[0].removeprefix("Weights: ")
 
     @property
-    def adversarial(self):
+    def adversarial(self) -> bool:
         """Whether it was trained against a discriminator, so that it may invent texture."""
         return "adversarial" in self.info.training
 
     @property
-    def purpose(self):
+    def purpose(self) -> str:
         """What it undoes, in a few words."""
         channels = self.info.image_channels
         images = "any number of channels, one by one" if channels is None else f"{channels} channel(s)"
@@ -61,7 +63,7 @@ class Pretrained:
         return f"x{self.info.scale_text}, {images}, degraded by {self.info.degradation['name']}{kind}"
 
 
-def held_out_text(patients, info):
+def held_out_text(patients: Sequence[str], info: ModelInfo) -> str:
     """ "11 held-out patients (5 of 11 chose the epoch)": validation patients are not quite unseen."""
     chose = len(set(patients) & set(info.data.get("split", {}).get("val", ())))
     return f"{len(patients)} held-out patients" + (
@@ -69,12 +71,12 @@ def held_out_text(patients, info):
     )
 
 
-def pretrained_models():
+def pretrained_models() -> list[Pretrained]:
     """The models that come with the package, by name: list of `Pretrained`."""
     return [_read(path.parent) for path in sorted(FOLDER.glob(f"*/{_INFO}"))]
 
 
-def find_model(model):
+def find_model(model: PathLike) -> pathlib.Path:
     """The path of a model: of one that comes with the package by its name, or else `model` itself.
 
     What exists at the path `model` comes first, but for a folder that holds no model.
@@ -110,7 +112,7 @@ def _say_once(text):
     log.info(text)
 
 
-def choose_model(scale, channels, volume=False):
+def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretrained, str]:
     """The model that comes with the package for an input, if none is named.
 
     Of those of the scale it takes one that was not trained adversarially, since that may invent detail.

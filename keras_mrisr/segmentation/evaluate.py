@@ -5,6 +5,8 @@ import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from keras_mrisr.segmentation.overlay import OverlayCase, overlay_figure
 from keras_mrisr.segmentation.scores import compare_dice, score_patient, summarise_dice
 from keras_mrisr.segmentation.segmenter import Segmenter
 from keras_mrisr.segmentation.tables import report, to_json, write_tables
+from keras_mrisr.types import PathLike, Progress
 
 HR = "HR"
 UNET = "U-Net"
@@ -47,24 +50,24 @@ class SegmentationEvaluation:
     cases: tuple = dataclasses.field(default=(), repr=False, compare=False)
 
     @functools.cached_property
-    def summary(self):
+    def summary(self) -> Any:
         """Means over patients: a list of `SegmentationSummary`."""
         return summarise_dice(self.scores)
 
     @functools.cached_property
-    def differences(self):
+    def differences(self) -> Any:
         """Each method against those before it: a list of `PairedDifference`."""
         return compare_dice(self.scores)
 
-    def report(self):
+    def report(self) -> Any:
         """Table, notes and protocol as a rich renderable: `rich.print(evaluation.report())`."""
         return report(self)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Everything but the pictures as plain values."""
         return to_json(self)
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """The protocol for a person: a list of short lines."""
         p = self.protocol
         lines = [
@@ -82,20 +85,20 @@ class SegmentationEvaluation:
 
 
 def evaluate_segmentation(
-    unet,
-    data_root,
-    sr_models=None,
-    out=None,
+    unet: PathLike,
+    data_root: PathLike,
+    sr_models: Mapping[str, PathLike] | None = None,
+    out: PathLike | None = None,
     *,
-    part="test",
-    kind="auto",
-    patient_pattern=None,
-    methods=("bicubic",),
-    largest=False,
-    figure_cases=3,
-    overwrite=False,
-    progress=None,
-):
+    part: str = "test",
+    kind: str = "auto",
+    patient_pattern: str | None = None,
+    methods: Sequence[str] = ("bicubic",),
+    largest: bool = False,
+    figure_cases: int = 3,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> SegmentationEvaluation:
     """Scores a U-Net on HR slices, on interpolated LR slices, and on what models make of these.
 
     Only patients count that neither trained the U-Net or any model nor chose among their checkpoints.

@@ -26,12 +26,12 @@ class LesionCount:
     false: int
 
     @property
-    def recall(self):
+    def recall(self) -> float:
         """found / lesions; nan where there is none."""
         return self.found / self.lesions if self.lesions else float("nan")
 
 
-def count_lesions(truth, prediction):
+def count_lesions(truth: np.ndarray, prediction: np.ndarray) -> LesionCount:
     """Compares the connected parts (26 neighbours) of two volumes.
 
     Args:
@@ -54,7 +54,7 @@ def count_lesions(truth, prediction):
     )
 
 
-def largest_lesion(mask):
+def largest_lesion(mask: np.ndarray) -> np.ndarray:
     """The largest connected part of a volume (Z, H, W), bool; an empty one stays empty."""
     parts, sizes = _parts(np.asarray(mask, bool))
     if len(sizes) < 2:

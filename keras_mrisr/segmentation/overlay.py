@@ -1,10 +1,12 @@
 """The picture: slices with the outlines of the true and the predicted lesion."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_mrisr.files import whole_file
+from keras_mrisr.types import PathLike
 
 _BACKGROUND, _TEXT, _MUTED = "#0d1117", "#e6edf3", "#8b949e"
 TRUTH, PREDICTION = "#58a6ff", "#ffb454"
@@ -30,7 +32,7 @@ class OverlayCase:
     columns: dict
 
 
-def overlay_figure(cases, path):
+def overlay_figure(cases: Sequence[OverlayCase], path: PathLike) -> None:
     """Writes the picture of some cases, one a row, one column a method.
 
     The middle channel (FLAIR in the LGG set) is shown as grey; all images of a row share a window. The

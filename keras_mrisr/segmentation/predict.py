@@ -9,13 +9,21 @@ from keras_mrisr.data.image_folder import read_image_folder
 from keras_mrisr.data.images import read_image, write_image
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
+from keras_mrisr.segmentation.segmenter import Segmenter
+from keras_mrisr.types import PathLike, Progress
 
 LOSSLESS = (".png", ".tif", ".tiff")
 
 
 def segment_path(
-    source, target, segmenter, largest=False, patient_pattern=None, overwrite=False, progress=None
-):
+    source: PathLike,
+    target: PathLike,
+    segmenter: Segmenter,
+    largest: bool = False,
+    patient_pattern: str | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[pathlib.Path]:
     """Segments an image file, or all images in a folder and below, but for masks (`*_mask.*`).
 
     A mask is a grey 8-bit image of the size of its slice, 255 where the lesion is.
@@ -58,7 +66,7 @@ def segment_path(
     return [target]
 
 
-def mask_name(path):
+def mask_name(path: pathlib.Path) -> str:
     """The name of the mask of an image: `NAME_mask.png`, or `.tif` where the image is a TIFF."""
     suffix = path.suffix if path.suffix.lower() in LOSSLESS else ".png"
     return f"{path.stem}_mask{suffix}"

@@ -1,11 +1,15 @@
 """A trained U-Net as a function from the slices of a patient to masks."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
 
 from keras_mrisr.errors import DataError
 from keras_mrisr.models.unet_storage import load_unet
 from keras_mrisr.segmentation.lesions import largest_lesion
 from keras_mrisr.segmentation.masked import at_peaks, peaks_of
+from keras_mrisr.types import Model, PathLike
 
 
 class Segmenter:
@@ -19,13 +23,13 @@ class Segmenter:
         >>> masks = Segmenter.load("runs/unet")(slices)  # (Z, H, W, 3) uint8 -> (Z, H, W) bool
     """
 
-    def __init__(self, unet, info):
+    def __init__(self, unet: Model, info: Any) -> None:
         self.unet = unet
         self.info = info
         self.channels = info.channels
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: PathLike) -> Self:
         """Loads a model directory, or a `.keras` file in one.
 
         Raises:
@@ -36,7 +40,9 @@ class Segmenter:
         unet.jit_compile = False
         return cls(unet, info)
 
-    def __call__(self, slices, threshold=0.5, largest=False):
+    def __call__(
+        self, slices: Sequence[np.ndarray], threshold: float = 0.5, largest: bool = False
+    ) -> list[np.ndarray]:
         """Segments the slices of one patient.
 
         Args:
@@ -63,7 +69,7 @@ class Segmenter:
             )
         return list(largest_lesion(np.stack(masks)))
 
-    def probabilities(self, slices):
+    def probabilities(self, slices: Sequence[np.ndarray]) -> list[np.ndarray]:
         """As a call, but the probability of each pixel: list of arrays (H, W), float32."""
         slices = [np.asarray(image) for image in slices]
         if not slices:
@@ -73,7 +79,7 @@ class Segmenter:
         peaks = peaks_of(slices)
         return [self._probability(at_peaks(image, peaks)) for image in slices]
 
-    def check_image(self, image):
+    def check_image(self, image: np.ndarray) -> None:
         """Raises DataError unless the U-Net can take the slice (H, W, C)."""
         if image.ndim != 3 or 0 in image.shape:
             raise DataError(f"Expected slices (H, W, C). Received: shape {image.shape}")

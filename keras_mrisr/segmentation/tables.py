@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
+from typing import Any
 
 from keras_mrisr.evaluation.protocol import finite_or_none, plain_values
 from keras_mrisr.files import write_csv, write_json
 from keras_mrisr.segmentation.scores import PatientScore
+from keras_mrisr.types import PathLike
 
 
-def summary_rows(summary, differences):
+def summary_rows(summary: Any, differences: Any) -> tuple[list[str], list[list[str]]]:
     """(columns, rows) of text: one row a method.
 
     Args:
@@ -36,7 +38,7 @@ def summary_rows(summary, differences):
     return columns, rows
 
 
-def report(evaluation):
+def report(evaluation: Any) -> Any:
     """Table, notes and protocol of a `SegmentationEvaluation` as one rich renderable."""
     from rich import box
     from rich.console import Group
@@ -59,14 +61,14 @@ def report(evaluation):
     )
 
 
-def difference_line(row):
+def difference_line(row: Any) -> str:
     """A `PairedDifference` as a line of text."""
     interval = "" if math.isnan(row.low) else f" ({row.low:+.4f} to {row.high:+.4f})"
     p = "" if math.isnan(row.p_holm) else f", p {row.p_holm:.3f}"
     return f"{row.first} against {row.second}: Dice {row.difference:+.4f}{interval}{p}"
 
 
-def to_json(evaluation):
+def to_json(evaluation: Any) -> dict[str, Any]:
     """Protocol, notes, summary, differences and patients as plain values; None for what is not finite."""
     return {
         "protocol": evaluation.protocol,
@@ -79,7 +81,7 @@ def to_json(evaluation):
     }
 
 
-def write_tables(evaluation, folder):
+def write_tables(evaluation: Any, folder: PathLike) -> None:
     """Writes `segmentation.json` and `per_patient.csv` into `folder`, each whole."""
     write_json(folder / "segmentation.json", to_json(evaluation))
     names = [field.name for field in dataclasses.fields(PatientScore)]

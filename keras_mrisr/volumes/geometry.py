@@ -5,6 +5,7 @@ extent has the centre of its voxel j at i = (j + 1/2) / factor - 1/2 of the coar
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -87,7 +88,7 @@ def plane_of(affine: np.ndarray, axis: int) -> str:
     return PLANES[_world_axes(affine)[axis]]
 
 
-def slice_axis(volume) -> int:
+def slice_axis(volume: Any) -> int:
     """The array axis along which the scanner stacked its slices: the one with the largest spacing.
 
     Where no spacing is larger than the others by 10 %, it is the last axis, along which files stack. A

@@ -4,8 +4,8 @@ import copy
 import dataclasses
 import datetime
 import functools
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -145,7 +145,7 @@ def _is_too_coarse(storage, array, span):
     return bool(np.abs(steps - np.rint(steps)).max() > 0.01)
 
 
-def slice_dataset(series: NewSeries, place: int):
+def slice_dataset(series: NewSeries, place: int) -> Any:
     """The data set of one slice in a file of its own."""
     frame = series.origin_of(place)
     dataset = derived_dataset(series, frame)
@@ -173,7 +173,7 @@ def slice_dataset(series: NewSeries, place: int):
     return dataset
 
 
-def derived_dataset(series: NewSeries, frame: Frame):
+def derived_dataset(series: NewSeries, frame: Frame) -> Any:
     """A copy of a header with what is the same in single- and multi-frame images changed.
 
     Private elements go: what they say of the old pixels (Philips's scaling, Siemens's matrix) would be
@@ -216,30 +216,30 @@ def derived_dataset(series: NewSeries, frame: Frame):
     return dataset
 
 
-def drop_old_mapping(item, series: NewSeries) -> None:
+def drop_old_mapping(item: Any, series: NewSeries) -> None:
     """Deletes what maps stored values to real ones, from a header or a group, where they are stored anew."""
     if series.storage != series.old_storage and "RealWorldValueMappingSequence" in item:
         del item.RealWorldValueMappingSequence
 
 
-def derivation_description(series: NewSeries, item) -> str:
+def derivation_description(series: NewSeries, item: Any) -> str:
     """What was done to the source before, and now."""
     texts = (str(item.get("DerivationDescription") or ""), _ascii(series.volume.description))
     return "; ".join(text for text in texts if text)[:1024] or "Super-resolution"
 
 
-def derived_type(image_type, second: str = "SECONDARY") -> list[str]:
+def derived_type(image_type: Iterable[str], second: str = "SECONDARY") -> list[str]:
     """An ImageType that says that the pixels were computed, and keeps what they show."""
     kept = [str(value) for value in (image_type or ())[2:] if value != "MOSAIC"]
     return ["DERIVED", second, *kept]
 
 
-def derivation_code():
+def derivation_code() -> Any:
     """The coded form of what was done (DICOM PS3.16, CID 7203)."""
     return _code("113085", "Spatial resampling")
 
 
-def source_reference(frame: Frame):
+def source_reference(frame: Frame) -> Any:
     """An item that points to an image of the source."""
     import pydicom
 
@@ -252,12 +252,12 @@ def source_reference(frame: Frame):
     return item
 
 
-def set_orientation(item, series: NewSeries) -> None:
+def set_orientation(item: Any, series: NewSeries) -> None:
     """Sets the directions of rows and columns in a header or a functional group."""
     item.ImageOrientationPatient = decimals(series.orientation)
 
 
-def set_measures(item, series: NewSeries) -> None:
+def set_measures(item: Any, series: NewSeries) -> None:
     """Sets the pixel spacing, and what the slices' distance changes, in a header or a functional group."""
     item.PixelSpacing = decimals(series.volume.spacing[[1, 0]])
     thickness = number_of(item, "SliceThickness", 0.0)
@@ -272,7 +272,7 @@ def set_measures(item, series: NewSeries) -> None:
         item.SpacingBetweenSlices = decimal(series.volume.spacing[2])
 
 
-def set_rescale(item, series: NewSeries) -> None:
+def set_rescale(item: Any, series: NewSeries) -> None:
     """Sets the rescale in a header or a functional group."""
     item.RescaleSlope = decimal(series.storage.slope)
     item.RescaleIntercept = decimal(series.storage.intercept)
@@ -285,7 +285,7 @@ def changes_rescale(series: NewSeries) -> bool:
     return (series.storage.slope, series.storage.intercept) != (1.0, 0.0)
 
 
-def set_window(item, series: NewSeries) -> None:
+def set_window(item: Any, series: NewSeries) -> None:
     """Sets the window to all values, for a quantity of which the source's window knows nothing."""
     for keyword in ("VOILUTSequence", "VOILUTFunction", "WindowCenterWidthExplanation"):
         if keyword in item:
@@ -294,20 +294,20 @@ def set_window(item, series: NewSeries) -> None:
     item.WindowWidth = decimal(max(series.high - series.low, series.storage.slope))
 
 
-def set_pixels(dataset, content: bytes) -> None:
+def set_pixels(dataset: Any, content: bytes) -> None:
     """Sets uncompressed pixels."""
     dataset.PixelData = content + b"\0" * (len(content) % 2)
     dataset["PixelData"].VR = "OW" if dataset.BitsAllocated > 8 else "OB"
 
 
-def decimal(value: float):
+def decimal(value: float) -> Any:
     """A number as DICOM's text of at most 16 characters."""
     from pydicom.valuerep import DSfloat
 
     return DSfloat(float(value) + 0.0, auto_format=True)  # + 0.0 makes -0.0 a plain zero.
 
 
-def decimals(values) -> list:
+def decimals(values: Iterable[float]) -> list:
     """Numbers as DICOM's texts."""
     return [decimal(value) for value in values]
 

@@ -1,6 +1,7 @@
 """Enhanced multi-frame MR images that are derived from another."""
 
 import copy
+from typing import Any
 
 from keras_mrisr.volumes.dicom.derived import (
     NewSeries,
@@ -25,7 +26,7 @@ _IN_STACK = (0x0020, 0x9057)
 _FRAME_CONTENT = (0x0020, 0x9111)
 
 
-def enhanced_dataset(series: NewSeries):
+def enhanced_dataset(series: NewSeries) -> Any:
     """The data set of a whole result in one file."""
     import pydicom
 
