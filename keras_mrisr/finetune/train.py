@@ -25,7 +25,7 @@ from keras_mrisr.finetune.storage import (
     save_heads,
     save_info,
 )
-from keras_mrisr.models.storage import load_info
+from keras_mrisr.models.storage import load_description
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.record import Record
 from keras_mrisr.training.run import Run, opened_run
@@ -75,7 +75,7 @@ def finetune_features(
     with opened_run(config, out, overwrite, report) as run:
         parts = run.read(dataset, split, masks="tumour" in config.labels)
         _train(run, *parts, progress or (lambda title: None))
-    return load_info(run.out, FeaturesInfo)
+    return load_description(run.out, FeaturesInfo)
 
 
 def _train(run: Run, train_slices: SliceDataset, val_slices: SliceDataset, progress: Any) -> None:
@@ -165,7 +165,7 @@ def _describe(run: Run, slices: list[LabelledSlice]) -> FeaturesInfo:
 def _score_test(run: Run, classifier: Classifier, progress: Any) -> None:
     """Scores the test patients under the kept weights and those of the start, and writes that down."""
     config, out = run.config, run.out
-    info = load_info(out, FeaturesInfo)
+    info = load_description(out, FeaturesInfo)
     slices = load_labelled(run.dataset.select(run.split.test), config.labels, len(info.sequences))
     scores = {}
     for name, weights, heads in (("start", config.weights, HEADS_START), ("tuned", out / WEIGHTS, HEADS)):
