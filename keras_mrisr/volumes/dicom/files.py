@@ -30,6 +30,7 @@ _SINGLE = (
     "PixelRepresentation", "NumberOfFrames",
 )  # fmt: skip
 _COUNTS = ("Rows", "Columns", "BitsAllocated", "BitsStored", "NumberOfFrames")
+_META = 2**14  # Bytes in which the meta group ends.
 _NUMBER = re.compile(r"\d{1,18}")
 Image = tuple[pathlib.Path, Any]
 
@@ -288,6 +289,7 @@ def _image_header(file: pathlib.Path) -> Any:
         one_line(f"{file} is broken or cut off ({{}}). Copy it again."),
     ):
         with opened(file) as stream:
+            _check_deflated(file, stream)
             header = _parsed(stream, stop_before_pixels=True)
             if "Rows" not in header or "Columns" not in header:
                 _check_whole(header)
@@ -354,6 +356,18 @@ def _check_pixels(file: pathlib.Path, header: Any, stream: IO[bytes]) -> None:
         held -= stream.tell() + (8 if syntax.is_implicit_VR else 12)  # Tag, kind and length of the pixels.
     size = f"{header.Columns} x {header.Rows} pixels"
     check_claim(file, size, needed=0, stored=promised_bytes(header), held=held)
+
+
+def _check_deflated(file: pathlib.Path, stream: IO[bytes]) -> None:
+    """Raises DataError for a deflated data set, which pydicom unpacks at once, that needs too much memory."""
+    head = stream.read(_META)
+    if b"1.2.840.10008.1.2.1.99" in head:
+        stream.seek(144 + int.from_bytes(head[140:144], "little"))  # Behind the meta group, by its length.
+        inflate, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while block := stream.read(_META):
+            size += len(inflate.decompress(block))
+            check_claim(file, f"{size} bytes", needed=2 * size, stored=0, held=0)
+    stream.seek(0)
 
 
 def _check_items(stream: IO[bytes]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_mrisr.errors import DataError
 from keras_mrisr.volumes.dicom import decoder
-from keras_mrisr.volumes.dicom.files import INSTALL, one_line, open_dicom, opened, promised_bytes
+from keras_mrisr.volumes.dicom.files import INSTALL, held_bytes, one_line, open_dicom, opened, promised_bytes
 from keras_mrisr.volumes.dicom.frames import Frame
 
 _LONGEST = 600  # Seconds that a decoder may take for one file.
@@ -54,7 +54,7 @@ class PixelReader:
         path, header = frame.path, frame.header
         with one_line(f"The pixels of {path} cannot be read ({{}}). Copy it again."):
             compressed = header.file_meta.TransferSyntaxUID.is_compressed
-            pixels = self._decoded(path, header) if compressed else open_dicom(path).pixel_array
+            pixels = self._decoded(path, header) if compressed else _plain(path, header)
             if frame.number is not None and pixels.ndim == 2:
                 pixels = pixels[np.newaxis]
             frames = [] if frame.number is None else [int(header.get("NumberOfFrames") or 1)]
@@ -65,15 +65,24 @@ class PixelReader:
 
     def _decoded(self, path: pathlib.Path, header: Any) -> np.ndarray:
         _check_decoder(path, header.file_meta.TransferSyntaxUID)
-        limit = path.stat().st_size + promised_bytes(header) + _BESIDE_PIXELS
-        with opened(path) as file:
-            content = file.read(limit)
+        content = _content(path, header)
         _check_compressed(open_dicom(content), header)
         if not sys.executable:  # Python within another program.
             return decoder.decode(content)
         if self._child is None:
             self._child = _started()
         return _answer(self._child, content, promised_bytes(header))
+
+
+def _plain(path: pathlib.Path, header: Any) -> np.ndarray:
+    zipped = held_bytes(path) != path.stat().st_size
+    return open_dicom(_content(path, header) if zipped else path).pixel_array
+
+
+def _content(path: pathlib.Path, header: Any) -> bytes:
+    """A file, unpacked if it is gzipped, but no more of it than its header can mean."""
+    with opened(path) as file:
+        return file.read(promised_bytes(header) + _BESIDE_PIXELS)
 
 
 def _started() -> subprocess.Popen[bytes]:

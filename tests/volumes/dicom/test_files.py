@@ -10,7 +10,9 @@ import pytest
 from pydicom import uid
 
 from keras_mrisr.errors import MrisrError
+from keras_mrisr.memory import memory_limit, resident_memory
 from keras_mrisr.volumes import read_volume, write_volume
+from keras_mrisr.volumes.dicom import pixels
 from keras_mrisr.volumes.formats import format_at
 
 SHAPE = (12, 10, 6)
@@ -74,6 +76,32 @@ def test_a_gzipped_file_that_is_cut_off(tmp_path, dicom_series, array, axial, ke
     path.write_bytes(content)
     with pytest.raises(MrisrError):
         read_volume(path)
+
+
+def test_a_deflated_file_that_unpacks_to_more_memory_than_is_allowed(tmp_path, dicom_series, axial):
+    deflated = uid.DeflatedExplicitVRLittleEndian
+    (path,) = dicom_series(tmp_path, np.zeros((3000, 3000, 1), "int16"), axial, deflated)
+    assert path.stat().st_size < 50_000
+    with memory_limit(resident_memory() + 5_000_000), pytest.raises(MrisrError) as caught:
+        read_volume(path)
+    assert f"of memory are too little for {path}" in str(caught.value)
+
+
+def test_what_follows_gzipped_pixels_is_not_unpacked(tmp_path, dicom_series, array, axial, monkeypatch):
+    (path,) = dicom_series(tmp_path, array[:, :, :1], axial)
+    path = zipped(path)
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(20_000_000)))
+    monkeypatch.setattr(pixels, "_BESIDE_PIXELS", 100_000)
+    count, read = [0], gzip.GzipFile.read
+
+    def counted(stream, size=-1):
+        content = read(stream, size)
+        count[0] += len(content)
+        return content
+
+    monkeypatch.setattr(gzip.GzipFile, "read", counted)
+    np.testing.assert_array_equal(read_volume(path).array, array[:, :, :1])
+    assert 0 < count[0] < 300_000
 
 
 def write_index(folder, names):
