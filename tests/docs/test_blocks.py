@@ -4,7 +4,9 @@ A block behind `<!-- not run: WHY -->` is only read, and `pip install` is left o
 commands, also those in blocks that are not run, must be understood by the parser.
 """
 
-import argparse
+import contextlib
+import io
+import itertools
 import json
 import pathlib
 import re
@@ -144,12 +146,14 @@ def test_commands_are_understood(path):
             assert hasattr(options, "run"), line
 
 
-def subcommand(parser, words):
-    """The parser of the longest command that the words begin with."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction) and words and words[0] in action.choices:
-            return subcommand(action.choices[words[0]], words[1:])
-    return parser
+def option_names(words):
+    """The options of the longest command that the words begin with, as its help lists them."""
+    for length in range(len(words), 0, -1):
+        with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+            _build_parser().parse_args([*words[:length], "--help"])
+        if out.getvalue():
+            return set(re.findall(r"--[a-z][a-z-]*", out.getvalue()))
+    return set()
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
@@ -157,7 +161,7 @@ def test_options_in_sentences_exist(path):
     text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for code in re.findall(r"`(mrisr [^`]*)`", text):
         words = code.split()[1:]
-        known = subcommand(_build_parser(), words)._option_string_actions
-        for word in words:
-            if word.startswith("--"):
-                assert word.partition("=")[0] in known, f"{path}: {code}"
+        command = list(itertools.takewhile(re.compile("[a-z][a-z-]*").fullmatch, words))
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if options:
+            assert options - {"--help"} <= option_names(command), f"{path}: {code}"
