@@ -119,7 +119,8 @@ def _curves(history: Sequence[dict[str, float]]) -> Any:
         axes = figure.add_subplot(rows, columns, place)
         points = [(row["epoch"], row[name]) for row in history if name in row]
         axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None)
-        axes.set_title(name, fontsize=10)
+        axes.set_title(name.replace("val_", "validation ").replace("_", " "), fontsize=10)
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.grid(alpha=0.3)
         if place > len(names) - columns:
             axes.set_xlabel("epoch")
