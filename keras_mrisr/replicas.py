@@ -1,7 +1,9 @@
 """The replicas of a TensorFlow distribution strategy, as seen from one of them."""
 
+from typing import Any
 
-def replica_count():
+
+def replica_count() -> int:
     """Number of replicas of the strategy whose scope this is called in; 1 without one."""
     import keras  # Here, so that `registration` can import what needs this module while Keras is imported.
 
@@ -12,7 +14,7 @@ def replica_count():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def replica_mean(values):
+def replica_mean(values: Any) -> Any:
     """The mean over replicas of a tensor or of each of a list of tensors; differentiable.
 
     Outside of a step that replicas take together these are the values themselves.

@@ -1,11 +1,14 @@
 """Images for the classifier: augmented crops to learn from, whole slices to be scored on."""
 
+from collections.abc import Collection, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from PIL import Image
 
 from keras_mrisr.data.batches import ResumableBatches
-from keras_mrisr.finetune.labels import UNKNOWN
+from keras_mrisr.finetune.labels import UNKNOWN, LabelledSlice
 from keras_mrisr.models.features import network_input
 
 GAIN = 0.2  # Brightness from e**-0.2 to e**0.2.
@@ -35,8 +38,16 @@ class LabelledBatches(ResumableBatches):
     """
 
     def __init__(
-        self, slices, labels, image_size, batch_size, steps, smallest_crop=1.0, augment=True, seed=0
-    ):
+        self,
+        slices: Sequence[LabelledSlice],
+        labels: Collection[str],
+        image_size: int,
+        batch_size: int,
+        steps: int,
+        smallest_crop: float = 1.0,
+        augment: bool = True,
+        seed: int = 0,
+    ) -> None:
         super().__init__(steps, seed)
         self.slices = slices
         self.labels = tuple(labels)
@@ -49,11 +60,11 @@ class LabelledBatches(ResumableBatches):
         even = (0.5 / (1 - positive), 0.5 / positive) if 0 < positive < 1 else (1.0, 1.0)
         self._tumour_weights = np.array([*even, 0.0], "float32")
 
-    def samples(self, rng):
+    def samples(self, rng: np.random.Generator) -> list[tuple[Any, ...]]:
         chosen = rng.integers(len(self.slices), size=self.batch_size)
         return [sample for number in chosen for sample in self._two(self.slices[number], rng)]
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         images, tumour, sequence = super().__getitem__(index)
         labels = {
             "tumour": np.maximum(tumour, 0).astype("float32")[:, np.newaxis],
@@ -66,7 +77,7 @@ class LabelledBatches(ResumableBatches):
         labels, weights = ({key: part[key] for key in self.labels} for part in (labels, weights))
         return as_input(images), labels, weights
 
-    def _two(self, each, rng):
+    def _two(self, each: LabelledSlice, rng: np.random.Generator) -> list[tuple[Any, ...]]:
         edge = max(each.image.shape[:2])
         crop = max(1, round(edge * rng.uniform(self.smallest_crop, 1)))
         corner = rng.integers(edge - crop + 1, size=2)
@@ -77,7 +88,9 @@ class LabelledBatches(ResumableBatches):
             image = image * np.float32(np.exp(rng.uniform(-GAIN, GAIN)))
         return [(three_channels(image), tumour, UNKNOWN), *self._grey(each, image, tumour, rng)]
 
-    def _grey(self, each, image, tumour, rng):
+    def _grey(
+        self, each: LabelledSlice, image: np.ndarray, tumour: int, rng: np.random.Generator
+    ) -> list[tuple[Any, ...]]:
         channels = image.shape[-1]
         if channels == 1:
             return []
@@ -87,7 +100,7 @@ class LabelledBatches(ResumableBatches):
         return [(three_channels(grey), tumour, sequence)]
 
 
-def whole_slice(each, size):
+def whole_slice(each: LabelledSlice, size: int) -> tuple[np.ndarray, tuple[int, ...]]:
     """All images of a slice, without augmentation.
 
     Args:
@@ -106,17 +119,17 @@ def whole_slice(each, size):
     return np.stack([three_channels(part) for part in (image, *greys)]), sequences
 
 
-def as_input(images):
+def as_input(images: np.ndarray) -> np.ndarray:
     """`network_input` of images (N, H, W, 3) in [0, 1] as an array."""
     return np.asarray(keras.ops.convert_to_numpy(network_input(images)))
 
 
-def three_channels(image):
+def three_channels(image: np.ndarray) -> np.ndarray:
     """An image (H, W, 1 or 3) with three channels, as `network_input` would repeat them."""
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-def cut(each, size, crop, corner):
+def cut(each: LabelledSlice, size: int, crop: int, corner: Any) -> tuple[np.ndarray, int]:
     """Cuts a square out of a slice, which is made square by zeros around it, and brings it to a size.
 
     Args:
@@ -147,7 +160,7 @@ def cut(each, size, crop, corner):
     return np.stack(planes, axis=-1), tumour
 
 
-def _square(array):
+def _square(array: np.ndarray) -> np.ndarray:
     """(H, W, ...) with zeros around it up to the larger of H and W."""
     missing = [max(array.shape[:2]) - edge for edge in array.shape[:2]]
     padding = [(gap // 2, gap - gap // 2) for gap in missing] + [(0, 0)] * (array.ndim - 2)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Collection
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ from scipy.special import logsumexp
 
 from keras_mrisr.models.blocks import LAST
 from keras_mrisr.models.vgg import vgg
+from keras_mrisr.types import Model, Progress
 
 # On standardised features. With less, heads overfit (seen on the LGG validation patients): patients are few.
 HEAD_PENALTY = 3.0
@@ -37,7 +40,13 @@ class Classifier:
     heads: keras.Model
 
 
-def build_classifier(network, weights, outputs, trainable, precision="float32"):
+def build_classifier(
+    network: str,
+    weights: Any,
+    outputs: dict[str, int],
+    trainable: Collection[str],
+    precision: str = "float32",
+) -> Classifier:
     """Builds VGG with a head for each label.
 
     Args:
@@ -77,14 +86,14 @@ def build_classifier(network, weights, outputs, trainable, precision="float32"):
     )
 
 
-def compile_classifier(model, learning_rate):
+def compile_classifier(model: Model, learning_rate: Any) -> None:
     """Compiles a model that gives logits, for labels and weights as `LabelledBatches` yields them."""
     model.compile(
         keras.optimizers.Adam(learning_rate), loss={label: _LOSSES[label]() for label in model.output}
     )
 
 
-def fit_heads(classifier, batches, progress=None):
+def fit_heads(classifier: Classifier, batches: Any, progress: Progress | None = None) -> None:
     """Fits the heads to the features as they are: logistic regressions with a penalty on the weights.
 
     Trained on from random heads, a network first loses part of what it knows (Kumar et al. 2022,
@@ -112,7 +121,9 @@ def fit_heads(classifier, batches, progress=None):
         head.set_weights(_logistic_regression(pooled, labels, weights, head.units))
 
 
-def _logistic_regression(features, labels, weights, units):
+def _logistic_regression(
+    features: np.ndarray, labels: np.ndarray, weights: np.ndarray, units: int
+) -> list[np.ndarray]:
     """Kernel and bias that minimise the weighted mean of the cross-entropy plus the penalty on the kernel.
 
     Args:
@@ -124,7 +135,7 @@ def _logistic_regression(features, labels, weights, units):
     truth = np.eye(max(units, 2))[labels.ravel().astype(int)]
     features, weights = features.astype("float64"), weights[:, np.newaxis]
 
-    def objective(values):
+    def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
         kernel, bias = values[:-units].reshape(-1, units), values[-units:]
         logits = features @ kernel + bias
         if units == 1:  # Against a class whose logit is 0.

@@ -1,18 +1,23 @@
 """Scores of a classifier on whole slices of patients that it was not trained on."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.finetune.batches import as_input, whole_slice
-from keras_mrisr.finetune.labels import UNKNOWN
+from keras_mrisr.finetune.labels import UNKNOWN, LabelledSlice
 from keras_mrisr.finetune.scores import classification_scores
 from keras_mrisr.training.callbacks import diverged
+from keras_mrisr.types import Model, Progress
 
 
-def score_slices(model, slices, size, progress=None):
+def score_slices(
+    model: Model, slices: Sequence[LabelledSlice], size: int, progress: Progress | None = None
+) -> dict[str, Any]:
     """Asks a classifier about every slice, whole.
 
     Args:
@@ -50,7 +55,7 @@ def score_slices(model, slices, size, progress=None):
     return {name: _plain(classification_scores(*question)) for name, question in questions.items()}
 
 
-def overall(scores):
+def overall(scores: dict[str, Any]) -> float:
     """One number to choose an epoch by: the mean of the labels' AUC, each label counted once."""
     areas = [scores[label]["auc"] for label in ("tumour", "sequence") if label in scores]
     return float(np.mean([0.5 if area is None else area for area in areas]))
@@ -67,12 +72,12 @@ class Scoring(keras.callbacks.Callback):
         size: Edge of the network's images in pixels.
     """
 
-    def __init__(self, slices, size):
+    def __init__(self, slices: Sequence[LabelledSlice], size: int) -> None:
         super().__init__()
         self.slices = slices
         self.size = size
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
             raise TrainingDivergedError(diverged("The weights", "not finite", f"epoch {epoch + 1}"))
         self.scores = score_slices(self.model, self.slices, self.size)
@@ -83,6 +88,6 @@ class Scoring(keras.callbacks.Callback):
         logs["val_score"] = overall(self.scores)
 
 
-def _plain(scores):
+def _plain(scores: dict[str, Any]) -> dict[str, Any]:
     """JSON has no nan."""
     return {name: None if isinstance(v, float) and math.isnan(v) else v for name, v in scores.items()}

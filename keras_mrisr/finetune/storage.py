@@ -1,11 +1,15 @@
 """What a fine-tuning leaves: `features.h5` for the perceptual loss, the heads, `model.json`, `card.md`."""
 
 import dataclasses
+import pathlib
+from typing import Any
 
 from keras_mrisr.files import whole_file, write_json, write_text
+from keras_mrisr.finetune.classifier import Classifier
 from keras_mrisr.model_info import Description
 from keras_mrisr.models.storage import CARD, INFO
 from keras_mrisr.models.vgg import read_weights, write_weights
+from keras_mrisr.types import PathLike
 
 WEIGHTS = "features.h5"
 HEADS = "heads.weights.h5"
@@ -41,26 +45,26 @@ class FeaturesInfo(Description):
     version: str = ""
 
 
-def save_features(directory, classifier, info):
+def save_features(directory: pathlib.Path, classifier: Classifier, info: FeaturesInfo) -> None:
     """Writes the network of a `Classifier`, its heads and what they are; each file whole or not at all."""
     write_weights(classifier.whole, directory / WEIGHTS)
     save_heads(classifier, directory / HEADS)
     save_info(directory, info)
 
 
-def save_info(directory, info):
+def save_info(directory: pathlib.Path, info: FeaturesInfo) -> None:
     """Writes `card.md` and `model.json` of a `FeaturesInfo`."""
     write_text(directory / CARD, features_card(info))
     write_json(directory / INFO, info.to_dict())
 
 
-def save_heads(classifier, path):
+def save_heads(classifier: Classifier, path: PathLike) -> None:
     """Writes the heads of a `Classifier`, whole or not at all."""
     with whole_file(path) as temporary:
         classifier.heads.save_weights(temporary)
 
 
-def load_features(classifier, network, weights, heads):
+def load_features(classifier: Classifier, network: str, weights: Any, heads: PathLike) -> None:
     """Puts weights of the network and of the heads into a `Classifier`.
 
     Args:
@@ -74,7 +78,7 @@ def load_features(classifier, network, weights, heads):
     classifier.heads.load_weights(heads)
 
 
-def features_card(info):
+def features_card(info: FeaturesInfo) -> str:
     """Markdown that says what fine-tuned weights are and how well they tell images apart."""
     split, training, metrics = info.data["split"], info.training, info.metrics
     rows = {
@@ -117,7 +121,7 @@ _VIEWS = {"tumour": "tumour", "tumour_grey": "tumour, grey", "sequence": "sequen
 _KINDS = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "auc": "AUC"}
 
 
-def score_rows(metrics):
+def score_rows(metrics: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The scores as a table, each number as before / after.
 
     Args:
@@ -136,5 +140,5 @@ def score_rows(metrics):
     return columns, rows
 
 
-def _number(value):
+def _number(value: float | None) -> str:
     return "?" if value is None else f"{value:.3f}"

@@ -1,7 +1,9 @@
 """The model card of a U-Net."""
 
+from keras_mrisr.models.unet_storage import SegmenterInfo
 
-def unet_card(info):
+
+def unet_card(info: SegmenterInfo) -> str:
     """Markdown that says what a trained U-Net is, from its `SegmenterInfo`."""
     split, metrics, training = info.data["split"], info.metrics, info.training
     rows = {

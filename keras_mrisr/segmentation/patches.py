@@ -1,11 +1,13 @@
 """Batches of patches with their masks, augmented."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.errors import DataError
-from keras_mrisr.segmentation.masked import at_peaks
+from keras_mrisr.segmentation.masked import MaskedStack, at_peaks
 
 # Buda et al. 2019 rotate by up to 15 degrees and scale by up to 5 %, and mirror.
 ANGLE = 15.0
@@ -34,8 +36,15 @@ class MaskedPatches(ResumableBatches):
     """
 
     def __init__(
-        self, stacks, patch_size=160, batch_size=8, steps=250, lesion_share=0.5, augment=True, seed=0
-    ):
+        self,
+        stacks: Sequence[MaskedStack],
+        patch_size: int = 160,
+        batch_size: int = 8,
+        steps: int = 250,
+        lesion_share: float = 0.5,
+        augment: bool = True,
+        seed: int = 0,
+    ) -> None:
         super().__init__(steps, seed)
         self.patch_size = patch_size
         self.batch_size = batch_size
@@ -50,10 +59,10 @@ class MaskedPatches(ResumableBatches):
         if not self.lesions:
             raise DataError("No slice shows a lesion: there is nothing to learn. Check the masks.")
 
-    def samples(self, rng):
+    def samples(self, rng: np.random.Generator) -> list[tuple[np.ndarray, ...]]:
         return [self._sample(rng) for _ in range(self.batch_size)]
 
-    def _sample(self, rng):
+    def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         around_lesion = rng.random() < self.lesion_share
         number = rng.choice(self.lesions) if around_lesion else rng.integers(len(self.slices))
         image, mask, peaks = self.slices[number]
@@ -65,7 +74,7 @@ class MaskedPatches(ResumableBatches):
         image, mask = patch(image, mask, self.patch_size, centre, *turn)
         return image * np.exp(rng.uniform(-GAIN, GAIN, image.shape[-1])).astype("float32"), mask
 
-    def _centre(self, mask, around_lesion, rng):
+    def _centre(self, mask: np.ndarray, around_lesion: bool, rng: np.random.Generator) -> np.ndarray:
         """The middle (y, x) of a patch that lies in the slice where it can, and shows some lesion."""
         half = self.patch_size / 2
         lowest = [min(half, edge / 2) for edge in mask.shape]
@@ -79,7 +88,15 @@ class MaskedPatches(ResumableBatches):
         return np.rint(np.clip(centre, lowest, highest))
 
 
-def patch(image, mask, size, centre, angle=0.0, scale=1.0, mirror=False):
+def patch(
+    image: np.ndarray,
+    mask: np.ndarray,
+    size: int,
+    centre: Sequence[float] | np.ndarray,
+    angle: float = 0.0,
+    scale: float = 1.0,
+    mirror: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
     """Cuts a square out of a slice, turned and scaled about its middle.
 
     Args:
@@ -102,7 +119,7 @@ def patch(image, mask, size, centre, angle=0.0, scale=1.0, mirror=False):
     affine = (across, sin, x - half * (across + sin), down, cos, y - half * (down + cos))
     straight = angle == 0 and scale == 1
 
-    def cut(plane, resample):
+    def cut(plane: np.ndarray, resample: Image.Resampling) -> np.ndarray:
         source = Image.fromarray(np.ascontiguousarray(plane, dtype="float32"))
         return np.asarray(source.transform((size, size), Image.Transform.AFFINE, affine, resample))
 

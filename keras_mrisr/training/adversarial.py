@@ -4,11 +4,14 @@ import inspect
 import json
 import logging
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_mrisr.data.splits import check_unseen
+from keras_mrisr.config import AdversarialConfig, RunConfig
+from keras_mrisr.data.splits import Split, check_unseen
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance
@@ -21,18 +24,20 @@ from keras_mrisr.models.unet_storage import load_unet_info
 from keras_mrisr.replicas import replica_count
 from keras_mrisr.training.callbacks import Validation
 from keras_mrisr.training.srgan import SRGAN, gan_optimizer
+from keras_mrisr.training.state import RunState
 from keras_mrisr.training.strategy import dtype_policy
+from keras_mrisr.types import Model, Tensor
 
 log = logging.getLogger(__name__)
 
 
-def pretraining_config(config):
+def pretraining_config(config: RunConfig) -> RunConfig:
     """The `RunConfig` of the first stage, which trains the generator alone."""
     training = config.training.replace({"init": None, **config.adversarial.pretraining})
     return config.replace({"training": training.to_dict(), "adversarial": {}})
 
 
-def feature_network(config):
+def feature_network(config: RunConfig) -> Any:
     """The `FeatureNetwork` that the run's loss and validation share; None if neither needs one.
 
     Raises:
@@ -55,7 +60,7 @@ def feature_network(config):
     return features
 
 
-def compiled_srgan(config, channels, features):
+def compiled_srgan(config: RunConfig, channels: int, features: Any) -> SRGAN:
     """Builds and compiles the `SRGAN` that `config` asks for, in the distribution scope of the caller.
 
     Args:
@@ -114,7 +119,7 @@ def compiled_srgan(config, channels, features):
     return model
 
 
-def check_segmentation_model(config, split, channels):
+def check_segmentation_model(config: RunConfig, split: Split, channels: int) -> None:
     """Raises ConfigError for a U-Net that cannot judge this run's images or knows patients that it holds out.
 
     Args:
@@ -134,7 +139,7 @@ def check_segmentation_model(config, split, channels):
     check_unseen("adversarial.segmentation_model", model, info.data.get("split", {}), split)
 
 
-def check_feature_weights(config, split):
+def check_feature_weights(config: RunConfig, split: Split) -> None:
     """Raises ConfigError for fine-tuned features that know patients that the run holds out.
 
     What a fine-tuning knows stands in the `model.json` beside its weights; without one there is a warning.
@@ -159,13 +164,13 @@ def check_feature_weights(config, split):
     check_unseen("adversarial.features.weights", weights, taught, split)
 
 
-def _segmentation_loss(adversarial):
+def _segmentation_loss(adversarial: AdversarialConfig) -> SegmentationConsistencyLoss | None:
     if not adversarial.segmentation_weight:
         return None
     return SegmentationConsistencyLoss(adversarial.segmentation_model)
 
 
-def described(adversarial):
+def described(adversarial: AdversarialConfig) -> dict[str, Any]:
     """An `AdversarialConfig` as plain values for `model.json`, without a path of this machine."""
     values = adversarial.to_dict()
     weights = values["features"].get("weights")
@@ -193,13 +198,15 @@ class AdversarialValidation(Validation):
         perception: Weight of the features.
     """
 
-    def __init__(self, generator, pairs, features, state, perception):
+    def __init__(
+        self, generator: Model, pairs: Sequence[Any], features: Any, state: RunState, perception: float
+    ) -> None:
         super().__init__(generator, pairs)
         self.features = features
         self.state = state
         self.perception = perception
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         if self.state.start is None:
             self.copy()
             self.state.start = self.score()
@@ -209,7 +216,7 @@ class AdversarialValidation(Validation):
                     "train it anew, or choose another one with training.init."
                 )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.copy()
         # Not finite is for the guard to find and mend, so nothing is raised here.
         scores = self.score() or {name: float("nan") for name in self.state.start}
@@ -220,19 +227,19 @@ class AdversarialValidation(Validation):
             scores["val_score"] += self.perception * float(gain)
         logs.update(scores)
 
-    def copy(self):
+    def copy(self) -> None:
         """Brings the copy to the present moving average."""
         self.generator.set_weights(self.model.average_generator.get_weights())
 
-    def score(self):
-        self._thumbnails = []
-        scores = super().score()
+    def score(self, upscale: Callable[[Tensor], Tensor] | None = None) -> dict[str, float] | None:
+        self._thumbnails: list[list[np.ndarray]] = []
+        scores = super().score(upscale)
         if scores is not None:
             hr, sr = np.std(np.array(self._thumbnails), axis=0).mean(axis=(1, 2, 3))
             scores["val_variety"] = float(sr / hr) if hr > 0 else 1.0
         return scores
 
-    def compare(self, hr, sr):
+    def compare(self, hr: Tensor, sr: Tensor) -> dict[str, float]:
         # Every sixteenth pixel is enough to tell whether images differ; sizes may.
         self._thumbnails.append(
             [np.resize(image[0, ::16, ::16], (8, 8, image.shape[-1])) for image in (hr, sr)]
@@ -243,7 +250,7 @@ class AdversarialValidation(Validation):
         return {**super().compare(hr, sr), "features": distance}
 
 
-def check_adversarial(config):
+def check_adversarial(config: RunConfig) -> None:
     """Raises ConfigError for an adversarial config that cannot work, before any data is read."""
     name = config.adversarial.discriminator["name"]
     if not isinstance(name, str) or name not in DISCRIMINATORS:

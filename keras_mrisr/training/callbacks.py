@@ -5,14 +5,17 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.metrics import psnr, ssim
-from keras_mrisr.training.state import save_backup
+from keras_mrisr.training.state import RunState, save_backup
+from keras_mrisr.types import Model, PathLike, Tensor
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class Interrupted(Exception):
     """The user asked the run to stop, and all that it did is saved."""
 
 
-def diverged(what, value, place):
+def diverged(what: str, value: object, place: str) -> str:
     """The message about a training that went out of bounds."""
     return (
         f"{what} became {value} in {place}: training diverged. Lower training.learning_rate or set "
@@ -35,20 +38,19 @@ def diverged(what, value, place):
 class StartEpoch(keras.callbacks.Callback):
     """Puts the patches at the run's own place before each epoch.
 
-    What Keras tells a dataset of epochs is not enough to go on with the very batches that come next:
-    under a distribution strategy it begins and ends one just to build the model.
+    A run that was stopped within an epoch resumes within it, and Keras tells a dataset of epochs only.
 
     Args:
         patches: The `PatchDataset`.
         state: The `RunState`.
     """
 
-    def __init__(self, patches, state):
+    def __init__(self, patches: ResumableBatches, state: RunState) -> None:
         super().__init__()
         self.patches = patches
         self.state = state
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.patches.start(epoch, self.state.step)
 
 
@@ -66,24 +68,24 @@ class Validation(keras.callbacks.Callback):
         facts: What else is stored with the scores of the best epoch.
     """
 
-    def __init__(self, generator, pairs):
+    def __init__(self, generator: Model, pairs: Sequence[Any]) -> None:
         super().__init__()
         self.generator = generator
         self.pairs = pairs
         self.facts = {}
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.copy()
         scores = self.score()
         if scores is None:
             raise TrainingDivergedError(diverged("The output", "not finite", f"epoch {epoch + 1}"))
         logs.update(scores)
 
-    def copy(self):
+    def copy(self) -> None:
         """Brings the copy to the present weights of the trained model."""
         self.generator.set_weights(self.model.get_weights())
 
-    def score(self, upscale=None):
+    def score(self, upscale: Callable[[Tensor], Tensor] | None = None) -> dict[str, float] | None:
         """Means over the slices, such as {"val_psnr": ..., "val_ssim": ...}; None for output not finite.
 
         Args:
@@ -103,11 +105,11 @@ class Validation(keras.callbacks.Callback):
         return {f"val_{name}": float(np.mean([row[name] for row in finite])) for name in rows[0]}
 
     @staticmethod
-    def images(hr, sr):
+    def images(hr: Tensor, sr: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The pairs of images (1, H, W, C) to compare in what `generator` made."""
         return [(hr, sr)]
 
-    def compare(self, hr, sr):
+    def compare(self, hr: Tensor, sr: Tensor) -> dict[str, float]:
         """Scores of one slice: dictionary from name to number."""
         return {"psnr": float(psnr(hr, sr, 1.0)[0]), "ssim": float(ssim(hr, sr, 1.0)[0])}
 
@@ -115,10 +117,10 @@ class Validation(keras.callbacks.Callback):
 class FiniteLoss(keras.callbacks.Callback):
     """Ends a training whose loss is not finite any more."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             place = f"epoch {self._epoch + 1}, step {batch + 1}"
@@ -137,14 +139,16 @@ class KeepBest(keras.callbacks.Callback):
         monitor: Name of the score in the logs; more is better.
     """
 
-    def __init__(self, state, save, patience=0, monitor="val_psnr"):
+    def __init__(
+        self, state: RunState, save: Callable[..., None], patience: int = 0, monitor: str = "val_psnr"
+    ) -> None:
         super().__init__()
         self.monitor = monitor
         self.state = state
         self.save = save
         self.patience = patience
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value, best = logs[self.monitor], self.state.best
         # A mean without a slice that counts is NaN, which anything improves.
         better = best is None or math.isnan(best) or value > best
@@ -163,11 +167,11 @@ class SaveLast(keras.callbacks.Callback):
         save: Function without arguments.
     """
 
-    def __init__(self, save):
+    def __init__(self, save: Callable[..., None]) -> None:
         super().__init__()
         self.save = save
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.save()
 
 
@@ -182,7 +186,7 @@ class Backup(keras.callbacks.Callback):
         minutes: Time between two backups within an epoch.
     """
 
-    def __init__(self, directory, state, minutes=3.0):
+    def __init__(self, directory: PathLike, state: RunState, minutes: float = 3.0) -> None:
         super().__init__()
         self.directory = directory
         self.state = state
@@ -191,24 +195,24 @@ class Backup(keras.callbacks.Callback):
         self._first_step = state.step
         self._handlers = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         self._started = self._saved = time.monotonic()
         self._seconds_before = self.state.seconds
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._request_stop)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         self.release_signals()
 
-    def release_signals(self):
+    def release_signals(self) -> None:
         """Gives Ctrl-C back to whoever had it."""
         for number, handler in self._handlers.items():
             # None stands for a handler that was not set from Python and cannot be given back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._handlers = {}
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch + 1 == self.params["steps"]:
             return  # The end of the epoch saves, after the scoring: there is no step left to go on with.
         overdue = time.monotonic() - self._saved > 60 * self.minutes
@@ -218,22 +222,22 @@ class Backup(keras.callbacks.Callback):
         if self._stop.is_set():
             raise Interrupted
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._first_step = 0
         self._save(epoch + 1, 0)
         if self._stop.is_set():
             raise Interrupted
 
-    def _step(self, batch):
+    def _step(self, batch: int) -> int:
         return self._first_step + batch + 1
 
-    def _save(self, epoch, step):
+    def _save(self, epoch: int, step: int) -> None:
         self._saved = time.monotonic()
         self.state.epoch, self.state.step = epoch, step
         self.state.seconds = self._seconds_before + self._saved - self._started
         save_backup(self.directory, self.model, self.state)
 
-    def _request_stop(self, number, frame):
+    def _request_stop(self, number: int, frame: object) -> None:
         if self._stop.is_set():  # A second Ctrl-C does not wait for the step.
             self.release_signals()
             raise KeyboardInterrupt
@@ -248,17 +252,17 @@ class Progress(keras.callbacks.Callback):
         first_step: Steps of the first epoch that were done before.
     """
 
-    def __init__(self, report, first_step=0):
+    def __init__(self, report: Report, first_step: int = 0) -> None:
         super().__init__()
         self.report = report
         self.first_step = first_step
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch + 1
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.report(self._epoch, self.first_step + batch + 1, logs)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.first_step = 0
         self.report(epoch + 1, None, logs)

@@ -2,11 +2,13 @@
 
 import inspect
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_mrisr.config import RunConfig
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.factors import scale_text
 from keras_mrisr.losses.psnr import PSNRLoss
@@ -15,6 +17,7 @@ from keras_mrisr.models.storage import load_info, load_trained
 from keras_mrisr.replicas import replica_count
 from keras_mrisr.training.muon import make_optimizer
 from keras_mrisr.training.strategy import dtype_policy
+from keras_mrisr.types import Model, PathLike
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +25,7 @@ log = logging.getLogger(__name__)
 _UPSAMPLING = {"direct_upsampling", "smooth_upsampling"}
 
 
-def compiled_generator(config, channels):
+def compiled_generator(config: RunConfig, channels: int) -> Model:
     """Builds and compiles what `config` asks for, in the distribution scope that it is called in.
 
     Args:
@@ -49,7 +52,7 @@ def compiled_generator(config, channels):
     return model
 
 
-def start_from(config, init, model, key="training.init"):
+def start_from(config: RunConfig, init: PathLike, model: Model, key: str = "training.init") -> None:
     """Starts `model`, a generator or an `SRGAN`, from the weights of a trained model.
 
     A generator with more residual blocks than the trained one starts as the same function: the further
@@ -82,7 +85,7 @@ def start_from(config, init, model, key="training.init"):
         _copy_layers(trained, generator)
 
 
-def check_init(config, init, adversarial, key="training.init"):
+def check_init(config: RunConfig, init: PathLike, adversarial: bool, key: str = "training.init") -> bool:
     """Raises ConfigError for what `start_from` refuses but for channels, which only the data tell.
 
     Args:
@@ -120,7 +123,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
     return differ - ({"blocks"} if new.get("blocks", 0) > old.get("blocks", 0) else set())
 
 
-def _copy_layers(trained, generator):
+def _copy_layers(trained: Model, generator: Model) -> None:
     known = {layer.name: layer for layer in trained.layers}
     for layer in generator.layers:
         weights = known[layer.name].get_weights() if layer.name in known else None
@@ -132,12 +135,12 @@ def _copy_layers(trained, generator):
             layer.set_weights([0 * weight for weight in layer.get_weights()])
 
 
-def _fits(old, new):
+def _fits(old: Sequence[np.ndarray], new: Sequence[np.ndarray]) -> bool:
     """Whether weights are of a layer of the same filters."""
     return [array.shape[-1:] for array in old] == [array.shape[-1:] for array in new]
 
 
-def _widened(old, new):
+def _widened(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """`old`, with zeros for the input channels of neighbouring slices that it lacks on both sides."""
     missing = new.shape[-2] - old.shape[-2] if old.ndim > 2 else 0
     padding = [(0, 0)] * old.ndim
@@ -145,12 +148,12 @@ def _widened(old, new):
     return np.pad(old, padding)
 
 
-def _with_defaults(generator):
+def _with_defaults(generator: dict[str, Any]) -> dict[str, Any]:
     """The options of a builder with those left out filled in, so that two ways to say it compare equal."""
     # Statistics over replicas are a matter of training: the model is the same.
     options = {key: parameter.default for key, parameter in _parameters(generator.get("name")).items()}
     return {**options, **generator, "synchronized": None}
 
 
-def _parameters(name):
+def _parameters(name: Any) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(GENERATORS[name]).parameters if name in GENERATORS else {}

@@ -1,15 +1,20 @@
 """The one place that takes gradients by hand: for TensorFlow and for PyTorch."""
 
 import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.replicas import replica_mean
+from keras_mrisr.types import Tensor
 
 
-def gradients(function, *groups):
+def gradients(
+    function: Callable[[], tuple[Any, Any]], *groups: Sequence[keras.Variable]
+) -> tuple[list[list[Tensor]], Any]:
     """Gradients of several losses, each with respect to variables of its own, from one forward pass.
 
     Args:
@@ -26,12 +31,12 @@ def gradients(function, *groups):
     return [replica_mean(grads) for grads in found], rest
 
 
-def input_gradient(function, x):
+def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The gradient of `sum(function(x))` with respect to `x`, itself differentiable."""
     return _backend()[1](function, x)
 
 
-def without_gradients():
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
     """A context for assignments to variables; PyTorch would track them."""
     if keras.backend.backend() == "torch":
         import torch
@@ -40,7 +45,7 @@ def without_gradients():
     return contextlib.nullcontext()
 
 
-def _backend():
+def _backend() -> tuple[Callable[..., Any], Callable[..., Any]]:
     name = keras.backend.backend()
     if name not in _BACKENDS:
         raise ConfigError(
@@ -50,7 +55,7 @@ def _backend():
     return _BACKENDS[name]
 
 
-def _tensorflow_gradients(function, groups):
+def _tensorflow_gradients(function: Any, groups: Any) -> Any:
     import tensorflow as tf
 
     with tf.GradientTape(persistent=True) as tape:
@@ -63,7 +68,7 @@ def _tensorflow_gradients(function, groups):
     return found, rest
 
 
-def _tensorflow_input_gradient(function, x):
+def _tensorflow_input_gradient(function: Any, x: Tensor) -> Tensor:
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
@@ -72,7 +77,7 @@ def _tensorflow_input_gradient(function, x):
     return tape.gradient(total, x)
 
 
-def _torch_gradients(function, groups):
+def _torch_gradients(function: Any, groups: Any) -> Any:
     import torch
 
     losses, rest = function()
@@ -85,7 +90,7 @@ def _torch_gradients(function, groups):
     return found, rest
 
 
-def _torch_input_gradient(function, x):
+def _torch_input_gradient(function: Any, x: Tensor) -> Tensor:
     import torch
 
     x = x.detach().requires_grad_(True)

@@ -4,11 +4,16 @@ import logging
 import math
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_mrisr.config import RunConfig
 from keras_mrisr.errors import TrainingDivergedError
+from keras_mrisr.training.state import RunState
+from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +40,7 @@ class Ill(Exception):
     """What is wrong with a training, in one sentence."""
 
 
-def check_finite(logs):
+def check_finite(logs: dict[str, float]) -> None:
     """Raises Ill naming the first loss that is not finite.
 
     Args:
@@ -46,7 +51,7 @@ def check_finite(logs):
             raise Ill(f"the value {name!r} became {logs[name]}")
 
 
-def check_discriminator(history, epochs=3, margin=0.02):
+def check_discriminator(history: Sequence[dict[str, float]], epochs: int = 3, margin: float = 0.02) -> None:
     """Raises Ill when the discriminator has won, or lost, for the last so many epochs.
 
     Args:
@@ -68,7 +73,7 @@ def check_discriminator(history, epochs=3, margin=0.02):
         raise Ill(f"the discriminator has lost: for {epochs} epochs it took every image for the same")
 
 
-def check_generator(logs, start_psnr, drop=3.0, alike=0.1):
+def check_generator(logs: dict[str, float], start_psnr: float, drop: float = 3.0, alike: float = 0.1) -> None:
     """Raises Ill when the generator has collapsed.
 
     Args:
@@ -96,7 +101,7 @@ class Guard(keras.callbacks.Callback):
         most: Rollbacks before the training ends with an explanation; 0 only reports what is found.
     """
 
-    def __init__(self, directory, state, rates, most=3):
+    def __init__(self, directory: PathLike, state: RunState, rates: Any, most: int = 3) -> None:
         super().__init__()
         self.file = pathlib.Path(directory) / "good.weights.h5"
         self.state = state
@@ -104,16 +109,16 @@ class Guard(keras.callbacks.Callback):
         self.most = most
         self._undone = set()
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         if not self.model.optimizer.built:  # What is not there yet is not saved.
             self.model.optimizer.build(self.model.trainable_variables)
         if not self.file.exists():
             self._keep()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._undone = set()
         try:
             check_finite(logs)
@@ -123,7 +128,7 @@ class Guard(keras.callbacks.Callback):
             for mean in self.model.metrics:
                 mean.reset_state()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         # Keras repeats the last step's logs here: what was found in them is dealt with.
         found = {name: logs[name] for name in logs if name not in self._undone}
         try:
@@ -141,13 +146,13 @@ class Guard(keras.callbacks.Callback):
             return  # No illness after one epoch, but no state to go back to either.
         self._keep()
 
-    def _keep(self):
+    def _keep(self) -> None:
         writing = self.file.with_name("writing.weights.h5")
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.model.save_weights(writing)
         os.replace(writing, self.file)
 
-    def _heal(self, finding):
+    def _heal(self, finding: Ill) -> None:
         if not self.most:
             log.warning("Training is ill: %s. This recipe goes on regardless.", finding)
             return
@@ -178,17 +183,17 @@ class Rates(keras.callbacks.Callback):
         schedule: "constant" or "cosine" down to a tenth.
     """
 
-    def __init__(self, state, rates, epochs, schedule="constant"):
+    def __init__(self, state: RunState, rates: Any, epochs: int, schedule: str = "constant") -> None:
         super().__init__()
         self.state = state
         self.rates = rates
         self.epochs = epochs
         self.schedule = schedule
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.apply(epoch)
 
-    def apply(self, epoch):
+    def apply(self, epoch: int) -> None:
         """Sets the rates of this epoch."""
         factor = 0.5**self.state.rollbacks
         if self.schedule == "cosine":
@@ -199,7 +204,7 @@ class Rates(keras.callbacks.Callback):
         discriminator.learning_rate = self.rates[1] * factor
 
 
-def make_guards(config, directory, state):
+def make_guards(config: RunConfig, directory: PathLike, state: RunState) -> list[keras.callbacks.Callback]:
     """The callbacks that set the rates of an adversarial run and watch over its health.
 
     Args:

@@ -1,6 +1,8 @@
 """Muon for convolutional networks, and the choice of an optimizer by name."""
 
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,6 +10,7 @@ from keras import ops
 from keras_mrisr.config import OPTIMIZERS
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.training.clipping import Adam, WholeGradientClipping
+from keras_mrisr.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_mrisr")
@@ -32,13 +35,13 @@ class ConvMuon(WholeGradientClipping, keras.optimizers.Muon):
 
     def __init__(
         self,
-        learning_rate=1e-3,
-        weight_decay=None,
-        adam_weight_decay=None,
-        adam_lr_ratio=0.5,
-        exclude_layers=("input_conv", "output_conv"),
-        **kwargs,
-    ):
+        learning_rate: Any = 1e-3,
+        weight_decay: float | None = None,
+        adam_weight_decay: float | None = None,
+        adam_lr_ratio: float = 0.5,
+        exclude_layers: Sequence[str] = ("input_conv", "output_conv"),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             learning_rate,
             weight_decay=weight_decay,
@@ -48,13 +51,15 @@ class ConvMuon(WholeGradientClipping, keras.optimizers.Muon):
             **kwargs,
         )
 
-    def _should_use_adamw(self, variable):
+    def _should_use_adamw(self, variable: keras.Variable) -> bool:
         # A kernel has two axes of channels and those of space; slopes of a PReLU have three in all.
         return len(variable.shape) not in (2, 4, 5) or any(
             re.search(pattern, variable.path) for pattern in self.exclude_layers
         )
 
-    def _muon_update_step(self, gradient, variable, lr, m):
+    def _muon_update_step(
+        self, gradient: Tensor, variable: keras.Variable, lr: Tensor, m: keras.Variable
+    ) -> None:
         gradient = ops.cast(gradient, variable.dtype)
         self.assign(m, gradient + m * self.momentum)
         update = gradient + m * self.momentum if self.nesterov else m
@@ -63,7 +68,9 @@ class ConvMuon(WholeGradientClipping, keras.optimizers.Muon):
         self.assign_sub(variable, ops.cast(lr, variable.dtype) * ops.reshape(matrix, variable.shape))
 
 
-def make_optimizer(name, learning_rate, clip_norm=0.0, optimizer="adam"):
+def make_optimizer(
+    name: str, learning_rate: Any, clip_norm: float = 0.0, optimizer: str = "adam"
+) -> keras.optimizers.Optimizer:
     """An optimizer for one network.
 
     Args:

@@ -9,6 +9,8 @@ import os
 import pathlib
 import platform
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -20,7 +22,7 @@ log = logging.getLogger(__name__)
 CPU_INFO = pathlib.Path("/proc/cpuinfo")
 
 
-def strategy_scope(name, batch_size):
+def strategy_scope(name: str, batch_size: int) -> contextlib.AbstractContextManager[Any]:
     """A context in which model and optimizer must be made.
 
     Args:
@@ -52,7 +54,7 @@ def strategy_scope(name, batch_size):
 
 
 @functools.cache
-def _mirrored(devices):
+def _mirrored(devices: tuple[str, ...]) -> Any:
     """The strategy of these devices, one in a process: a second one reuses the first one's keys for its
     collective operations, and fails at "Shape mismatch in the collective instance".
     """
@@ -61,7 +63,7 @@ def _mirrored(devices):
     return tf.distribute.MirroredStrategy(list(devices))
 
 
-def hardware():
+def hardware() -> str:
     """What the training runs on, in a few words for the model card."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -93,7 +95,7 @@ def cpu_hint(config: RunConfig) -> str | None:
     )
 
 
-def has_bfloat16():
+def has_bfloat16() -> bool:
     """Whether the processor that trains here multiplies in bfloat16; one that does not is slower in it than
     in float32.
 
@@ -110,7 +112,7 @@ def has_bfloat16():
     return re.search(r"\b(amx_bf16|avx512_bf16|bf16)\b", known) is not None
 
 
-def _gpu_capabilities():
+def _gpu_capabilities() -> list[tuple[int, int]]:
     """Compute capability (major, minor) of each GPU that Keras's backend sees; of JAX's it is not asked."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -125,7 +127,7 @@ def _gpu_capabilities():
     return []
 
 
-def training_precision(name):
+def training_precision(name: str) -> str:
     """The Keras dtype policy of a config's `precision`: "auto" is the faster one here, "mixed_bfloat16" with
     `has_bfloat16`, "float32" without.
     """
@@ -134,7 +136,7 @@ def training_precision(name):
     return name
 
 
-def warn_of_slow_precision(name):
+def warn_of_slow_precision(name: str) -> None:
     """Warns where a config asks for mixed_bfloat16 and the processor is slower in it, see `has_bfloat16`."""
     if name == "mixed_bfloat16" and not has_bfloat16():
         log.warning(
@@ -144,7 +146,7 @@ def warn_of_slow_precision(name):
 
 
 @contextlib.contextmanager
-def dtype_policy(name):
+def dtype_policy(name: str) -> Iterator[None]:
     """Builds layers under the dtype policy of a config's `precision`, and puts the old one back."""
     warn_of_slow_precision(name)
     old = keras.config.dtype_policy()

@@ -1,11 +1,15 @@
 """Scoring and showing a 3-D generator during its training."""
 
 import logging
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from keras_mrisr.data.volume_pairs import VolumePair
 from keras_mrisr.models.volume_layers import CubicUpsampling
 from keras_mrisr.training.callbacks import Validation
+from keras_mrisr.types import Model, Tensor
 
 log = logging.getLogger(__name__)
 
@@ -20,23 +24,23 @@ class VolumeValidation(Validation):
         pairs: List of `VolumePair`, small enough to go through the generator in one piece.
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         cubic = self.score(CubicUpsampling(_factors(self.pairs[0])))
         self.facts = {name.replace("val_", "cubic_"): value for name, value in cubic.items()}
         log.info("Cubic interpolation: PSNR %(cubic_psnr).2f dB, SSIM %(cubic_ssim).4f", self.facts)
 
     @staticmethod
-    def images(hr, sr):
+    def images(hr: Tensor, sr: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The pairs of images to compare in a block (1, X, Y, Z, C): its slices."""
         return [(hr[:, :, :, z], sr[:, :, :, z]) for z in range(hr.shape[3])]
 
 
-def volume_sampler(generator, pairs):
+def volume_sampler(generator: Model, pairs: Sequence[Any]) -> Callable[[], np.ndarray]:
     """A function that makes pictures for TensorBoard: LR, cubic, SR and HR, cut across the slices."""
     first = pairs[0]
     factors = _factors(first)
 
-    def sample():
+    def sample() -> np.ndarray:
         lr, hr = (first.normalizer.normalize(volume)[np.newaxis] for volume in (first.lr, first.hr))
         nearest = lr
         for axis, factor in enumerate(factors, start=1):
@@ -50,5 +54,5 @@ def volume_sampler(generator, pairs):
     return sample
 
 
-def _factors(pair):
+def _factors(pair: VolumePair) -> list[int]:
     return [hr // lr for hr, lr in zip(pair.hr.shape[:3], pair.lr.shape[:3], strict=True)]
