@@ -83,7 +83,7 @@ class LabelledBatches(ResumableBatches):
         corner = rng.integers(edge - crop + 1, size=2)
         image, tumour = cut(each, self.image_size, crop, corner)
         if self.augment:
-            image = np.rot90(image, rng.integers(4))
+            image = np.rot90(image, int(rng.integers(4)))
             image = image[:, ::-1] if rng.integers(2) else image
             image = image * np.float32(np.exp(rng.uniform(-GAIN, GAIN)))
         return [(three_channels(image), tumour, UNKNOWN), *self._grey(each, image, tumour, rng)]
@@ -153,7 +153,7 @@ def cut(each: LabelledSlice, size: int, crop: int, corner: Any) -> tuple[np.ndar
         )
         for c in range(image.shape[-1])
     ]
-    if each.tumour != 1:
+    if each.mask is None or each.tumour != 1:
         return np.stack(planes, axis=-1), each.tumour
     inside = _square(each.mask)[y : y + crop, x : x + crop].sum()
     tumour = 0 if not inside else 1 if inside >= LESION_SHARE * each.mask.sum() else UNKNOWN

@@ -70,7 +70,11 @@ class MaskedPatches(ResumableBatches):
         image = at_peaks(image, peaks)
         if not self.augment:
             return patch(image, mask, self.patch_size, centre)
-        turn = np.deg2rad(rng.uniform(-ANGLE, ANGLE)), np.exp(rng.uniform(-SCALE, SCALE)), rng.integers(2)
+        turn = (
+            np.deg2rad(rng.uniform(-ANGLE, ANGLE)),
+            np.exp(rng.uniform(-SCALE, SCALE)),
+            bool(rng.integers(2)),
+        )
         image, mask = patch(image, mask, self.patch_size, centre, *turn)
         return image * np.exp(rng.uniform(-GAIN, GAIN, image.shape[-1])).astype("float32"), mask
 

@@ -72,7 +72,7 @@ class Validation(keras.callbacks.Callback):
         super().__init__()
         self.generator = generator
         self.pairs = pairs
-        self.facts = {}
+        self.facts: dict[str, Any] = {}
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.copy()
@@ -193,7 +193,7 @@ class Backup(keras.callbacks.Callback):
         self.minutes = minutes
         self._stop = threading.Event()
         self._first_step = state.step
-        self._handlers = {}
+        self._handlers: dict[int, Any] = {}
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._started = self._saved = time.monotonic()

@@ -107,7 +107,7 @@ class Guard(keras.callbacks.Callback):
         self.state = state
         self.rates = rates
         self.most = most
-        self._undone = set()
+        self._undone: set[str] = set()
 
     def on_train_begin(self, logs: Any = None) -> None:
         if not self.model.optimizer.built:  # What is not there yet is not saved.
@@ -134,7 +134,7 @@ class Guard(keras.callbacks.Callback):
         try:
             check_finite(found)
             check_discriminator([*self.state.history, logs])
-            check_generator(logs, self.state.start["val_psnr"])
+            check_generator(logs, (self.state.start or {})["val_psnr"])
         except Ill as finding:
             logs["ill"] = 1.0
             self._heal(finding)

@@ -75,6 +75,7 @@ def validation_pairs(
         ConfigError: They cannot be scored; said before the first epoch rather than after it.
     """
     count = config.training.validation_slices
+    pairs: list[Any]
     if config.dimensions == 3:
         pairs = load_volume_pairs(dataset, degradation, channels)
         pairs = [pair.central_block(VALIDATION_BLOCK) for pair in _evenly(pairs, count)]
@@ -109,7 +110,7 @@ def training_patches(config: RunConfig, pairs: list[Any]) -> PatchDataset:
         candidates=training.candidates,
         seed=training.seed,
         corrupt=None if training.noise_snr is None else RicianNoise(training.noise_snr),
-        gain=training.gain,
+        gain=None if training.gain is None else tuple(training.gain),
     )
 
 

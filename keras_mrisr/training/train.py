@@ -164,7 +164,7 @@ def _adversarial_parts(run: Run, train_pairs: list[Any]) -> Any:
     return features
 
 
-def _inits(run: Run) -> list[tuple[str, str, RunConfig]]:
+def _inits(run: Run) -> list[tuple[str, Any, RunConfig]]:
     """The models that the training starts from: list of (config's key, model, config of its stage)."""
     config = run.config
     if run.resumed:
@@ -191,7 +191,7 @@ def _check_first_stage(run: Run, train_pairs: list[Any]) -> None:
     strategy_scope(first.training.strategy, first.training.batch_size)
     if _starts_first_stage(run):
         model = compiled_generator(first, train_pairs[0].hr.shape[-1])
-        start_from(first, first.training.init, model, "adversarial.pretraining.init")
+        start_from(first, str(first.training.init), model, "adversarial.pretraining.init")
 
 
 def _first_stage(run: Run, model: Model) -> None:
