@@ -1,8 +1,9 @@
 """Checks of arguments, which say what is allowed and what was received."""
 
+import inspect
 import numbers
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from keras_mrisr.errors import ConfigError
@@ -41,3 +42,27 @@ def check_flags(**flags: object) -> None:
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise ConfigError(f"{name} must be true or false. Received: {name}={value!r}")
+
+
+def check_counts(**values: object) -> None:
+    """Raises ConfigError unless all of the named values are whole numbers of 1 or more."""
+    for name, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
+
+
+def check_options(
+    name: str, builder: Callable[..., object], options: Iterable[str], given: Collection[str]
+) -> None:
+    """Raises ConfigError for an option that a builder does not have, or that it is given otherwise.
+
+    Args:
+        name: What messages call the builder.
+        builder: A function or a class.
+        options: Names of the options.
+        given: Names of its parameters that are no options.
+    """
+    allowed = [key for key in inspect.signature(builder).parameters if key not in given]
+    for key in options:
+        if key not in allowed:
+            raise ConfigError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")

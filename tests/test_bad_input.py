@@ -172,7 +172,7 @@ def test_empty_folder(place, refused, command):
         (train("--set", "generator.name=[1]"), ["Unknown generator [1]. Known: edsr, srresnet"]),
         (train("--set", "generator.residual_scaling=x"), ["residual_scaling must be a number. Received: "]),
         (train("--set", "degradation.sigma=x"), ["sigma must be 0 or more", "Received: sigma='x'"]),
-        (train("--set", "degradation.blur=3"), ["Unknown argument 'blur'", "Allowed: sigma"]),
+        (train("--set", "degradation.blur=3"), ["Unknown option 'blur'", "Allowed: sigma"]),
         (train("--patch-size", 15), ["training.patch_size must be a multiple of the scale 2"]),
         (train("--patient-pattern", "p("), ["'p(' is not a regular expression"]),
         (train("--patient-pattern", "x([0-9])"), ["does not match the patient pattern"]),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from keras_mrisr.checks import check_flags, is_number
+from keras_mrisr.checks import check_counts, check_flags, is_number
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kernels import bicubic_kernel, gaussian_kernel, pillow_box_kernels
 from keras_mrisr.errors import ConfigError
@@ -46,18 +46,8 @@ class BlurBicubic(Degradation):
         round_8bit: bool = False,
         name: str = "paper",
     ) -> None:
-        if not isinstance(scale, int) or scale < 1:
-            raise ConfigError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
-        if not is_number(sigma) or sigma < 0:
-            raise ConfigError(f"sigma must be 0 or more, in HR pixels. Received: sigma={sigma!r}")
-        if kernel not in ("pillow", "gaussian"):
-            raise ConfigError(f"kernel must be 'pillow' or 'gaussian'. Received: kernel={kernel!r}")
-        odd = isinstance(kernel_size, int) and kernel_size >= 1 and kernel_size % 2 == 1
-        if kernel_size is not None and (kernel != "gaussian" or not odd):
-            raise ConfigError(
-                "kernel_size must be odd and belongs to kernel='gaussian'. "
-                f"Received: kernel_size={kernel_size!r}, kernel={kernel!r}"
-            )
+        check_counts(scale=scale)
+        _check_blur(sigma, kernel, kernel_size)
         check_flags(antialias=antialias, round_8bit=round_8bit)
         self.name = name
         self.scale = scale
@@ -127,3 +117,16 @@ class BlurBicubic(Degradation):
                 image = image.filter(ImageFilter.GaussianBlur(self.sigma))
             planes.append(np.asarray(image.resize(size, Image.Resampling.BICUBIC)))
         return np.stack(planes, axis=-1)
+
+
+def _check_blur(sigma: object, kernel: object, kernel_size: object) -> None:
+    if not is_number(sigma) or sigma < 0:  # type: ignore[operator]
+        raise ConfigError(f"sigma must be 0 or more, in HR pixels. Received: sigma={sigma!r}")
+    if kernel not in ("pillow", "gaussian"):
+        raise ConfigError(f"kernel must be 'pillow' or 'gaussian'. Received: kernel={kernel!r}")
+    odd = isinstance(kernel_size, int) and kernel_size >= 1 and kernel_size % 2 == 1
+    if kernel_size is not None and (kernel != "gaussian" or not odd):
+        raise ConfigError(
+            "kernel_size must be odd and belongs to kernel='gaussian'. "
+            f"Received: kernel_size={kernel_size!r}, kernel={kernel!r}"
+        )

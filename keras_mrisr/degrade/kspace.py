@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mrisr.checks import check_flags, is_number
+from keras_mrisr.checks import check_counts, check_flags, is_number
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.types import Tensor
@@ -53,8 +53,7 @@ class KSpaceCrop(Degradation):
         magnitude: bool = True,
         name: str = "kspace",
     ) -> None:
-        if not isinstance(scale, int) or scale < 1:
-            raise ConfigError(f"scale must be an integer of 1 or more. Received: scale={scale!r}")
+        check_counts(scale=scale)
         if window not in WINDOWS:
             raise ConfigError(f"window must be one of {', '.join(WINDOWS)}. Received: window={window!r}")
         if alpha is not None and (window != "tukey" or not is_number(alpha) or not 0 < alpha <= 1):

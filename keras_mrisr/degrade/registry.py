@@ -1,9 +1,9 @@
 """Degradations by name. A new one is one file and one line here."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from keras_mrisr.checks import check_options, known
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kspace import KSpaceCrop
@@ -41,9 +41,7 @@ def get_degradation(name: str, scale: int | Sequence[int], **overrides: Any) -> 
     Raises:
         ConfigError: Unknown name or argument.
     """
-    if not isinstance(name, str) or name not in DEGRADATIONS:
-        known = ", ".join(sorted(DEGRADATIONS))
-        raise ConfigError(f"Unknown degradation {name!r}. Known: {known}.")
+    known("degradation", name, DEGRADATIONS)
     cls, preset = DEGRADATIONS[name]
     scale = scale_of(scale)
     if isinstance(scale, tuple) and cls.dimensions == 2:
@@ -51,12 +49,7 @@ def get_degradation(name: str, scale: int | Sequence[int], **overrides: Any) -> 
             f"The degradation {name!r} is for slices and takes one factor: choose slice-profile for volumes. "
             f"Received: scale={scale!r}"
         )
-    allowed = [key for key in inspect.signature(cls).parameters if key not in ("scale", "name")]
-    for key in overrides:
-        if key not in allowed:
-            raise ConfigError(
-                f"Unknown argument {key!r} of the degradation {name!r}. Allowed: {', '.join(allowed)}."
-            )
+    check_options(name, cls, overrides, given=("scale", "name"))
     in_plane = overrides.get("in_plane")
     if isinstance(in_plane, dict) and isinstance(scale, tuple) and scale[0] != 1:
         overrides["in_plane"] = get_degradation(**{"name": "bicubic", **in_plane, "scale": scale[0]})

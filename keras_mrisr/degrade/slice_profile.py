@@ -51,30 +51,11 @@ class SliceProfile(Degradation):
         in_plane: Degradation | None = None,
         name: str = "slice-profile",
     ) -> None:
-        factors = tuple(scale) if isinstance(scale, list | tuple) else ()
-        whole = len(factors) == 3 and all(isinstance(f, int) and f >= 1 for f in factors)
-        if not whole or factors[0] != factors[1]:
-            raise ConfigError(
-                "scale must be three whole factors of 1 or more, the first two equal, such as (1, 1, 2). "
-                f"Received: scale={scale!r}"
-            )
+        factors = _checked_factors(scale)
         if thickness is not None and not (is_number(thickness) and thickness > 0):
             raise ConfigError(f"thickness must be over 0, in HR slices. Received: thickness={thickness!r}")
-        if in_plane is not None and factors[0] == 1:
-            raise ConfigError(
-                "in_plane is for a scale over 1 in the first two factors. "
-                f"Received: in_plane={in_plane!r}, scale={scale!r}"
-            )
-        if not isinstance(in_plane, Degradation | None):
-            raise ConfigError(
-                "in_plane must be a degradation; for get_degradation, its name and arguments. "
-                f"Received: in_plane={in_plane!r}"
-            )
-        if in_plane is not None and in_plane.factors != factors[:2]:
-            raise ConfigError(
-                "in_plane must have the first two factors of the scale. "
-                f"Received: in_plane={in_plane!r}, scale={scale!r}"
-            )
+        if in_plane is not None:
+            _check_in_plane(in_plane, factors)
         self.name = name
         self.scale = factors
         self.thickness = float(thickness or factors[2])
@@ -153,3 +134,26 @@ def slice_profile(factor: int, thickness: float) -> tuple[np.ndarray, int]:
     exponent = -0.5 * (x / sigma) ** 2
     taps = np.exp(exponent - exponent.max())  # However thin the slice, one tap is 1.
     return taps / taps.sum(), round(centre - reach)
+
+
+def _checked_factors(scale: object) -> tuple[int, ...]:
+    factors = tuple(scale) if isinstance(scale, list | tuple) else ()
+    whole = len(factors) == 3 and all(isinstance(f, int) and f >= 1 for f in factors)
+    if not whole or factors[0] != factors[1]:
+        raise ConfigError(
+            "scale must be three whole factors of 1 or more, the first two equal, such as (1, 1, 2). "
+            f"Received: scale={scale!r}"
+        )
+    return factors
+
+
+def _check_in_plane(in_plane: object, factors: tuple[int, ...]) -> None:
+    if factors[0] == 1:
+        wanted = "is for a scale over 1 in the first two factors"
+    elif not isinstance(in_plane, Degradation):
+        wanted = "must be a degradation; for get_degradation, its name and arguments"
+    elif in_plane.factors != factors[:2]:
+        wanted = "must have the first two factors of the scale"
+    else:
+        return
+    raise ConfigError(f"in_plane {wanted}. Received: in_plane={in_plane!r}, scale={factors}")

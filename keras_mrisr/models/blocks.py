@@ -5,7 +5,8 @@ from typing import Any
 
 from keras import initializers, layers
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.checks import check_counts
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.layers import ICNR, BicubicUpsampling, MiddleSlice, PixelShuffle
 from keras_mrisr.types import Tensor
 
@@ -20,19 +21,12 @@ LAST = {"data_format": "channels_last"}
 def check_arguments(
     scale: object, channels: object, blocks: object, filters: object, neighbours: object = 0
 ) -> None:
-    """Raises ModelError unless a generator of slices can be built from these."""
+    """Raises ConfigError unless a generator of slices can be built from these."""
     if not isinstance(scale, int) or scale not in SHUFFLES:
-        raise ModelError(f"scale must be one of {', '.join(map(str, SHUFFLES))}. Received: scale={scale!r}")
-    check_sizes(channels=channels, blocks=blocks, filters=filters)
+        raise ConfigError(f"scale must be one of {', '.join(map(str, SHUFFLES))}. Received: scale={scale!r}")
+    check_counts(channels=channels, blocks=blocks, filters=filters)
     if not isinstance(neighbours, int) or neighbours < 0:
-        raise ModelError(f"neighbours must be an integer of 0 or more. Received: neighbours={neighbours!r}")
-
-
-def check_sizes(**sizes: object) -> None:
-    """Raises ModelError unless all of the named values are integers of 1 or more."""
-    for name, value in sizes.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ModelError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
+        raise ConfigError(f"neighbours must be an integer of 0 or more. Received: neighbours={neighbours!r}")
 
 
 def conv(x: Tensor, filters: int, kernel_size: int, name: str, **kwargs: Any) -> Tensor:

@@ -4,13 +4,13 @@ The prefix keeps the variable paths apart from the generator's in one optimizer'
 for reports come from `keras_mrisr.losses.probability`; the sigmoid is no part of a model.
 """
 
-import inspect
 from typing import Any
 
 import keras
 from keras import layers
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.checks import check_counts, check_options, known
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.blocks import LAST
 from keras_mrisr.models.spectral import SpectralConv2D, SpectralDense
 from keras_mrisr.types import Model, Tensor
@@ -47,12 +47,12 @@ def srgan_discriminator(
         logits (N, 1), float32. With the defaults it has 23.6 M parameters.
 
     Raises:
-        ModelError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
-    _check(channels=channels, patch_size=patch_size, filters=filters, dense=dense)
+    check_counts(channels=channels, patch_size=patch_size, filters=filters, dense=dense)
     _check_normalization(normalization)
     if patch_size < 16:
-        raise ModelError(
+        raise ConfigError(
             f"Patches of {patch_size} are too small for the discriminator 'srgan', which halves them four "
             "times: the smallest HR patch is 16. 'patchgan' and 'unet' take any multiple of 8."
         )
@@ -94,9 +94,9 @@ def patchgan_discriminator(
         (N, H / 8, W / 8, 1), float32; H and W multiples of 8.
 
     Raises:
-        ModelError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
-    _check(channels=channels, filters=filters)
+    check_counts(channels=channels, filters=filters)
     _check_normalization(normalization)
     _check_multiple_of_8("patchgan", patch_size)
     inputs = x = keras.Input((None, None, channels), name="d_input")
@@ -133,9 +133,9 @@ def unet_discriminator(
         (N, H, W, 1), float32; H and W multiples of 8.
 
     Raises:
-        ModelError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
-    _check(channels=channels, filters=filters)
+    check_counts(channels=channels, filters=filters)
     _check_normalization(normalization)
     _check_multiple_of_8("unet", patch_size)
 
@@ -179,16 +179,11 @@ def build_discriminator(name: str, channels: int, patch_size: int | None = None,
         A functional `keras.Model` from images to logits: (N, 1), or a map (N, h, w, 1).
 
     Raises:
-        ModelError: Unknown name or option, or a value out of range.
+        ConfigError: Unknown name or option, or a value out of range.
     """
-    if not isinstance(name, str) or name not in DISCRIMINATORS:
-        raise ModelError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
+    known("discriminator", name, DISCRIMINATORS)
     builder = DISCRIMINATORS[name]
-    fixed = ("channels", "patch_size", "name")
-    allowed = [p for p in inspect.signature(builder).parameters if p not in fixed]
-    for key in options:
-        if key not in allowed:
-            raise ModelError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")
+    check_options(name, builder, options, given=("channels", "patch_size", "name"))
     return builder(channels=channels, patch_size=patch_size, **options)
 
 
@@ -224,15 +219,9 @@ def _logits(x: Tensor, kernel_size: int, spectral: bool) -> Tensor:
     return cls(1, kernel_size, padding="same", name="d_logits", dtype="float32", **LAST)(x)
 
 
-def _check(**values: object) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or value < 1:
-            raise ModelError(f"{name} must be an integer of 1 or more. Received: {name}={value!r}")
-
-
 def _check_normalization(normalization: str) -> None:
     if normalization not in NORMALIZATIONS:
-        raise ModelError(
+        raise ConfigError(
             f"normalization must be one of {', '.join(NORMALIZATIONS)}. "
             f"Received: normalization={normalization!r}"
         )
@@ -242,7 +231,7 @@ def _check_multiple_of_8(name: str, patch_size: object) -> None:
     if patch_size is None:
         return
     if not isinstance(patch_size, int) or patch_size < 8 or patch_size % 8:
-        raise ModelError(
+        raise ConfigError(
             f"The discriminator {name!r} takes HR patches of any size that is a multiple of 8. "
             f"Received: patch_size={patch_size!r}"
         )

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from keras_mrisr.checks import check_flags, is_number
-from keras_mrisr.errors import ModelError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.models import blocks as parts
 from keras_mrisr.types import Model
 
@@ -48,18 +48,18 @@ def edsr(
         float32, any H and W.
 
     Raises:
-        ModelError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
     parts.check_arguments(scale, channels, blocks, filters, neighbours)
     check_flags(
         global_skip=global_skip, direct_upsampling=direct_upsampling, smooth_upsampling=smooth_upsampling
     )
     if not is_number(residual_scaling):
-        raise ModelError(
+        raise ConfigError(
             f"residual_scaling must be a number. Received: residual_scaling={residual_scaling!r}"
         )
     if direct_upsampling and smooth_upsampling:
-        raise ModelError(
+        raise ConfigError(
             "direct_upsampling leaves no features at full resolution that smooth_upsampling could smooth: "
             "choose one of them."
         )

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.vgg import conv_names, vgg
 from keras_mrisr.types import PathLike, Tensor
 
@@ -37,13 +37,13 @@ def network_input(images: Tensor, channel_mapping: str = "auto") -> Tensor:
         Tensor (N, H, W, 3), or (N * C, H, W, 3) for "each", float32.
 
     Raises:
-        ModelError: No batch of images, or an unknown mapping.
+        ConfigError: No batch of images, or an unknown mapping.
     """
     images = ops.cast(ops.convert_to_tensor(images), "float32")
     if len(images.shape) != 4:
-        raise ModelError(f"Features are taken of images (N, H, W, C). Received: {tuple(images.shape)}")
+        raise ConfigError(f"Features are taken of images (N, H, W, C). Received: {tuple(images.shape)}")
     if channel_mapping not in CHANNEL_MAPPINGS:
-        raise ModelError(
+        raise ConfigError(
             f"channel_mapping must be one of {', '.join(CHANNEL_MAPPINGS)}. "
             f"Received: channel_mapping={channel_mapping!r}"
         )
@@ -92,7 +92,7 @@ class FeatureNetwork:
         self.channel_mapping = channel_mapping
         self.precision = precision
         if precision not in PRECISIONS:
-            raise ModelError(
+            raise ConfigError(
                 f"precision must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}"
             )
         if channel_mapping not in CHANNEL_MAPPINGS:
@@ -125,12 +125,12 @@ class FeatureNetwork:
             "each" the features of the channels lie below each other: (N, C * h, w, F).
 
         Raises:
-            ModelError: The images are too small for the deepest layer, or no batch.
+            ConfigError: The images are too small for the deepest layer, or no batch.
         """
         images = ops.convert_to_tensor(images)
         x = network_input(images, self.channel_mapping)
         if any(size is not None and size < self.smallest for size in images.shape[1:3]):
-            raise ModelError(
+            raise ConfigError(
                 f"Images of {images.shape[1]}x{images.shape[2]} are too small for the features "
                 f"{', '.join(self.layers)}: the smallest is {self.smallest}x{self.smallest}."
             )
@@ -184,7 +184,8 @@ def build_features(
         A `FeatureNetwork`.
 
     Raises:
-        ModelError: Unknown name, or the weights are not there or not this network's.
+        ConfigError: Unknown name.
+        ModelError: The weights are not there or not this network's.
     """
     return FeatureNetwork(network, layers, weights, before_activation, channel_mapping, precision)
 
@@ -196,23 +197,25 @@ def _last_of_block(name: str, known: Sequence[str]) -> str:
 
 def _named_weights(network: str, layers: Layers) -> tuple[tuple[str, ...], tuple[float, ...]]:
     known = conv_names(network)
+    weights = {
+        _last_of_block(name, known): weight for name, weight in _as_dictionary(layers, known[-1]).items()
+    }
+    for name, weight in weights.items():
+        conv_names(network, name)
+        if not isinstance(weight, (int, float)) or not math.isfinite(weight) or weight < 0:
+            raise ConfigError(f"The weight of the layer {name!r} must be 0 or more. Received: {weight!r}")
+    return tuple(weights), tuple(float(weight) for weight in weights.values())
+
+
+def _as_dictionary(layers: Layers, deepest: str) -> Mapping[str, float]:
     if layers is None:
-        layers = (known[-1],)
-    elif isinstance(layers, str):
-        layers = (layers,)
+        return {deepest: 1.0}
     names = tuple(layers) if isinstance(layers, list | tuple | dict) else (layers,)
     if not all(isinstance(name, str) for name in names):
-        raise ModelError(
+        raise ConfigError(
             "The layers of a feature network must be names such as block3_conv3, or such names with weights. "
             f"Received: layers={layers!r}"
         )
-    if not isinstance(layers, dict):
-        layers = dict.fromkeys(names, 1.0)
-    if not layers:
-        raise ModelError("At least one layer of the feature network is needed. Received: layers=()")
-    layers = {_last_of_block(name, known): weight for name, weight in layers.items()}
-    for name, weight in layers.items():
-        conv_names(network, name)
-        if not isinstance(weight, (int, float)) or not math.isfinite(weight) or weight < 0:
-            raise ModelError(f"The weight of the layer {name!r} must be 0 or more. Received: {weight!r}")
-    return tuple(layers), tuple(float(weight) for weight in layers.values())
+    if not names:
+        raise ConfigError("At least one layer of the feature network is needed. Received: layers=()")
+    return layers if isinstance(layers, dict) else dict.fromkeys(names, 1.0)

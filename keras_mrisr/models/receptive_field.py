@@ -133,14 +133,9 @@ def _reads(node: Any, axis: int) -> _Reads:
     layer = node.operation
     if isinstance(layer, _CONVOLUTIONS) and (layer.padding == "same" or set(layer.kernel_size) == {1}):
         span = (layer.kernel_size[axis - 1] - 1) * layer.dilation_rate[axis - 1]
-        stride = layer.strides[axis - 1]
-        # "same" adds just what the last output lacks, the odd pixel at the end.
-        before = max(span + 1 - stride, 0) // 2
-        return _Reads(1, stride, before, span - before)
+        return _window(span, layer.strides[axis - 1])
     if isinstance(layer, layers.AveragePooling2D) and layer.padding == "same":
-        window, stride = layer.pool_size[axis - 1], layer.strides[axis - 1]
-        before = max(window - stride, 0) // 2
-        return _Reads(1, stride, before, window - 1 - before)
+        return _window(layer.pool_size[axis - 1] - 1, layer.strides[axis - 1])
     if type(layer) in _UPSAMPLING:
         factor = layer.factors[axis - 1] if hasattr(layer, "factors") else layer.scale
         reach = _UPSAMPLING[type(layer)] if factor > 1 else 0
@@ -152,6 +147,13 @@ def _reads(node: Any, axis: int) -> _Reads:
         "known to look at near pixels only. Give it the memory for whole slices, or add the layer to "
         "keras_mrisr/models/receptive_field.py."
     )
+
+
+def _window(span: int, stride: int) -> _Reads:
+    """What a window over `span` + 1 pixels reads with the padding "same"."""
+    # It adds just what the last output lacks, the odd pixel at the end.
+    before = max(span + 1 - stride, 0) // 2
+    return _Reads(1, stride, before, span - before)
 
 
 def _is_same_everywhere(layer: Any, last: int) -> bool:

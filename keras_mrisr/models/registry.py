@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.checks import check_options, known
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.factors import factors_of, scale_of
 from keras_mrisr.models.edsr import edsr
 from keras_mrisr.models.srresnet import srresnet
@@ -36,7 +37,7 @@ def build_generator(
         A functional `keras.Model`.
 
     Raises:
-        ModelError: Unknown name or option, or a value out of range.
+        ConfigError: Unknown name or option, or a value out of range.
     """
     check_generator(name, scale, neighbours, **options)
     if neighbours:
@@ -45,7 +46,7 @@ def build_generator(
 
 
 def check_generator(name: str, scale: int | Sequence[int], neighbours: int = 0, **options: Any) -> None:
-    """Raises ModelError for a generator that is unknown, not made for such data or without such an option.
+    """Raises ConfigError for a generator that is unknown, not made for such data or without such an option.
 
     Builds nothing, so that the values of the options are not looked at.
 
@@ -55,15 +56,11 @@ def check_generator(name: str, scale: int | Sequence[int], neighbours: int = 0, 
         neighbours: Adjacent slices on each side.
         **options: Other arguments of the builder.
     """
-    if not isinstance(name, str) or name not in GENERATORS:
-        raise ModelError(f"Unknown generator {name!r}. Known: {', '.join(sorted(GENERATORS))}.")
+    known("generator", name, GENERATORS)
     if (name in GENERATORS_3D) != (len(factors_of(scale)) == 3):
         takes = "three factors, such as 1,1,2" if name in GENERATORS_3D else "one number, such as 2"
-        raise ModelError(f"The generator {name!r} takes a scale of {takes}. Received: scale={scale!r}")
-    parameters = inspect.signature(GENERATORS[name]).parameters
-    if neighbours and "neighbours" not in parameters:
-        raise ModelError(f"The generator {name!r} takes no neighbouring slices. Received: {neighbours}")
-    allowed = [key for key in parameters if key not in ("scale", "channels", "neighbours", "name")]
-    for key in options:
-        if key not in allowed:
-            raise ModelError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")
+        raise ConfigError(f"The generator {name!r} takes a scale of {takes}. Received: scale={scale!r}")
+    builder = GENERATORS[name]
+    if neighbours and "neighbours" not in inspect.signature(builder).parameters:
+        raise ConfigError(f"The generator {name!r} takes no neighbouring slices. Received: {neighbours}")
+    check_options(name, builder, options, given=("scale", "channels", "neighbours", "name"))

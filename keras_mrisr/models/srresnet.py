@@ -45,7 +45,7 @@ def srresnet(
         float32, any H and W. With the defaults it has 1.41 M parameters.
 
     Raises:
-        ModelError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
     parts.check_arguments(scale, channels, blocks, filters, neighbours)
     check_flags(

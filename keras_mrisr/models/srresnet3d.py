@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import initializers, layers
 
-from keras_mrisr.checks import check_flags
-from keras_mrisr.errors import ModelError
+from keras_mrisr.checks import check_counts, check_flags
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.models import blocks as parts
 from keras_mrisr.models.layers import ICNR
 from keras_mrisr.models.volume_layers import CubicUpsampling, VoxelShuffle
@@ -49,10 +49,10 @@ def srresnet3d(
         Z * scale[2], channels), float32, any X, Y and Z. With the defaults it has 0.53 M parameters.
 
     Raises:
-        ModelError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
     scale = _checked(scale)
-    parts.check_sizes(channels=channels, blocks=blocks, filters=filters)
+    check_counts(channels=channels, blocks=blocks, filters=filters)
     check_flags(batch_norm=batch_norm, synchronized=synchronized, global_skip=global_skip)
 
     def conv(x: Tensor, filters: int, name: str, **kwargs: Any) -> Tensor:
@@ -91,7 +91,7 @@ def srresnet3d(
 def _checked(scale: object) -> tuple[int, ...]:
     factors = tuple(scale) if isinstance(scale, list | tuple) else ()
     if len(factors) != 3 or max(factors) == 1 or not all(factor in FACTORS for factor in factors):
-        raise ModelError(
+        raise ConfigError(
             "scale must be three factors of 1 to 4, not all 1, such as (1, 1, 2) for slices half as thick. "
             f"Received: scale={scale!r}"
         )

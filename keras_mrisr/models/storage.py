@@ -127,35 +127,40 @@ def describe_network(network: Model, degradation: Degradation | None = None) -> 
     Raises:
         ModelError: The shapes are not those of a network for super-resolution.
     """
-    shape = network.input_shape
-    sizes: tuple[int, ...] = tuple(size or 16 for size in shape[1:-1]) if isinstance(shape, tuple) else ()
-    output: tuple[int, ...] = (
-        network.compute_output_shape((1, *sizes, shape[-1])) if len(sizes) in (2, 3) else ()
-    )
-    if len(output) != len(sizes) + 2 or any(
-        big % small for big, small in zip(output[1:-1], sizes, strict=True)
-    ):
-        raise ModelError(
-            f"{network.name} is no network for super-resolution, (N, H, W, C) to whole multiples of H and W: "
-            f"it makes {output or 'something else'} of {shape}."
-        )
-    factors = tuple(big // small for big, small in zip(output[1:-1], sizes, strict=True))
-    slices, rest = divmod(shape[-1], output[-1])
+    channels, factors = _zoom(network)
+    inputs = network.input_shape[-1]
+    slices, rest = divmod(inputs, channels)
     if rest or slices % 2 == 0:
         raise ModelError(
-            f"{network.name} makes {output[-1]} channel(s) of {shape[-1]}: the input must have as many, or "
-            "an odd multiple of them (neighbouring slices)."
+            f"{network.name} makes {channels} channel(s) of {inputs}: the input must have as many, or an odd "
+            "multiple of them (neighbouring slices)."
         )
     if len(factors) == 2 and factors[0] != factors[1]:
         raise ModelError(f"{network.name} upscales by {factors}: a slice has one factor for both axes.")
     return ModelInfo(
         scale=max(factors),
-        channels=output[-1],
+        channels=channels,
         generator={"name": network.name},
         degradation={} if degradation is None else degradation.to_dict(),
         neighbours=slices // 2,
         factors=factors,
     )
+
+
+def _zoom(network: Model) -> tuple[int, tuple[int, ...]]:
+    """Channels of the output, and the factor of each axis."""
+    shape = network.input_shape
+    output: tuple[int, ...] = ()
+    sizes = tuple(size or 16 for size in shape[1:-1]) if isinstance(shape, tuple) else ()
+    if len(sizes) in (2, 3):
+        output = network.compute_output_shape((1, *sizes, shape[-1]))
+    pairs = list(zip(output[1:-1], sizes, strict=False))
+    if len(output) != len(sizes) + 2 or any(big % small for big, small in pairs):
+        raise ModelError(
+            f"{network.name} is no network for super-resolution, (N, H, W, C) to whole multiples of H and W: "
+            f"it makes {output or 'something else'} of {shape}."
+        )
+    return output[-1], tuple(big // small for big, small in pairs)
 
 
 def load_network(weights: PathLike) -> Model:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.checks import check_counts
 from keras_mrisr.models.blocks import LAST
 from keras_mrisr.types import Model, Shape, Tensor
 
@@ -38,11 +38,9 @@ def segmentation_unet(
         to a multiple of 2**depth, and the logits are cut. With the defaults it has 7.77 M parameters.
 
     Raises:
-        ModelError: An argument is out of range.
+        ConfigError: An argument is out of range.
     """
-    for key, value in (("channels", channels), ("filters", filters), ("depth", depth)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ModelError(f"{key} must be an integer of 1 or more. Received: {key}={value!r}")
+    check_counts(channels=channels, filters=filters, depth=depth)
 
     def level(x: Tensor, width: int, label: str) -> Tensor:
         for i in (1, 2):

@@ -8,13 +8,14 @@ layout load with errors that say what is wrong.
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from keras import Input, Model, applications, layers, saving
 
-from keras_mrisr.errors import ModelError
+from keras_mrisr.checks import known
+from keras_mrisr.errors import ConfigError, ModelError
 from keras_mrisr.files import whole_file
 from keras_mrisr.models.blocks import LAST
 from keras_mrisr.types import PathLike
@@ -29,16 +30,15 @@ def conv_names(network: str, deepest: str | None = None) -> list[str]:
     """Names of the convolutions in order, such as "block5_conv4"; the last one is `deepest`.
 
     Raises:
-        ModelError: Unknown network, or it has no such convolution.
+        ConfigError: Unknown network, or it has no such convolution.
     """
-    if not isinstance(network, str) or network not in NETWORKS:
-        raise ModelError(f"Unknown feature network {network!r}. Known: {', '.join(NETWORKS)}.")
+    known("feature network", network, NETWORKS)
     counts = NETWORKS[network]
     names = [f"block{b}_conv{i}" for b, count in enumerate(counts, 1) for i in range(1, count + 1)]
     if deepest is None:
         return names
     if deepest not in names:
-        raise ModelError(f"{network} has no layer {deepest!r}. It has: {', '.join(names)}.")
+        raise ConfigError(f"{network} has no layer {deepest!r}. It has: {', '.join(names)}.")
     return names[: names.index(deepest) + 1]
 
 
@@ -203,16 +203,19 @@ def _read_h5(path: pathlib.Path, network: str) -> dict[str, tuple]:
     with h5py.File(path) as file:
         file.visititems(visit)
         if not found and "layers" in file:
-            # Keras 3's .weights.h5 names layers by class and number.
-            groups = [key for key in file["layers"] if re.fullmatch(r"conv2d(_\d+)?", key)]
-            groups.sort(key=lambda key: int(key[7:] or 0))
-            names = conv_names(network)
-            if len(groups) != len(names):
-                raise ModelError(f"it holds {len(groups)} convolutions, {network} has {len(names)}.")
-            for name, key in zip(names, groups, strict=True):
-                arrays = [item[()] for item in file["layers"][key]["vars"].values()]
-                found[name] = {array.ndim: array for array in arrays}
+            found = _read_numbered(file["layers"], network)
     return {name: (arrays.get(4), arrays.get(1)) for name, arrays in found.items()}
+
+
+def _read_numbered(layers: Any, network: str) -> dict[str, dict[int, Any]]:
+    """The arrays by rank in Keras 3's .weights.h5, which names layers by class and number."""
+    groups = [key for key in layers if re.fullmatch(r"conv2d(_\d+)?", key)]
+    groups.sort(key=lambda key: int(key[7:] or 0))
+    names = conv_names(network)
+    if len(groups) != len(names):
+        raise ModelError(f"it holds {len(groups)} convolutions, {network} has {len(names)}.")
+    arrays = ([item[()] for item in layers[key]["vars"].values()] for key in groups)
+    return {name: {array.ndim: array for array in each} for name, each in zip(names, arrays, strict=True)}
 
 
 def _collect(model: Model) -> dict[str, tuple]:
@@ -228,14 +231,7 @@ def _collect(model: Model) -> dict[str, tuple]:
 def _checked(
     found: Mapping[str, tuple], network: str, names: Sequence[str], source: object
 ) -> dict[str, tuple]:
-    known = conv_names(network)
-    # Up to its last convolution a file must hold all: VGG16's looks like VGG19's with gaps.
-    depth = max([len(names), *(known.index(name) + 1 for name in found if name in known)])
-    missing = [name for name in known[:depth] if name not in found]
-    foreign = sorted(set(found) - set(known))
-    if missing or foreign:
-        reason = f"it lacks {missing[0]}" if missing else f"it has {foreign[0]}"
-        raise ModelError(f"{source} does not hold the weights of {network}: {reason}.")
+    _check_names(found, network, names, source)
     checked = {}
     for name, shape in _shapes(names).items():
         shapes = [None if array is None else array.shape for array in found[name]]
@@ -248,6 +244,17 @@ def _checked(
         if not all(np.isfinite(array).all() for array in checked[name]):
             raise ModelError(f"{source} has values in {name} that are not finite.")
     return checked
+
+
+def _check_names(found: Collection[str], network: str, names: Sequence[str], source: object) -> None:
+    expected = conv_names(network)
+    # Up to its last convolution a file must hold all: VGG16's looks like VGG19's with gaps.
+    depth = max([len(names), *(expected.index(name) + 1 for name in found if name in expected)])
+    missing = [name for name in expected[:depth] if name not in found]
+    foreign = sorted(set(found) - set(expected))
+    if missing or foreign:
+        reason = f"it lacks {missing[0]}" if missing else f"it has {foreign[0]}"
+        raise ModelError(f"{source} does not hold the weights of {network}: {reason}.")
 
 
 def _first_line(error: Exception) -> str:

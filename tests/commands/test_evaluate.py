@@ -142,7 +142,7 @@ def shrink(tool):
         (["--model", "one", "--degradation", "fog"], "Unknown degradation 'fog'"),
         (["--model", "one", "--degradation", "kspace:window"], "Expected KEY=VALUE"),
         (["--model", "one", "--degradation", "kspace:window=hat"], "window must be one of"),
-        (["--model", "one", "--degradation", "kspace:width=2"], "Unknown argument 'width'"),
+        (["--model", "one", "--degradation", "kspace:width=2"], "Unknown option 'width'"),
         (["--model", "one", "--degradation", "kspace:scale=4"], "'scale' is no option"),
         (["--predictions", "tool=tool"], "give the scale and the degradation"),
         (["--model", "one", "--predictions", "tool=nothing"], "nothing does not exist"),

@@ -96,7 +96,7 @@ def test_unknown():
         get_degradation("blur", 2)
     with pytest.raises(MrisrError, match=r"Unknown degradation \[1\]"):
         get_degradation([1], 2)
-    with pytest.raises(MrisrError, match="Unknown argument 'radius' of the degradation 'paper'"):
+    with pytest.raises(MrisrError, match="Unknown option 'radius' of 'paper'"):
         get_degradation("paper", 2, radius=2)
 
 
