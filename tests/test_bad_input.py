@@ -85,7 +85,7 @@ BREAKERS = {
     "text": (lambda path: path.write_text("not an image"), "is not a PNG, TIFF or JPEG image. Convert it or"),
     "truncated": (truncate, "is broken or cut short"),
     "empty": (lambda path: path.write_bytes(b""), "is empty (0 bytes). Copy it again"),
-    "nan": (with_nan, "holds 1 NaN or infinite values. Replace them"),
+    "nan": (with_nan, "holds 1 NaN or infinite values. Mend the file"),
 }
 
 
@@ -144,7 +144,9 @@ def test_empty_folder(place, refused, command):
         "inspect": ["data", "inspect", "empty", "--sheet", "sheet.png"],
         "lgg": train("--kind", "lgg", data="empty"),
     }
-    message = "holds no TCGA_" if command == "lgg" else "holds no images. Expected .png"
+    message = {"lgg": "holds no TCGA_", "upscale": "holds no images (.png"}.get(
+        command, "holds no images. Expected"
+    )
     refused(words[command], f"empty {message}")
 
 
@@ -176,7 +178,7 @@ def test_empty_folder(place, refused, command):
         (train("--patch-size", 15), ["training.patch_size must be a multiple of the scale 2"]),
         (train("--patient-pattern", "p("), ["'p(' is not a regular expression"]),
         (train("--patient-pattern", "x([0-9])"), ["does not match the patient pattern"]),
-        (train("--init", "x4"), ["training.init: x4 is", "scale 4", "scale 2"]),
+        (train("--scale", 2, "--init", "x4"), ["training.init: x4 is", "scale 4", "scale 2"]),
         (train("--init", "rgb"), ["training.init: rgb has 3 channels, the data 1"]),
         (evaluate("--part", "all"), ["Unknown part 'all' of the split. Choose one of test, val, all-unseen"]),
         (evaluate("--limit", 0), ["limit must be 1 or more"]),

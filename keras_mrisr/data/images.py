@@ -89,8 +89,8 @@ def _check_pixels(path: pathlib.Path, array: np.ndarray, finite: bool) -> None:
     if finite and array.dtype == np.float32 and not np.isfinite(array).all():
         bad = int(array.size - np.isfinite(array).sum())
         raise DataError(
-            f"{path} holds {bad} NaN or infinite values. If they are background, `nan` zero takes them for "
-            "zeros; otherwise mend the file."
+            f"{path} holds {bad} NaN or infinite values. Mend the file; upscaling takes them for zeros with "
+            "`nan` zero, where they are background."
         )
 
 
