@@ -1,7 +1,11 @@
 """The picture: LR, interpolation, SR, original and where they are wrong, on patients of all qualities."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from keras_mrisr.evaluation.views import INSET, CaseView, peak_error
 from keras_mrisr.files import whole_file
+from keras_mrisr.types import PathLike
 
 _BACKGROUND, _TEXT, _MUTED, _FRAME = "#0d1117", "#e6edf3", "#8b949e", "#ffb454"
 _DPI = 150
@@ -10,7 +14,9 @@ _CAPTION = 0.42  # Room for the numbers below it.
 _HEAD = 0.34  # Room for the name of a case above its row.
 
 
-def comparison_figure(cases, path, rgb=False, title=None, outline=False):
+def comparison_figure(
+    cases: Sequence[Any], path: PathLike, rgb: bool = False, title: str | None = None, outline: bool = False
+) -> None:
     """Writes the picture of some cases, one a row.
 
     The columns are LR (pixels upscaled), every method, the original, and the absolute errors of the

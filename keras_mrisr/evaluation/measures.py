@@ -1,6 +1,7 @@
 """The metrics that an evaluation can take: their names, definitions, and which end is the good one."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from keras_mrisr.errors import DataError
 
@@ -30,7 +31,7 @@ class Measure:
     ratio: tuple[str, str] | None = None
 
     @property
-    def heading(self):
+    def heading(self) -> str:
         """Title with the unit: "PSNR dB"."""
         return f"{self.title} {self.unit}".rstrip()
 
@@ -70,7 +71,7 @@ MEASURES = {measure.name: measure for measure in _ALL}
 DEFAULT = ("psnr", "ssim", "ms_ssim", "nrmse", "hfen", "gmsd", "consistency")
 
 
-def choose_measures(names=None):
+def choose_measures(names: Sequence[str] | None = None) -> tuple[Measure, ...]:
     """`Measure`s by name.
 
     Args:

@@ -1,12 +1,15 @@
 """The cases of the report: every picture of a slice, its error, and a part of it upscaled."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_mrisr.evaluation.pictures import outline
 from keras_mrisr.evaluation.views import CaseView, peak_error
 
 
-def page_cases(cases, encoder):
+def page_cases(cases: Sequence[Any], encoder: Any) -> tuple[list[dict[str, Any]], float]:
     """Makes cases ready for the page.
 
     Args:

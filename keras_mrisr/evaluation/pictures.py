@@ -18,14 +18,14 @@ class Encoder:
         small: Reduce pictures to 512 pixels and compress them with losses (WebP); else PNG, exact.
     """
 
-    def __init__(self, small=False):
+    def __init__(self, small: bool = False) -> None:
         self.small = small
 
-    def plane(self, values, exact=False):
+    def plane(self, values: np.ndarray, exact: bool = False) -> str:
         """A grey picture (H, W) or colours (H, W, 3), float in [0, 1]."""
         return self._encode(Image.fromarray(rounded(values * 255, np.uint8)), exact)
 
-    def error(self, values, peak):
+    def error(self, values: np.ndarray, peak: float) -> str:
         """Absolute errors (H, W) in the colours of `palette`, `peak` being the brightest."""
         indices = rounded(values / peak * 255, np.uint8)
         image = Image.fromarray(indices)
@@ -45,13 +45,13 @@ class Encoder:
         return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def palette(steps=12):
+def palette(steps: int = 12) -> list[str]:
     """The colours of error maps from none to the peak, as CSS."""
     colours = _colours()[np.linspace(0, 255, steps).astype(int)]
     return [f"rgb({red}, {green}, {blue})" for red, green, blue in colours]
 
 
-def outline(mask):
+def outline(mask: np.ndarray) -> str:
     """The border of a mask (H, W) as an SVG path in pixels; empty for an empty mask."""
     from contourpy import contour_generator
 

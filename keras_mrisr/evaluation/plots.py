@@ -7,6 +7,8 @@ their marks too. Every plot has a title, a description for screen readers, and n
 import dataclasses
 import html
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +26,9 @@ COLOURS = 6
 _SHAPES = ("circle", "square", "triangle", "diamond", "cross", "bar")
 
 
-def strip_plot(title, rows, styles, unit="", digits=2):
+def strip_plot(
+    title: str, rows: Sequence[Any], styles: Mapping[str, int], unit: str = "", digits: int = 2
+) -> Plot:
     """One value a patient for several methods: points, with a box from quartile to quartile.
 
     Args:
@@ -61,7 +65,15 @@ def strip_plot(title, rows, styles, unit="", digits=2):
     return _svg(title, f"One point a patient. Medians: {medians}.", height, body)
 
 
-def scatter_plot(title, labels, series, styles, digits=2, diagonal=True, height=380):
+def scatter_plot(
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[Any],
+    styles: Mapping[str, int],
+    digits: int = 2,
+    diagonal: bool = True,
+    height: int = 380,
+) -> Plot:
     """One point a patient and series.
 
     Args:
@@ -97,7 +109,14 @@ def scatter_plot(title, labels, series, styles, digits=2, diagonal=True, height=
     return _svg(title, description, height, body)
 
 
-def line_plot(title, labels, series, styles, digits=2, height=320):
+def line_plot(
+    title: str,
+    labels: Sequence[str],
+    series: Sequence[Any],
+    styles: Mapping[str, int],
+    digits: int = 2,
+    height: int = 320,
+) -> Plot:
     """Lines over a common axis, such as a score over epochs.
 
     Args:

@@ -9,7 +9,7 @@ RELATIVE_THRESHOLD = 0.2
 LEAST_THRESHOLD = 0.05
 
 
-def tissue_mask(hr):
+def tissue_mask(hr: np.ndarray) -> np.ndarray:
     """Finds head and brain in a slice: everything brighter than air, and what that encloses.
 
     A pixel is tissue where the reference channel (the middle one: FLAIR in LGG's pre-contrast, FLAIR,

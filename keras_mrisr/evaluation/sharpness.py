@@ -1,11 +1,14 @@
 """How sharp the originals are: a soft patient is an easy one, whatever the method."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 STRATA = ("soft", "middle", "sharp")
 
 
-def spectral_energy(hr):
+def spectral_energy(hr: np.ndarray) -> tuple[float, float]:
     """Energy of a slice's detail, and all of its energy.
 
     Detail is what lies above half the Nyquist frequency (over 0.25 cycles per pixel, in any direction):
@@ -27,7 +30,7 @@ def spectral_energy(hr):
     return float(energy[frequency > 0.25].sum()), float(energy.sum())
 
 
-def strata(sharpness):
+def strata(sharpness: Mapping[Any, float]) -> dict[str, str]:
     """Thirds of the patients by sharpness.
 
     Args:

@@ -2,6 +2,7 @@
 
 import pathlib
 import tempfile
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,11 +13,12 @@ from keras_mrisr.errors import ModelError, MrisrError
 from keras_mrisr.evaluation.figure import comparison_figure
 from keras_mrisr.evaluation.slices import to_8bit
 from keras_mrisr.evaluation.views import Case
+from keras_mrisr.types import PathLike
 
 _WIDTH, _QUALITY = 1500, 88
 
 
-def draw_failure(resolver, source, target):
+def draw_failure(resolver: Any, source: PathLike, target: PathLike) -> tuple[str, ...]:
     """Writes a JPEG with two rows: a slice degraded as in the model's training, and degraded otherwise.
 
     Args:
