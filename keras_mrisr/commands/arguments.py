@@ -105,7 +105,7 @@ def add_data_kind(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_degradation(parser: argparse.ArgumentParser) -> None:
+def add_degradation(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--degradation",
         metavar="NAME[:KEY=VALUE,...]",

@@ -1,6 +1,8 @@
 """`mrisr compare`."""
 
 import argparse
+import pathlib
+from collections.abc import Mapping
 
 from keras_mrisr.commands.arguments import (
     Commands,
@@ -15,58 +17,119 @@ from keras_mrisr.errors import ConfigError
 
 def add(commands: Commands, common: Parser) -> None:
     compare = commands.add_parser(
-        "compare", parents=[common], help="a figure of one slice, upscaled by several models side by side"
-    )
-    compare.add_argument("image", metavar="IMAGE", help="HR slice; it is degraded as the models expect")
+        "compare", parents=[common],
+        help="a figure of one slice, upscaled by several models, or of a volume before and after",
+    )  # fmt: skip
     compare.add_argument(
-        "--model",
-        metavar="[NAME=]RUN",
-        action="append",
-        required=True,
-        help="trained model, or a name from mrisr models",
-    )
-    compare.add_argument("--out", metavar="PNG", required=True, help="figure to write: PNG, PDF, SVG or TIFF")
-    compare.add_argument("--lr", action="store_true", help="IMAGE is low-resolution itself: no original")
-    add_degradation(compare)
-    compare.add_argument("--methods", default="bicubic", help="interpolators (default: bicubic)")
+        "image", metavar="IN",
+        help="HR slice, which is degraded as the models expect; or a NIfTI file or DICOM folder, of which a "
+        "picture of before and after is made",
+    )  # fmt: skip
     compare.add_argument(
+        "--model", metavar="[NAME=]RUN", action="append", default=[],
+        help="trained model, or a name from mrisr models; several for a slice (default for a volume: the one "
+        "that fits)",
+    )  # fmt: skip
+    compare.add_argument(
+        "--out", metavar="PNG", help="figure to write: PNG, PDF, SVG, TIFF (default: IN-compare.png, here)"
+    )
+    compare.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
+    compare.add_argument("--overwrite", action="store_true", help="replace an existing figure")
+    slices = compare.add_argument_group("of a slice")
+    slices.add_argument("--lr", action="store_true", help="IN is low-resolution itself: no original")
+    add_degradation(slices)
+    slices.add_argument("--methods", help="interpolators (default: bicubic)")
+    slices.add_argument(
         "--region", metavar="X,Y,W,H", help="part to magnify (default: the most detail inside the tissue)"
     )
-    compare.add_argument("--channel", type=int, help="show one channel as grey, counted from 0")
-    compare.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
-    compare.add_argument("--dpi", type=int, default=300, help="dots per inch (default: 300)")
-    compare.add_argument("--overwrite", action="store_true", help="replace an existing figure")
+    slices.add_argument("--channel", type=int, help="show one channel as grey, counted from 0")
+    slices.add_argument("--dpi", type=int, help="dots per inch (default: 300)")
+    volumes = compare.add_argument_group("of a volume")
+    volumes.add_argument(
+        "--plane", choices=("axial", "coronal", "sagittal"),
+        help="in which the slices lie, and what is shown (default: across the largest spacing; all planes)",
+    )  # fmt: skip
+    volumes.add_argument("--volume-index", metavar="N", type=int, help="which volume of a 4-D file, from 0")
+    volumes.add_argument("--series", help="which series of a DICOM folder: number, description or UID")
     compare.set_defaults(run=_compare)
+
+
+_OF_SLICES = ("lr", "degradation", "methods", "region", "channel", "dpi")
+_OF_VOLUMES = ("plane", "volume_index", "series")
 
 
 def _compare(options: argparse.Namespace) -> None:
     from keras_mrisr.commands.naming import named_paths
-    from keras_mrisr.terminal import load_tensorflow, say
+    from keras_mrisr.volumes.formats import format_at
 
     models = named_paths(options.model)
     check_exists(options.image)
     check_models(*models.values())
+    is_volume = format_at(options.image) is not None
+    for name in _OF_SLICES if is_volume else _OF_VOLUMES:
+        if getattr(options, name) not in (None, False):
+            kinds = ("slices", "a volume") if is_volume else ("volumes", "no volume")
+            raise ConfigError(f"`{name}` is for {kinds[0]}, and {options.image} is {kinds[1]}.")
+    path = pathlib.Path(options.image)
+    out = options.out or f"{path.name.partition('.')[0] or path.resolve().name}-compare.png"
+    (_compare_volume if is_volume else _compare_slice)(options, models, out)
+
+
+def _compare_slice(options: argparse.Namespace, models: Mapping[str, str], out: str) -> None:
+    from keras_mrisr.terminal import load_tensorflow, say
+
     region = _region(options.region)
     degradation = parse_degradation(options.degradation)
     load_tensorflow()
     from keras_mrisr.evaluation import compare_image
 
+    methods = "bicubic" if options.methods is None else options.methods
     numbers = compare_image(
         options.image,
         models,
-        options.out,
+        out,
         true_lr=options.lr,
         degradation=degradation,
-        methods=[name for name in options.methods.split(",") if name],
+        methods=[name for name in methods.split(",") if name],
         region=region,
         channel=options.channel,
         ensemble=options.ensemble,
-        dpi=options.dpi,
+        dpi=300 if options.dpi is None else options.dpi,
         overwrite=options.overwrite,
     )
     for name, (psnr, ssim) in numbers.items():
         say(f"{name}: PSNR {psnr:.2f} dB, SSIM {ssim:.4f}")
-    say(f"Wrote {options.out}")
+    say(f"Wrote {out}")
+
+
+def _compare_volume(options: argparse.Namespace, models: Mapping[str, str], out: str) -> None:
+    from keras_mrisr.pretrained import choose_model
+    from keras_mrisr.terminal import load_tensorflow, progress_bar, say
+
+    if len(models) > 1:
+        raise ConfigError(f"A volume is shown before and after one `model`. Received: {', '.join(models)}")
+    name, model = next(iter(models.items()), (None, None))
+    if model is None:
+        chosen, reason = choose_model(2, 1, volume=True)
+        name, model = chosen.name, str(chosen.folder)
+        say(f"Model: {reason}")
+    load_tensorflow()
+    from keras_mrisr.evaluation import compare_volume
+
+    with progress_bar("Upscaling") as progress:
+        compare_volume(
+            options.image,
+            model,
+            out,
+            name=name,
+            plane=options.plane,
+            volume_index=options.volume_index,
+            series=options.series,
+            ensemble=options.ensemble,
+            overwrite=options.overwrite,
+            progress=progress,
+        )
+    say(f"Wrote {out}")
 
 
 def _region(text: str | None) -> tuple[int, int, int, int] | None:

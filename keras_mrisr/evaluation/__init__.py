@@ -1,5 +1,6 @@
 """How good models are on patients they never saw: protocol, scores, statistics, tables and pictures."""
 
+from keras_mrisr.evaluation.before_after import compare_volume
 from keras_mrisr.evaluation.evaluate import evaluate_model, evaluate_models
 from keras_mrisr.evaluation.figure import comparison_figure
 from keras_mrisr.evaluation.measures import MEASURES, Measure
@@ -30,6 +31,7 @@ __all__ = [
     "choose_common_patients",
     "choose_patients",
     "compare_image",
+    "compare_volume",
     "comparison_figure",
     "evaluate_model",
     "evaluate_models",

@@ -3,22 +3,32 @@
 import logging
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from keras_mrisr.checks import check
 from keras_mrisr.data import read_image
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.data.slices import natural_key
-from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.errors import ConfigError, DataError, MrisrError
 from keras_mrisr.evaluation.compatibility import check_names, choose_degradation, split_of
 from keras_mrisr.evaluation.methods import Interpolator, Model
 from keras_mrisr.evaluation.patients import seen_by
 from keras_mrisr.evaluation.slices import to_8bit
 from keras_mrisr.evaluation.views import detail_box, quality
-from keras_mrisr.files import whole_file
+from keras_mrisr.files import check_new_file, whole_file
+from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
+
+Box = tuple[int, int, int, int]
+"""(x, y, width, height) in pixels."""
+Numbers = tuple[float, float]
+"""(PSNR in dB, SSIM)."""
 
 FORMATS = (".png", ".pdf", ".svg", ".tif", ".tiff")
 _PANEL = 1.75  # Width of an image, in inches: six fill the two columns of a page.
@@ -28,19 +38,19 @@ _FORMS = ("{:.2f} dB", "SSIM {:.4f}")
 
 
 def compare_image(
-    path,
-    models,
-    out,
+    path: PathLike,
+    models: Mapping[str, Any],
+    out: PathLike,
     *,
-    true_lr=False,
-    degradation=None,
-    methods=("bicubic",),
-    region=None,
-    channel=None,
-    ensemble=False,
-    dpi=300,
-    overwrite=False,
-):
+    true_lr: bool = False,
+    degradation: Degradation | str | dict[str, Any] | None = None,
+    methods: Sequence[str] = ("bicubic",),
+    region: Box | None = None,
+    channel: int | None = None,
+    ensemble: bool = False,
+    dpi: int = 300,
+    overwrite: bool = False,
+) -> dict[str, Numbers]:
     """Writes a figure of one slice: a row of images with a box, and below it what is in the box.
 
     The columns are LR (its pixels upscaled), the interpolators, the models and, unless `true_lr`, the
@@ -67,37 +77,26 @@ def compare_image(
         Dict method -> (PSNR in dB, SSIM); empty with `true_lr`.
 
     Raises:
-        DataError: A model or the image is not usable, the models do different tasks, the region lies
-            outside, or the file exists or cannot be written.
+        ConfigError: An argument is out of range, or the models do different tasks.
+        ModelError: A model is not usable.
+        DataError: The image is not usable, or the file exists or cannot be written.
     """
     out = pathlib.Path(out)
-    if out.suffix.lower() not in FORMATS:
-        raise DataError(f"{out} is no figure. Give a name that ends in {', '.join(FORMATS)}.")
-    if out.exists() and not overwrite:
-        raise DataError(f"{out} exists. Choose another name or pass `overwrite=True`.")
-    if not 20 <= dpi <= 1200:
-        raise DataError(f"dpi must be between 20 and 1200. Received: dpi={dpi}")
-    if not models:
-        raise DataError("Nothing to compare: give at least one model.")
-    models = [Model(name, model, ensemble) for name, model in models.items()]
-    degradation, _ = choose_degradation(models, degradation)
-    plain = [Interpolator(name, degradation.scale) for name in dict.fromkeys(methods)]
-    check_names(plain, models)
-    source = _Image(path, degradation, true_lr, models)
-    images = {one.name: one(source, source) for one in (*plain, *models)}
-    channels = source.shape[-1]
-    if channel is not None and not 0 <= channel < channels:
-        raise DataError(f"{path} has {channels} channel(s), counted from 0. Received: channel={channel}")
-    part = slice(None) if channel is None and channels in (1, 3) else slice(channel or 0, (channel or 0) + 1)
-    hr = None if true_lr else source.hr(source)[..., part]
-    images = {name: image[..., part] for name, image in images.items()}
+    _check_arguments(out, models, dpi, overwrite)
+    trained = [Model(name, model, ensemble) for name, model in models.items()]
+    chosen, _ = choose_degradation(trained, degradation)
+    scale = chosen.factors[0]
+    plain = [Interpolator(name, scale) for name in dict.fromkeys(methods)]
+    check_names(plain, trained)
+    source = _Image(path, None if true_lr else chosen, trained)
+    part = _part(path, channel, source.channels)
+    images = {one.name: one.upscale(source.lr(one.neighbours))[..., part] for one in (*plain, *trained)}
+    hr = None if source.hr is None else source.hr[..., part]
     numbers = {} if hr is None else _numbers(hr, images)
-    lr = source.lr(source)[..., part].repeat(degradation.scale, axis=0).repeat(degradation.scale, axis=1)
-    columns = {f"LR (x{degradation.scale} smaller)": lr, **images}
-    if hr is not None:
-        columns["original"] = hr
+    lr = source.lr()[..., part].repeat(scale, axis=0).repeat(scale, axis=1)
+    columns = {f"LR (x{scale} smaller)": lr, **images, **({} if hr is None else {"original": hr})}
     box = _box(region, next(iter(images.values())) if hr is None else hr)
-    seen = " ".join(seen_by(path, {model.name: split_of(model.info) for model in models}))
+    seen = " ".join(seen_by(path, {model.name: split_of(model.info) for model in trained}))
     if seen:
         log.warning("%s: %s Show a patient that no model has seen.", path, seen)
     with whole_file(out) as temporary:
@@ -105,50 +104,76 @@ def compare_image(
     return numbers
 
 
-class _Image:
-    """One image, with the neighbours that models take of it, in the place of a record and a `SliceReader`."""
+def _check_arguments(out: pathlib.Path, models: Mapping[str, Any], dpi: int, overwrite: bool) -> None:
+    if out.suffix.lower() not in FORMATS:
+        raise DataError(f"{out} is no figure. Give a name that ends in {', '.join(FORMATS)}.")
+    check_new_file(out, overwrite)
+    check(20 <= dpi <= 1200, "`dpi`", dpi, "from 20 to 1200")
+    if not models:
+        raise ConfigError("Nothing to compare: give at least one `model`.")
 
-    def __init__(self, path, degradation, true_lr, models):
+
+def _part(path: PathLike, channel: int | None, channels: int) -> slice:
+    """The channels that are shown."""
+    if channel is None:
+        return slice(None) if channels in (1, 3) else slice(0, 1)
+    if not 0 <= channel < channels:
+        raise ConfigError(f"{path} has {channels} channel(s), counted from 0. Received: channel={channel}")
+    return slice(channel, channel + 1)
+
+
+class _Image:
+    """One image, degraded, with the neighbours that models take of it.
+
+    Args:
+        path: The image.
+        degradation: What makes LR of it; None where it is LR itself.
+        models: The `Model`s.
+
+    Attributes:
+        hr: uint8 (H, W, C), cut to a multiple of the scale; None where the image is LR.
+        channels: C.
+    """
+
+    def __init__(self, path: PathLike, degradation: Degradation | None, models: Sequence[Model]) -> None:
         self.path = pathlib.Path(path)
-        self._degradation = None if true_lr else degradation
+        self._degradation = degradation
         image, model = read_image(self.path), models[0]
-        if image.shape[-1] != (model.info.image_channels or image.shape[-1]):
+        self.channels = image.shape[-1]
+        if self.channels != (model.info.image_channels or self.channels):
             raise DataError(
-                f"{path} has {image.shape[-1]} channels, but {model.source} takes {model.info.channels}. "
+                f"{path} has {self.channels} channels, but {model.source} takes {model.info.channels}. "
                 "Convert the image, or use a model for it."
             )
-        self.shape = image.shape
-        self._hr, lr = self._reduce(image)
-        stack = self._read_stack(image, max(one.info.neighbours for one in models))
-        self._stack = [lr if path == self.path else self._reduce(one)[1] for path, one in stack]
+        self.hr, lr = self._reduce(image)
+        stack = self._read_stack(image, max(one.neighbours for one in models))
+        self._stack = [lr if one == self.path else self._reduce(each)[1] for one, each in stack]
 
-    def hr(self, record):
-        return self._hr
-
-    def lr(self, record, neighbours=0):
+    def lr(self, neighbours: int = 0) -> np.ndarray:
+        """uint8 (h, w, (2 * neighbours + 1) * C)."""
         middle = len(self._stack) // 2
         return np.concatenate(self._stack[middle - neighbours : middle + neighbours + 1], axis=-1)
 
-    def _reduce(self, image):
+    def _reduce(self, image: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
         """(HR or None, LR) of an image."""
         image = to_8bit(image, image)
         if self._degradation is None:
             return None, image
-        height, width = (size - size % self._degradation.scale for size in image.shape[:2])
+        height, width = (size - size % self._degradation.factors[0] for size in image.shape[:2])
         hr = image[:height, :width]
         try:
             return hr, self._degradation.degrade(hr)
         except MrisrError as error:
             raise DataError(f"{self.path}: {error}") from error
 
-    def _read_stack(self, image, neighbours):
+    def _read_stack(self, image: np.ndarray, neighbours: int) -> list[tuple[pathlib.Path, np.ndarray]]:
         """List of (path, image): the one and those beside it in its folder, in the order of their names."""
         if not neighbours:
             return [(self.path, image)]
         names = sorted((path.name for path in self.path.parent.iterdir()), key=natural_key)
         paths = [self.path.with_name(name) for name in names if name == self.path.name or _is_slice(name)]
-        around = window(paths.index(self.path), len(paths), neighbours)
-        stack = [(paths[i], image if paths[i] == self.path else read_image(paths[i])) for i in around]
+        around = [paths[i] for i in window(paths.index(self.path), len(paths), neighbours)]
+        stack = [(path, image if path == self.path else read_image(path)) for path in around]
         if len(paths) == 1 or any((one.shape, one.dtype) != (image.shape, image.dtype) for _, one in stack):
             log.warning(
                 "%s has no neighbours of its size and type in its folder: it stands in for them.", self.path
@@ -158,18 +183,18 @@ class _Image:
         return stack
 
 
-def _is_slice(name):
+def _is_slice(name: str) -> bool:
     stem, suffix = os.path.splitext(name.lower())
     return suffix in IMAGE_SUFFIXES and not stem.startswith(".") and not stem.endswith("_mask")
 
 
-def _numbers(hr, images):
+def _numbers(hr: np.ndarray, images: Mapping[str, np.ndarray]) -> dict[str, Numbers]:
     """Method -> (PSNR, SSIM)."""
     values = quality(hr.astype("float32"), [image.astype("float32") for image in images.values()])
     return dict(zip(images, values, strict=True))
 
 
-def _box(region, image):
+def _box(region: Box | None, image: np.ndarray) -> Box:
     """(x, y, width, height) of the part to magnify."""
     if region is None:
         top, left, size = detail_box(image)
@@ -177,14 +202,21 @@ def _box(region, image):
     x, y, width, height = region
     inside = 0 <= x < x + width <= image.shape[1] and 0 <= y < y + height <= image.shape[0]
     if not inside or min(width, height) < 2:
-        raise DataError(
+        raise ConfigError(
             f"The region {x},{y},{width},{height} (x,y,width,height) must lie inside the "
             f"{image.shape[1]} x {image.shape[0]} pixels and be 2 pixels or more."
         )
     return x, y, width, height
 
 
-def _draw(columns, numbers, box, note, path, dpi):
+def _draw(
+    columns: Mapping[str, np.ndarray],
+    numbers: Mapping[str, Numbers],
+    box: Box,
+    note: str,
+    path: pathlib.Path,
+    dpi: int,
+) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -197,29 +229,39 @@ def _draw(columns, numbers, box, note, path, dpi):
     FigureCanvasAgg(figure)
     # One window for all, opened to the slice's own brightness.
     white = max(1.0, float(np.percentile(reference, 99.7)))
-    best = [max((n[i] for n in numbers.values()), default=None) for i in range(2)]
-    text = {"ha": "center", "va": "center", "color": "black", "parse_math": False}
     for column, (name, image) in enumerate(columns.items()):
-        left, middle = _GAP + column * (_PANEL + _GAP), _GAP + _PANEL / 2 + column * (_PANEL + _GAP)
+        left = _GAP + column * (_PANEL + _GAP)
         shown = np.clip(image / white, 0, 1)
         shown = shown[..., 0] if shown.shape[-1] == 1 else shown
-        figure.text(middle / size[0], 1 - _HEAD / 2 / size[1], name, fontsize=8, **text)
+        _write(figure, left + _PANEL / 2, _HEAD / 2, name, fontsize=8)
         axes = _show(figure, shown, left, _HEAD, heights[0])
         _outline(axes, (x - 0.5, y - 0.5, width, height))
         cut = shown[y : y + height, x : x + width]
         zoom = _show(figure, cut, left, _HEAD + heights[0] + _GAP, heights[1])
         _outline(zoom, (-0.5, -0.5, width, height), 1.6)
-        for line, value in enumerate(numbers.get(name, ())):
-            below = _HEAD + sum(heights) + _GAP + 0.1 + 0.13 * line
-            weight = "bold" if value == best[line] and len(numbers) > 1 else "normal"
-            words = _FORMS[line].format(value) if np.isfinite(value) else "equal"
-            figure.text(middle / size[0], 1 - below / size[1], words, fontsize=7, weight=weight, **text)
+        if name in numbers:
+            _write_numbers(figure, left + _PANEL / 2, _HEAD + sum(heights) + _GAP, name, numbers)
     if note:
-        figure.text(0.5, _NOTE / 2 / size[1], note, fontsize=6, **{**text, "color": _FRAME})
+        _write(figure, size[0] / 2, size[1] - _NOTE / 2, note, fontsize=6, color=_FRAME)
     figure.savefig(path, facecolor="white", dpi=dpi)
 
 
-def _show(figure, image, left, top, height):
+def _write_numbers(figure: Any, x: float, top: float, name: str, numbers: Mapping[str, Numbers]) -> None:
+    """PSNR and SSIM below a column; the best of several are bold."""
+    for line, value in enumerate(numbers[name]):
+        best = value == max(each[line] for each in numbers.values()) and len(numbers) > 1
+        words = _FORMS[line].format(value) if np.isfinite(value) else "equal"
+        _write(figure, x, top + 0.1 + 0.13 * line, words, fontsize=7, weight="bold" if best else "normal")
+
+
+def _write(figure: Any, x: float, y: float, words: str, **look: Any) -> None:
+    """Writes words around a place in inches from the figure's top left. Names may have dollar signs."""
+    width, height = figure.get_size_inches()
+    look = {"ha": "center", "va": "center", "color": "black", "parse_math": False, **look}
+    figure.text(x / width, 1 - y / height, words, **look)
+
+
+def _show(figure: Any, image: np.ndarray, left: float, top: float, height: float) -> Any:
     """Axes with an image at a place in inches from the figure's top left."""
     total = figure.get_size_inches()
     axes = figure.add_axes(
@@ -230,7 +272,7 @@ def _show(figure, image, left, top, height):
     return axes
 
 
-def _outline(axes, place, width=1.0):
+def _outline(axes: Any, place: tuple[float, float, float, float], width: float = 1.0) -> None:
     from matplotlib.patches import Rectangle
 
     x, y, wide, high = place

@@ -1,6 +1,7 @@
 """What a picture of a case shows: planes for display, errors, numbers, and where the detail is."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Case:
     label: str
     hr: np.ndarray
     lr: np.ndarray
-    images: dict
+    images: dict[str, np.ndarray]
     mask: np.ndarray | None = None
     channel: int = 0
     channel_name: str = "grey"
@@ -51,7 +52,7 @@ class CaseView:
         corner: (bottom, right): where an inset hides the least tissue.
     """
 
-    def __init__(self, case, rgb):
+    def __init__(self, case: Case, rgb: bool) -> None:
         self.case = case
         self.hr = case.hr
         self.scale = case.hr.shape[0] // case.lr.shape[0]
@@ -65,19 +66,22 @@ class CaseView:
         self.images = shown if colours else [image[..., 0] for image in shown]
         self.lr = self.images[0][:: self.scale, :: self.scale]
         self.errors = [np.abs(image - images[-1]).mean(axis=-1) for image in images[1:-1]]
-        channel = "RGB" if colours else case.channel_name
         self.numbers = quality(images[-1], images[1:-1])
-        self.captions = [
-            f"{lr.shape[1] // self.scale} x {lr.shape[0] // self.scale} pixels",
-            *(_caption(*numbers) for numbers in self.numbers),
-            f"{channel}, {lr.shape[1]} x {lr.shape[0]} pixels",
-            *(f"mean {error.mean():.2f}" for error in self.errors),
-        ]
+        self.captions = self._captions("RGB" if colours else case.channel_name)
         self.box = detail_box(case.hr[..., part])
         self.corner = free_corner(case.hr[..., part], self.box)
 
+    def _captions(self, channel: str) -> list[str]:
+        height, width = self.hr.shape[:2]
+        return [
+            f"{width // self.scale} x {height // self.scale} pixels",
+            *(_caption(*numbers) for numbers in self.numbers),
+            f"{channel}, {width} x {height} pixels",
+            *(f"mean {error.mean():.2f}" for error in self.errors),
+        ]
 
-def detail_box(hr):
+
+def detail_box(hr: np.ndarray) -> tuple[int, int, int]:
     """Finds the square with the most detail, inside the tissue where there is some.
 
     Args:
@@ -103,7 +107,7 @@ def detail_box(hr):
     return int(top) - half, int(left) - half, size
 
 
-def free_corner(hr, box):
+def free_corner(hr: np.ndarray, box: tuple[int, int, int]) -> tuple[bool, bool]:
     """(bottom, right): the corner where an inset hides the least tissue, and nothing of the box."""
     mask = tissue_mask(hr / np.float32(255)).astype(int)
     top, left, size = box
@@ -114,23 +118,23 @@ def free_corner(hr, box):
     return min(corners, key=lambda corner: mask[cut[corner[0]], cut[corner[1]]].sum())
 
 
-def quality(hr, images):
+def quality(hr: np.ndarray, images: Sequence[np.ndarray]) -> list[tuple[float, float]]:
     """(PSNR in dB, SSIM) of images against one original, all (H, W, C) in grey levels."""
     from keras import ops
 
     from keras_mrisr.metrics import psnr, ssim
 
-    hr, images = np.stack([hr] * len(images)), np.stack(images)
-    values = (ops.convert_to_numpy(metric(hr, images, 255.0)).tolist() for metric in (psnr, ssim))
+    pairs = np.stack([hr] * len(images)), np.stack(images)
+    values = (ops.convert_to_numpy(metric(*pairs, 255.0)).tolist() for metric in (psnr, ssim))
     return list(zip(*values, strict=True))
 
 
-def _caption(psnr, ssim):
+def _caption(psnr: float, ssim: float) -> str:
     equal = psnr == float("inf")
     return "equal to the original" if equal else f"{psnr:.2f} dB · SSIM {ssim:.4f}"
 
 
-def peak_error(views):
+def peak_error(views: Sequence[CaseView]) -> float:
     """Upper end of one error scale for several views: the 99.5th percentile of the first method's errors.
 
     Not the maximum, so that single pixels don't set it.

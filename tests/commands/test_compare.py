@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from keras_mrisr.data import write_image
+from keras_mrisr.volumes import Volume, write_volume
 
 
 @pytest.fixture
@@ -48,3 +49,49 @@ def test_bad_input(mrisr, place, models, listing, words, message):
     code, _, err = mrisr("compare", "slice.png", *words)
     assert (code, err.count("\n")) == (2, 1), err
     assert message in err and listing(place) == before
+
+
+@pytest.fixture
+def scan(place, smooth_image):
+    """A stack of 10 slices of 24 x 20 pixels, 4 mm apart."""
+    array = np.stack([smooth_image(24, 20, seed=z)[..., 0] for z in range(10)], axis=-1).astype("int16")
+    write_volume(Volume(array, np.diag([1.0, 1.0, 4.0, 1.0])), place / "scan.nii.gz")
+    return place / "scan.nii.gz"
+
+
+def test_volume(mrisr, scan, models):
+    """All planes by default, one with --plane; beside the file's name in the current folder."""
+    code, out, err = mrisr("compare", "scan.nii.gz", "--model", f"mine={models['grey']}")
+    assert (code, err) == (0, "") and out.endswith("Wrote scan-compare.png\n")
+    words = ["--model", models["grey"], "--out", "axial.png", "--plane", "axial"]
+    assert mrisr("compare", "scan.nii.gz", *words)[0] == 0
+    three, one = (np.asarray(Image.open(name)) for name in ("scan-compare.png", "axial.png"))
+    assert three.shape[1] == one.shape[1] and three.shape[0] > 2 * one.shape[0]
+    assert one[..., :3].std() > 20
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--model", "A=grey", "--model", "B=x4"],
+            "shown before and after one --model. Received: A, B",
+        ),
+        (["--model", "grey", "--lr"], "--lr is for slices, and scan.nii.gz is a volume"),
+        (["--model", "grey", "--dpi", "90"], "--dpi is for slices"),
+        (["--model", "grey", "--out", "x.txt"], "x.txt is no picture that can be written"),
+        (["--model", "rgb"], "1 channel"),
+    ],
+)
+def test_bad_volumes(mrisr, scan, models, listing, words, message):
+    for name, folder in models.items():
+        scan.with_name(name).symlink_to(folder)
+    before = listing(scan.parent)
+    code, _, err = mrisr("compare", "scan.nii.gz", *words)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert message in err and listing(scan.parent) == before
+
+
+def test_a_plane_of_a_slice(mrisr, place, models):
+    code, _, err = mrisr("compare", "slice.png", "--model", models["grey"], "--plane", "axial")
+    assert (code, err) == (2, "mrisr: error: --plane is for volumes, and slice.png is no volume.\n")
