@@ -67,7 +67,7 @@ def real_slices(
         # More than are wanted, for those that show nothing.
         places = evenly_spaced(len(part.slices), 4 * count, ends=True)
         chosen = dataclasses.replace(part, slices=tuple(part.slices[place] for place in places))
-        options = {"neighbours": info.neighbours, "stacks": dataset}
+        options: dict[str, Any] = {"neighbours": info.neighbours, "stacks": dataset}
         pairs = load_pairs(chosen, degradation, info.image_channels, **options)
         if info.image_channels is None:
             pairs = separate_channels(pairs)

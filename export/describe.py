@@ -57,7 +57,7 @@ def info_of(values: dict[str, Any], name: str) -> ModelInfo:
         ) from error
 
 
-def _footprint(generator: Model) -> dict[str, int] | None:
+def _footprint(generator: Model) -> dict[str, float] | None:
     from keras_mrisr.models.footprint import activation_bytes
     from keras_mrisr.models.receptive_field import receptive_field
 

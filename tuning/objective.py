@@ -75,7 +75,7 @@ def measure(study: Study, run: pathlib.Path, dataset: SliceDataset) -> dict[str,
     part = dataset.select(info.data["split"]["val"])
     degradation = get_degradation(**info.degradation)
     pairs = validation_pairs(study.config, part, degradation, info.channels)
-    distances = JudgedValidation(generator, pairs, judge_network(study)).score()
+    distances = JudgedValidation(generator, pairs, judge_network(study)).score() or {}
     layers = [value for name, value in distances.items() if name.startswith("val_block")]
     return {**measured, "perceptual": perceptual_score(layers)}
 
