@@ -24,10 +24,12 @@ PHYSICS = (
 TIMES = (
     "TemporalPositionIndex", "TemporalPositionIdentifier", "TemporalPositionTimeOffset",
     "FrameAcquisitionNumber", "AcquisitionNumber", "FrameReferenceDateTime", "FrameAcquisitionDateTime",
-    "AcquisitionDateTime", "AcquisitionDate", "AcquisitionTime", "ContentDate", "ContentTime",
+    "AcquisitionDateTime", "AcquisitionTime", "ContentTime",
 )  # fmt: skip
 # When an image was made, not when it was taken: computers may make them in any order.
-MADE = ("ContentDate", "ContentTime")
+MADE = ("ContentTime",)
+# Times of the day are read behind their dates: scans may last over midnight.
+_DATES = {"AcquisitionTime": "AcquisitionDate", "ContentTime": "ContentDate"}
 # What may differ from slice to slice within a volume, and whose order counts all the same.
 RANKED = (
     "InversionTime", "InversionTimes", "NominalCardiacTriggerDelayTime", "TriggerDelayTime",
@@ -127,7 +129,7 @@ def _differing(headers: Iterable[Any]) -> set[int]:
     """Tags of the top level that may tell files apart, and are not the same in all of them."""
     from pydicom.datadict import tag_for_keyword
 
-    candidates = {tag_for_keyword(keyword) for keyword in (*PHYSICS, *TIMES)}
+    candidates = {tag_for_keyword(keyword) for keyword in (*PHYSICS, *TIMES, *_DATES.values())}
     seen: dict[int, set[str]] = {}
     headers = list(headers)
     for header in headers:
@@ -146,6 +148,9 @@ def _values(frame: Frame, tags: set[int]) -> Iterator[tuple[str, Value]]:
             with contextlib.suppress(Exception):  # Of no common class; what can't be read tells nothing.
                 if tag in header:
                     yield from _named(header[tag])
+        for time, date in _DATES.items():
+            if time in header:
+                yield time, f"{value_of(header, date, '')} {value_of(header, time, '')}".strip()
         return
     group = header.PerFrameFunctionalGroupsSequence[frame.number]
     yield from _dimensions(header, group)

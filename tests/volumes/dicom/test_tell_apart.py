@@ -82,9 +82,10 @@ def check(folder, array, count=2):
         np.testing.assert_array_equal(read_volume(folder, index=k).array, array + 300 * k)
 
 
-@pytest.mark.parametrize("numbers", [lambda k, z: z + 1, lambda k, z: 2 * z + (k + z) % 2 + 1])
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_element_tells_two_volumes_apart(tmp_path, dicom_series, edit_dicom, array, axial, kind, numbers):
+def test_one_element_tells_two_volumes_apart(tmp_path, dicom_series, edit_dicom, array, axial, kind):
+    # Numbers that say nothing; and such as say something else.
+    numbers = (lambda k, z: z + 1, lambda k, z: 2 * z + (k + z) % 2 + 1)[list(KINDS).index(kind) % 2]
     for k, paths in enumerate(write(tmp_path, dicom_series, array, axial, numbers)):
         for path in paths:
             edit_dicom(path, lambda dataset, k=k: KINDS[kind](dataset, k))
@@ -101,6 +102,21 @@ def test_the_order_of_times_that_differ_from_slice_to_slice(
             # Slices 0, 2, 4, ... are taken first.
             time = 100 * k + (3 * place) % 7
             edit_dicom(path, lambda dataset, time=time: setattr(dataset, keyword, f"{time:06}"))
+    check(tmp_path, array)
+
+
+def test_times_over_midnight(tmp_path, dicom_series, edit_dicom, array, axial):
+    for k, paths in enumerate(write(tmp_path, dicom_series, array, axial, lambda k, z: z + 1)):
+        for place, path in enumerate(paths):
+            second = 4 * k + place // 2  # The first volume, too, ends after midnight.
+            day, time = (
+                ("20200101", f"23595{8 + second}") if second < 2 else ("20200102", f"00000{second - 2}")
+            )
+
+            def change(dataset, day=day, time=time):
+                dataset.AcquisitionDate, dataset.AcquisitionTime = day, time
+
+            edit_dicom(path, change)
     check(tmp_path, array)
 
 
