@@ -115,5 +115,5 @@ def test_a_volume_generator_starts_from_its_like(tmp_path):
         deeper.get_layer("input_conv").kernel, trained.get_layer("input_conv").kernel
     )
     other = RunConfig.from_dict({**data, "scale": [1, 1, 4], "training": {"patch_slices": 16}})
-    with pytest.raises(MrisrError, match=r"at scale \(1, 1, 2\), this run .* at scale \(1, 1, 4\)"):
+    with pytest.raises(MrisrError, match=r"at scale 1x1x2, this run .* at scale 1x1x4"):
         start_from(other, tmp_path / "trained", build_generator(scale=(1, 1, 4), channels=1, **options))
