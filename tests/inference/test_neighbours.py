@@ -46,7 +46,8 @@ def test_a_slice_alone_stands_for_its_neighbours(resolver, stack):
 def test_what_the_network_is_given(resolver, stack):
     window = stack_around(stack, 0, 1)
     expected = resolver.generator(window[np.newaxis] / np.float32(255))[0]
-    np.testing.assert_array_equal(resolver(stack)[0], np.clip(np.rint(expected * 255), 0, 255))
+    # A graph may round float32 otherwise than layers one by one: near a half by one grey level.
+    np.testing.assert_allclose(resolver(stack)[0], np.clip(expected * 255, 0, 255), atol=0.5 + 1e-3)
 
 
 def test_a_folder_is_one_stack(resolver, stack, tmp_path):

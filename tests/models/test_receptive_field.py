@@ -40,7 +40,9 @@ def measured_radius(model, size, period=1):
             image = base.copy()
             np.moveaxis(image, axis + 1, 0)[place] += 100
             block = tuple(slice(middle * s, (middle + period) * s) for s in scale)
-            if not np.array_equal(model.predict_on_batch(image)[0][block], before[0][block]):
+            after = model.predict_on_batch(image)[0][block]
+            # Processors may sum what is not connected in another order: float32's last digits.
+            if not np.allclose(after, before[0][block], rtol=2e-6, atol=0):
                 farthest = max(farthest, middle - place, place - middle - (period - 1))
     return farthest
 

@@ -100,7 +100,9 @@ def test_icnr_of_volumes():
     factors = (1, 2, 3)
     conv = keras.layers.Conv3D(2 * 6, 3, padding="same", kernel_initializer=ICNR(factors))
     y = np.asarray(VoxelShuffle(factors)(conv(volume(1, 3, 4, 3, 2))))
-    np.testing.assert_array_equal(y, y[:, :, ::2, ::3].repeat(2, axis=2).repeat(3, axis=3))
+    # Processors may sum in different orders: equal but for float32's last digits.
+    nearest = y[:, :, ::2, ::3].repeat(2, axis=2).repeat(3, axis=3)
+    np.testing.assert_allclose(y, nearest, atol=1e-6)
     assert not np.allclose(y[..., 0], y[..., 1])
     again = keras.initializers.deserialize(keras.initializers.serialize(ICNR(factors)))
     assert again.scale == factors
