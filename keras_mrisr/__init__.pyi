@@ -1,5 +1,5 @@
 # What `keras_mrisr` loads when it is first used, and what editors and type checkers know of it.
-from . import (  # `export` and `tuning` stand beside this folder.
+from . import (  # type: ignore[attr-defined,unused-ignore]  # Two stand beside this folder.
     config as config,
     data as data,
     datasets as datasets,

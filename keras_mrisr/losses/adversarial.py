@@ -1,7 +1,7 @@
 """Adversarial losses on logits; stable at any size of them, since each is a softplus.
 
 `real` and `fake` are the discriminator's logits of HR and SR patches: (N, 1) or maps (N, h, w, 1).
-Every loss is a scalar, the mean over all logits of the batch at hand: under a distribution strategy that of
+Every loss is a scalar, the mean over all logits of the batch: under a distribution strategy that of
 one replica.
 """
 

@@ -51,7 +51,7 @@ class PerceptualLoss(keras.losses.Loss):
     """`feature_distance` as a loss; gradients flow into the reconstruction only.
 
     The network is not tracked by a model that holds this loss, so checkpoints don't carry it; it is
-    built anew, from the same weights, when the loss is loaded.
+    built again, from the same weights, when the loss is loaded.
 
     Args:
         network: A `FeatureNetwork`, or the name of one, which `build_features` then builds with the

@@ -52,7 +52,7 @@ class SegmentationConsistencyLoss(keras.losses.Loss):
     """`segmentation_distance` as a loss of (HR, SR); gradients flow into the reconstruction only.
 
     The U-Net is not tracked by a model that holds this loss, so checkpoints don't carry it; it is loaded
-    anew, from the same place, when the loss is.
+    again, from the same place, when the loss is.
 
     Args:
         model: Directory of a U-Net that `mrisr segment train` wrote, or its `.keras` file.

@@ -1,17 +1,32 @@
 """Distance between the VGG features of two images, per image."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from keras import ops
 
 from keras_mrisr.metrics.filters import halve
 from keras_mrisr.metrics.image_pairs import as_mask, as_pair, check_data_range, masked_mean
-from keras_mrisr.models.features import FeatureNetwork
 from keras_mrisr.types import Tensor
 
 
+class Features(Protocol):
+    """A feature network, such as `models.features.FeatureNetwork`.
+
+    Attributes:
+        layers: Names of the layers, such as "block3_conv1", in the order of the features.
+        layer_weights: Their weights in the distance.
+    """
+
+    layers: Sequence[str]
+    layer_weights: Sequence[float]
+
+    def __call__(self, images: Tensor) -> Sequence[Tensor]:
+        """The features of images (N, H, W, C) in [0, 1]: tensors (N, h, w, F), one a layer."""
+
+
 def feature_distance(
-    hr: Tensor, sr: Tensor, data_range: float, network: FeatureNetwork, mask: Tensor | None = None
+    hr: Tensor, sr: Tensor, data_range: float, network: Features, mask: Tensor | None = None
 ) -> Tensor:
     """Mean squared difference of the features of every image, over layers weighted as the network says.
 
@@ -40,14 +55,12 @@ def feature_distance(
     return feature_distance_of_maps(feature_maps(hr, sr, network), network, mask)
 
 
-def feature_maps(hr: Tensor, sr: Tensor, network: FeatureNetwork) -> list[Tensor]:
+def feature_maps(hr: Tensor, sr: Tensor, network: Features) -> list[Tensor]:
     """Squared differences of the features of images in [0, 1]: a list of (N, h, w, F), one a layer."""
     return [ops.square(one - two) for one, two in zip(network(hr), network(sr), strict=True)]
 
 
-def feature_distance_of_maps(
-    maps: Sequence[Tensor], network: FeatureNetwork, mask: Tensor | None = None
-) -> Tensor:
+def feature_distance_of_maps(maps: Sequence[Tensor], network: Features, mask: Tensor | None = None) -> Tensor:
     """`feature_distance` out of `feature_maps` and a mask of the images (N, H, W), or None: tensor (N,)."""
     total = 0.0
     for values, layer, weight in zip(maps, network.layers, network.layer_weights, strict=True):

@@ -157,7 +157,7 @@ def test_no_checkerboard_at_the_start(direct):
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("name", ["edsr", "srresnet"])
 def test_smooth_upsampling_keeps_the_grid_of_the_shuffle_out(name, scale):
-    """Of an even image, random weights make an even one: no phase of the shuffle differs from another."""
+    """Random weights make an even image of an even one: no phase of the shuffle differs from another."""
     even = np.full((1, 24, 24, 1), 0.6, "float32")
     middle = slice(10 * scale, 14 * scale)
     spread = {}

@@ -61,7 +61,7 @@ def test_bicubic_upsampling_repeats_the_edge():
 
 
 @pytest.mark.parametrize("scale", [2, 3])
-def test_icnr_starts_as_nearest_upscalement(scale):
+def test_icnr_starts_as_nearest_upscaling(scale):
     conv = keras.layers.Conv2D(2 * scale**2, 3, padding="same", kernel_initializer=ICNR(scale))
     x = np.random.default_rng(0).random((1, 4, 5, 3), dtype="float32")
     y = np.asarray(PixelShuffle(scale)(conv(x)))
