@@ -93,7 +93,7 @@ def relative_residual(residual: float, lr: np.ndarray) -> float:
     return residual / _rms(np.asarray(lr, "float64")) if residual else 0.0
 
 
-def _operator(sr, lr, degradation):
+def _operator(sr: np.ndarray, lr: np.ndarray, degradation: Degradation) -> "_Operator":
     scale = degradation.scale
     if sr.ndim != 3 or lr.ndim != 3 or sr.shape != (lr.shape[0] * scale, lr.shape[1] * scale, lr.shape[2]):
         raise DataError(
@@ -116,7 +116,7 @@ class _Axis:
 
     @staticmethod
     @functools.lru_cache(maxsize=8)  # The slices of a volume are of one size.
-    def of(degradation, size):
+    def of(degradation: Degradation, size: int) -> "_Axis":
         matrix = degradation.axis_matrix(size)
         eigenvalues, vectors = np.linalg.eigh(matrix @ matrix.T * degradation.scale)
         return _Axis(matrix, vectors, np.maximum(eigenvalues, 0))
@@ -125,24 +125,24 @@ class _Axis:
 class _Operator:
     """A degradation of whole slices; its modes are products of those along the two axes."""
 
-    def __init__(self, rows, columns):
+    def __init__(self, rows: _Axis, columns: _Axis) -> None:
         self.rows, self.columns = rows, columns
         self.eigenvalues = np.outer(rows.eigenvalues, columns.eigenvalues)
         # HR has more pixels than LR by this factor.
         self.pixels = rows.matrix.shape[1] * columns.matrix.shape[1] / self.eigenvalues.size
 
     @property
-    def gain(self):
+    def gain(self) -> float:
         """How much stronger the noise of LR is in the exact correction, as a root mean square."""
         return math.sqrt(np.mean(1 / np.maximum(self.eigenvalues, _LARGEST_GAIN**-2)))
 
-    def apply(self, hr):
+    def apply(self, hr: np.ndarray) -> np.ndarray:
         return _product(self.rows.matrix, hr, self.columns.matrix)
 
-    def modes(self, lr):
+    def modes(self, lr: np.ndarray) -> np.ndarray:
         return _product(self.rows.vectors.T, lr, self.columns.vectors.T)
 
-    def correction(self, modes, damping):
+    def correction(self, modes: np.ndarray, damping: float) -> np.ndarray:
         """A^T (A A^T + damping)^-1 of what `modes` gave; modes that A all but erases are left out."""
         eigenvalues = np.maximum(self.eigenvalues, _LARGEST_GAIN**-2)
         weights = self.pixels / (eigenvalues + damping) * (self.eigenvalues == eigenvalues)
@@ -150,7 +150,7 @@ class _Operator:
         return _product(self.rows.matrix.T, lr, self.columns.matrix.T)
 
 
-def _damping(modes, eigenvalues, noise):
+def _damping(modes: np.ndarray, eigenvalues: np.ndarray, noise: float) -> float:
     """The m of `enforce_consistency`: infinite where nothing is to be corrected, 0 without noise."""
     from scipy.optimize import brentq
 
@@ -161,7 +161,7 @@ def _damping(modes, eigenvalues, noise):
     if not noise:
         return 0.0
 
-    def excess(logarithm):
+    def excess(logarithm: float) -> float:
         damping = math.exp(logarithm)
         return float((energy * np.square(damping / (eigenvalues + damping))).sum()) - allowed
 
@@ -172,10 +172,10 @@ def _damping(modes, eigenvalues, noise):
     return math.exp(brentq(excess, least, most, xtol=1e-3)) if excess(most) > 0 else math.inf
 
 
-def _product(left, image, right):
+def _product(left: np.ndarray, image: np.ndarray, right: np.ndarray) -> np.ndarray:
     """left X right^T of every channel."""
     return np.moveaxis(left @ np.moveaxis(image, -1, 0) @ right.T, 0, -1)
 
 
-def _rms(x):
+def _rms(x: np.ndarray) -> float:
     return math.sqrt(np.mean(np.square(x)))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from keras_mrisr.data.image_folder import image_files, read_image_folder
 from keras_mrisr.data.images import IMAGE_SUFFIXES, read_image
-from keras_mrisr.data.slices import SliceRecord, natural_key
+from keras_mrisr.data.slices import natural_key
 from keras_mrisr.data.volume_folder import mask_files, volume_files
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.image_file import ImageFile, refuse_for_volumes
@@ -139,19 +139,11 @@ def _folder(source: pathlib.Path, left_out: tuple[str, ...]) -> Folder:
             log.info("%s is left out: it does not hold raw data", source / name)
     volumes = _without(volume_files(source), left_out)
     if _without(image_files(source), left_out):
-        records = [
-            record
-            for record in read_image_folder(source).slices
-            if record.path.relative_to(source).parts[0] not in left_out
-        ]
-        masks = sum(record.mask is not None for record in records)
-        if masks:
-            log.info("%d masks (*_mask files) are left out", masks)
         if volumes:
             log.warning(
                 "%s also holds %d volumes, which are left out. Give them alone.", source, len(volumes)
             )
-        return Folder(source, _images(source, records))
+        return Folder(source, _images(source, left_out))
     if not volumes:
         raise DataError(
             f"{source} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no volumes "
@@ -165,8 +157,13 @@ def _folder(source: pathlib.Path, left_out: tuple[str, ...]) -> Folder:
     return Folder(source, {name: Scan(source / name, one) for name, one in found.items() if one is not None})
 
 
-def _images(source: pathlib.Path, records: list[SliceRecord]) -> dict[pathlib.Path, Input]:
+def _images(source: pathlib.Path, left_out: tuple[str, ...]) -> dict[pathlib.Path, Input]:
     """The images of a folder, each with all slices of its patient as its stack."""
+    found = read_image_folder(source).slices
+    records = [record for record in found if record.path.relative_to(source).parts[0] not in left_out]
+    masks = sum(record.mask is not None for record in records)
+    if masks:
+        log.info("%d masks (*_mask files) are left out", masks)
     stacks: dict[str, list[pathlib.Path]] = {}
     for record in records:
         stacks.setdefault(record.patient, []).append(record.path)

@@ -207,9 +207,17 @@ class SuperResolver:
             parts = [self._upscale_slice(image[..., [c]], ways) for c in range(image.shape[-1])]
             return _together(parts, functools.partial(np.concatenate, axis=-1))
         if image.min() == image.max():
-            sr = upscaled_mask(middle_channels(image, self.channels), self.factors)
-            deviation = np.zeros(sr.shape, "float32") if ways.uncertainty else None
-            return UpscaledImage(sr, deviation, (0.0, 0.0) if ways.consistency else None)
+            return self._repeated(image, ways)
+        return self._upscale_structured(image, ways)
+
+    def _repeated(self, image: np.ndarray, ways: _Ways) -> UpscaledImage:
+        """Upscales a slice of one value."""
+        sr = upscaled_mask(middle_channels(image, self.channels), self.factors)
+        deviation = np.zeros(sr.shape, "float32") if ways.uncertainty else None
+        return UpscaledImage(sr, deviation, (0.0, 0.0) if ways.consistency else None)
+
+    def _upscale_structured(self, image: np.ndarray, ways: _Ways) -> UpscaledImage:
+        """Upscales a slice with the network, between its own range and [0, 1]."""
         normalizer = normalizer_for(image.astype("float32") if image.dtype == np.float16 else image)
         lr, beyond = normalizer.normalize(image), normalizer.beyond(image)
         if lr.shape[-1] != self.info.input_channels:
@@ -309,7 +317,8 @@ class SuperResolver:
 
         parts = [predict_ensemble(predict, one, uncertainty) for one in lr]
         sr = np.stack([mean for mean, _ in parts])
-        return sr, np.stack([deviation for _, deviation in parts]) if uncertainty else None
+        deviations = [deviation for _, deviation in parts if deviation is not None]
+        return sr, np.stack(deviations) if deviations else None
 
     def _check_finite(self, sr: np.ndarray, numbers: Sequence[int]) -> None:
         """Raises ModelError where a result is not finite, whatever the network runs on."""
@@ -456,12 +465,12 @@ def _together(
     """The `UpscaledImage` of a batch from those of its slices, or of a slice from those of its channels."""
     deviations = [one.deviation for one in parts if one.deviation is not None]
     residuals = [one.residual for one in parts if one.residual is not None]
-    before, after = ([residual[i] for residual in residuals] for i in range(2))
+    residual = np.sqrt(np.mean(np.square(residuals), axis=0)).tolist() if residuals else None
     return UpscaledImage(
         join([one.sr for one in parts]),
         join(deviations) if deviations else None,
-        (_rms(before), _rms(after)) if residuals else None,
-        tuple(share for one in parts for share in one.mismatches),
+        residual and (residual[0], residual[1]),
+        sum((one.mismatches for one in parts), start=()),
     )
 
 

@@ -23,11 +23,15 @@ def like_type(array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
         Below zero becomes zero in an unsigned type: scanners that write one have nothing there.
     """
     dtype = np.dtype(dtype).newbyteorder("=")
-    if dtype.kind == "f" and array.dtype != dtype:
-        largest = np.finfo(dtype).max
-        return array.astype(dtype if -largest <= array.min() and array.max() <= largest else "float64")
     if array.dtype == dtype:
         return array
+    if dtype.kind == "f":
+        largest = np.finfo(dtype).max
+        return array.astype(dtype if -largest <= array.min() and array.max() <= largest else "float64")
+    return _as_integers(array, dtype)
+
+
+def _as_integers(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     low, high = (int(np.rint(end)) for end in (array.min(), array.max()))
     unsigned = dtype.kind == "u"
     if unsigned:

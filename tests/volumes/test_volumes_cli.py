@@ -440,3 +440,33 @@ def test_full_disk(place, upscale, refused, source, target):
         refused(source, target, parts=["Cannot write new/sr", "File too large"])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_nan_as_background(place, upscale, refused, axial):
+    with_values(lambda a: a.__setitem__(slice(2), np.nan))(place, axial)
+    refused("bad.nii", "sr.nii", parts=["bad.nii holds 120 NaN or infinite voxels", "--nan zero takes them"])
+    code, out, err = upscale("bad.nii", "sr.nii", "--nan", "zero", "--figure", "sr.png")
+    assert (code, err) == (0, "")
+    assert "Wrote sr.nii, sr.png\nVerdict: Grey does not say which sizes it was made for; " in out
+    sr = read_volume(place / "sr.nii").array
+    assert not sr[:4].any() and np.isfinite(sr).all()
+    assert (place / "sr.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_network_that_diverged(place, refused, monkeypatch):
+    monkeypatch.setattr(SuperResolver, "_forward", lambda self, lr: np.full((len(lr), 24, 20, 1), np.nan))
+    for source, target in (("head.nii.gz", "sr.nii"), ("head.nii.gz", "sr.mgz"), ("study", "sr")):
+        refused(source, target, parts=["grey gives 480 NaN or infinite values, first in slice 0 "])
+    (place / "folder").mkdir()
+    shutil.copy(place / "head.nii.gz", place / "folder")
+    refused("folder", "sr", parts=["grey gives 480 NaN or infinite values"])
+
+
+def test_the_way_to_and_from_mgz(place, upscale, refused):
+    assert upscale("head.nii.gz", "sr.mgz", "--consistency")[::2] == (0, "")
+    assert read_volume(place / "sr.mgz").shape == (24, 20, 6)
+    assert (place / "sr.json").is_file()
+    (place / "out").mkdir()
+    assert upscale("sr.mgz", "out")[::2] == (0, "")
+    assert read_volume(place / "out/sr.mgz").shape == (48, 40, 6)
+    assert upscale("sr.mgz", "back.nii.gz")[::2] == (0, "")
