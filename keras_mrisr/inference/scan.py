@@ -11,7 +11,7 @@ from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.report import check_report, residual_path, write_report
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.volume import check_model, stacking_axis, upscale_volume
-from keras_mrisr.inference.volume_result import array_factors
+from keras_mrisr.inference.volume_result import array_factors, without_holes
 from keras_mrisr.types import Progress
 from keras_mrisr.volumes import Volume, check_target, check_volume
 from keras_mrisr.volumes.formats import Reader, format_for, target_in
@@ -98,6 +98,7 @@ class Scan:
             write_report(residual_path(target), resolver.name, residual)
             written.append(residual_path(target))
         if options.figure is not None:
+            volume, _ = without_holes(volume)
             before_after_volume(volume, upscaled.volume, options.figure, options.plane, resolver.name)
             written.append(pathlib.Path(options.figure))
         return Outcome(written, upscaled.verdict)
