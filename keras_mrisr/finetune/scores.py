@@ -46,7 +46,7 @@ def classification_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, A
     }
 
 
-def area_under_curve(positive, scores):
+def area_under_curve(positive: np.ndarray, scores: np.ndarray) -> float:
     """The chance that a random positive scores higher than a random negative; equal scores count half.
 
     The area under the ROC curve, as the Mann-Whitney statistic (Hanley and McNeil 1982).

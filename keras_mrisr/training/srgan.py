@@ -1,6 +1,6 @@
 """SRGAN as a Keras model: two networks, one `train_step`, one optimizer."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -68,25 +68,25 @@ class SRGAN(keras.Model):
 
     def __init__(
         self,
-        generator,
-        discriminator,
-        weights=None,
-        pixel="mean_absolute_error",
-        perceptual=None,
-        segmentation=None,
-        adversarial_kind="bce",
-        degradation=None,
-        average=0.999,
-        discriminator_steps=1,
-        ramp=0,
-        delay=0,
-        label_smoothing=0.0,
-        instance_noise=0.0,
-        noise_steps=1,
-        r1_every=16,
-        seed=0,
-        **kwargs,
-    ):
+        generator: keras.Model,
+        discriminator: keras.Model,
+        weights: dict[str, float] | None = None,
+        pixel: Any = "mean_absolute_error",
+        perceptual: Any = None,
+        segmentation: Any = None,
+        adversarial_kind: str = "bce",
+        degradation: Any = None,
+        average: float = 0.999,
+        discriminator_steps: int = 1,
+        ramp: int = 0,
+        delay: int = 0,
+        label_smoothing: float = 0.0,
+        instance_noise: float = 0.0,
+        noise_steps: int = 1,
+        r1_every: int = 16,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.generator = generator
         self.discriminator = discriminator
@@ -119,7 +119,7 @@ class SRGAN(keras.Model):
         self.psnr = PSNR(name="psnr")
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         return self.average_generator(inputs, training=False)
 
     def compile(self, optimizer: Any, *, metrics: Any = None, **kwargs: Any) -> None:
@@ -169,7 +169,7 @@ class SRGAN(keras.Model):
         needed = (name, "adversarial") if name == "r1" else (name,)
         return all(self.weights_of_losses[part] > 0 for part in needed)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Any]:
         lr, hr = _pair(data)
         both = self.generator.trainable_variables, self.discriminator.trainable_variables
         if self._active("adversarial"):
@@ -186,7 +186,7 @@ class SRGAN(keras.Model):
             compiled = self._compiled_metrics(hr, sr)
         return {**{name: mean.result() for name, mean in self._means.items()}, **compiled}
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, Any]:
         lr, hr = _pair(data)
         sr = self(lr)
         self.psnr.update_state(hr, ops.clip(sr, 0.0, 1.0))
@@ -322,7 +322,7 @@ class SRGAN(keras.Model):
         for mean, value in zip(self.average_generator.weights, self.generator.weights, strict=True):
             mean.assign(value + ops.cast(momentum, mean.dtype) * (mean - value))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         for key in _OBJECTS:
             config[key] = keras.saving.serialize_keras_object(getattr(self, key))
@@ -335,7 +335,7 @@ class SRGAN(keras.Model):
         return config
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         config = dict(config)
         for key in _OBJECTS:
             config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
