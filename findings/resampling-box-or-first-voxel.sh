@@ -25,7 +25,7 @@ SciPy zoom: samples at 0.00, 0.47, 0.95 ... 9.00 of 0 to 9
 SciPy zoom, grid_mode: samples at 0.25, 0.75 inside
 SEEN
 python3 -m venv venv
-venv/bin/pip install --quiet numpy==2.3.5 scipy==1.15.3 nibabel==5.4.2 nilearn==0.14.1 SimpleITK==2.5.7 antspyx==0.6.3 torch==2.13.0 torchio==1.2.1 monai==1.6.1
+venv/bin/pip install --quiet numpy==2.3.5 scipy==1.15.3 nibabel==5.4.2 nilearn==0.14.1 SimpleITK==2.5.7 antspyx==0.6.3 torch==2.14.1 torchio==1.2.1 monai==1.6.1
 venv/bin/python - > seen 2> errors <<'PYTHON' || { cat errors; exit 1; }
 import warnings
 

@@ -16,7 +16,7 @@ error at the rim, 32x32: scikit-image 0.9774, MONAI 0.9774, piq 0.9774, torchmet
 noise, 512x512: scikit-image 0.1414, piq 0.4631, piq without downsampling 0.1414
 SEEN
 python3 -m venv venv
-venv/bin/pip install --quiet numpy==2.3.5 scikit-image==0.26.0 torch==2.13.0 torchvision==0.28.0 torchmetrics==1.9.0 monai==1.6.1 piq==0.8.0
+venv/bin/pip install --quiet numpy==2.3.5 scikit-image==0.26.0 torch==2.14.1 torchvision==0.29.1 torchmetrics==1.9.0 monai==1.6.1 piq==0.8.0
 venv/bin/python - > seen 2> errors <<'PYTHON' || { cat errors; exit 1; }
 import warnings
 

@@ -59,6 +59,12 @@ def data(tmp_path_factory, image_root, lgg_root, models, smooth_image):
     root = tmp_path_factory.mktemp("documents")
     shutil.copytree(image_root, root / "slices")
     shutil.copytree(lgg_root, root / "kaggle_3m")
+    shutil.copytree(image_root, root / "hr")
+    for path in (root / "hr").rglob("*.png"):
+        small = keras_mrisr.read_image(path)[::2, ::2]
+        place = root / "lr" / path.relative_to(root / "hr")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        keras_mrisr.write_image(place, small)
     shutil.copy(image_root / "patient0/0.png", root / "slice.png")
     (root / "study").mkdir()
     shutil.copy(pydicom.data.get_testdata_file("MR_small.dcm"), root / "study/1.dcm")
