@@ -9,7 +9,7 @@ from keras_mrisr.errors import ConfigError
 
 
 def add(commands: Commands, common: Parser) -> None:
-    models = commands.add_parser("models", parents=[common], help="the trained models that come along")
+    models = commands.add_parser("models", parents=[common], help="the bundled models, and packing your own")
     models.set_defaults(run=_list)
     actions = models.add_subparsers(title="actions", metavar="ACTION")
     listing = actions.add_parser("list", parents=[common], help="size, scale, degradation and scores of each")
@@ -58,7 +58,10 @@ def _list(options: argparse.Namespace) -> None:
     for licence in dict.fromkeys(one.licence for one in models if one.licence):
         names = ", ".join(one.name for one in models if one.licence == licence)
         say(f"Licence of the weights of {names}: {licence}")
-    say("mrisr models show NAME prints the card; every --model takes a name.")
+    say(
+        "mrisr models show NAME prints the card. --model takes a name wherever it asks for a model for "
+        "super-resolution; mrisr segment needs a U-Net, of which none is bundled."
+    )
 
 
 def _gains(model: typing.Any) -> typing.Iterator[str]:

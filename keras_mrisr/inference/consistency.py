@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def enforce_consistency(
     again = operator.apply(sr)
     target = np.where((again < 0) & (lr > 0), -lr, lr) if degradation.magnitude else lr
     residual = target - again
-    before = _rms(residual)
+    before = rms(residual)
     modes = operator.modes(residual)
     damping = 0.0 if operator.gain <= 1 + 1e-6 else _damping(modes, operator.eigenvalues, noise)
     if not math.isinf(damping):
@@ -78,7 +79,7 @@ def consistency_residual(sr: np.ndarray, lr: np.ndarray, degradation: Degradatio
     Raises:
         DataError: As `enforce_consistency`.
     """
-    return _rms(degraded_again(sr, lr, degradation) - lr)
+    return rms(degraded_again(sr, lr, degradation) - lr)
 
 
 def degraded_again(sr: np.ndarray, lr: np.ndarray, degradation: Degradation) -> np.ndarray:
@@ -90,7 +91,7 @@ def degraded_again(sr: np.ndarray, lr: np.ndarray, degradation: Degradation) -> 
 
 def relative_residual(residual: float, lr: np.ndarray) -> float:
     """A residual as a share of the root mean square of LR; 0 for a black LR without residual."""
-    return residual / _rms(np.asarray(lr, "float64")) if residual else 0.0
+    return residual / rms(lr) if residual else 0.0
 
 
 def _operator(sr: np.ndarray, lr: np.ndarray, degradation: Degradation) -> "_Operator":
@@ -177,5 +178,7 @@ def _product(left: np.ndarray, image: np.ndarray, right: np.ndarray) -> np.ndarr
     return np.moveaxis(left @ np.moveaxis(image, -1, 0) @ right.T, 0, -1)
 
 
-def _rms(x: np.ndarray) -> float:
-    return math.sqrt(np.mean(np.square(x)))
+def rms(values: np.ndarray | Sequence[float]) -> float:
+    """The root mean square; 0 of nothing."""
+    values = np.asarray(values, "float64")
+    return math.sqrt(np.mean(np.square(values))) if values.size else 0.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_mrisr.degrade import BlurBicubic, Degradation
-from keras_mrisr.inference.consistency import degraded_again
+from keras_mrisr.inference.consistency import degraded_again, rms
 
 # Measured on 25 slices of 5 patients that trained none of the shipped models, residuals in grey levels of
 # 255, shares of the steps: degraded as the model undoes at most 0.36 (lgg-x2), 0.18 (lgg-x2-bicubic), 0.68
@@ -44,7 +44,7 @@ def degradation_mismatch(sr: np.ndarray, lr: np.ndarray, degradation: Degradatio
     lr, sr = _middle(lr, starts, 1), _middle(sr, starts, degradation.factors[0])
     again = degraded_again(sr, lr, degradation)
     inner = tuple(slice(_RIM, -_RIM) if start else slice(None) for start in starts)
-    residual, steps = _rms((again - lr)[inner]), _steps(lr[inner])
+    residual, steps = rms((again - lr)[inner]), _steps(lr[inner])
     if not np.isfinite(residual):
         return None
     return residual / steps if residual > max(LEAST, SHARE * steps) else 0.0
@@ -53,11 +53,7 @@ def degradation_mismatch(sr: np.ndarray, lr: np.ndarray, degradation: Degradatio
 def _steps(image: np.ndarray) -> float:
     """Root mean square of the steps between neighbouring pixels; infinite where there are none."""
     steps = [np.diff(image, axis=axis).ravel() for axis in (0, 1)]
-    return _rms(np.concatenate(steps)) or np.inf
-
-
-def _rms(x: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(np.square(x, dtype="float64")))) if x.size else 0.0
+    return rms(np.concatenate(steps)) or np.inf
 
 
 def _middle(image: np.ndarray, starts: Sequence[int], scale: int) -> np.ndarray:

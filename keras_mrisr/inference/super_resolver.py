@@ -15,7 +15,7 @@ from keras_mrisr.data.neighbours import middle_channels, stack_around
 from keras_mrisr.data.normalize import normalizer_for
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, DataError, ModelError, MrisrError
-from keras_mrisr.inference.consistency import enforce_consistency
+from keras_mrisr.inference.consistency import enforce_consistency, rms
 from keras_mrisr.inference.degradation_check import degradation_mismatch
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
 from keras_mrisr.inference.tiles import Tile, plan_tiles, run_tiles, smallest_tile
@@ -302,7 +302,7 @@ class SuperResolver:
                 for one, slice_ in zip(sr, measured, strict=True)
             ]
             sr = np.stack([one for one, _, _ in parts])
-            residual = _rms([before for _, before, _ in parts]), _rms([after for _, _, after in parts])
+            residual = rms([before for _, before, _ in parts]), rms([after for _, _, after in parts])
         return UpscaledImage(sr, deviation, residual, mismatches)
 
     def _predict_ensemble(
@@ -472,7 +472,3 @@ def _together(
         residual and (residual[0], residual[1]),
         sum((one.mismatches for one in parts), start=()),
     )
-
-
-def _rms(values: Sequence[float]) -> float:
-    return math.sqrt(np.mean(np.square(values)))

@@ -1,4 +1,4 @@
-"""Trained models that come with the package, each a model directory of its own in this folder."""
+"""The bundled models: trained, each a model directory of its own in this folder."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """A model that comes with the package.
+    """A bundled model.
 
     Attributes:
         name: What `--model` and `SuperResolver.load` take.
@@ -72,17 +72,17 @@ def held_out_text(patients: Sequence[str], info: ModelInfo) -> str:
 
 
 def pretrained_models() -> list[Pretrained]:
-    """The models that come with the package, by name: list of `Pretrained`."""
+    """The bundled models, by name: list of `Pretrained`."""
     return [_read(path.parent) for path in sorted(FOLDER.glob(f"*/{_INFO}"))]
 
 
 def find_model(model: PathLike) -> pathlib.Path:
-    """The path of a model: of one that comes with the package by its name, or else `model` itself.
+    """The path of a model: of a bundled one by its name, or else `model` itself.
 
     What exists at the path `model` comes first, but for a folder that holds no model.
 
     Args:
-        model: Path of a model directory or file, or the name of a model that comes with the package.
+        model: Path of a model directory or file, or the name of a bundled model.
 
     Returns:
         `pathlib.Path`
@@ -92,18 +92,18 @@ def find_model(model: PathLike) -> pathlib.Path:
     """
     path = pathlib.Path(model)
     folder = FOLDER / path
-    comes_along = len(path.parts) == 1 and not path.is_absolute() and (folder / _INFO).is_file()
+    is_bundled = len(path.parts) == 1 and not path.is_absolute() and (folder / _INFO).is_file()
     holds_none = path.is_dir() and not any((path / mark).is_file() for mark in _MARKS)
-    if path.exists() and not (comes_along and holds_none):
-        if comes_along:
-            _say_once(f"{path}: what lies at this path is taken, not the model of this name that comes along")
+    if path.exists() and not (is_bundled and holds_none):
+        if is_bundled:
+            _say_once(f"{path}: what lies at this path is taken, not the bundled model of this name")
         return path
-    if comes_along:
+    if is_bundled:
         if holds_none:
-            _say_once(f"{path}: the folder of this name holds no model; the one that comes along is taken")
+            _say_once(f"{path}: the folder of this name holds no model; the bundled one is taken")
         return folder
     names = [shipped.parent.name for shipped in sorted(FOLDER.glob(f"*/{_INFO}"))]
-    known = f", or the name of one that comes along ({', '.join(names)})" if names else ""
+    known = f", or the name of a bundled one ({', '.join(names)})" if names else ""
     raise ModelError(f"No model at {os.fspath(model)}: give the path of a trained model{known}.")
 
 
@@ -113,7 +113,7 @@ def _say_once(text):
 
 
 def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretrained, str]:
-    """The model that comes with the package for an input, if none is named.
+    """The bundled model for an input, if none is named.
 
     Of those of the scale it takes one that was not trained adversarially, since that may invent detail.
     Colour images, which have the three sequences of the LGG data as channels, go to a model of 3 channels,
@@ -143,13 +143,13 @@ def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretr
     if of_colour and wanted[0] is None:
         images = "volumes" if volume else "grey images"
         raise ModelError(
-            f"No model that comes along is for x{scale} and {images}: only RGB slices like those of the LGG "
+            f"No bundled model is for x{scale} and {images}: only RGB slices like those of the LGG "
             f"set have x{scale} ({', '.join(of_colour)}). Choose another `scale`, or train one and give it "
             "with `model`."
         )
     names = ", ".join(f"{one.name} ({one.purpose})" for one in models) or "none"
     raise ModelError(
-        f"No model that comes along is for x{scale} and {channels} channel(s): {names}. Train one and give "
+        f"No bundled model is for x{scale} and {channels} channel(s): {names}. Train one and give "
         "it with `model`."
     )
 

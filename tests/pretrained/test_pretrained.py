@@ -46,14 +46,14 @@ def test_find_model(shipped, tmp_path, caplog):
     caplog.set_level("INFO", "keras_mrisr")
     (tmp_path / "tiny").mkdir()
     assert find_model("tiny") == shipped / "tiny"
-    assert "tiny: the folder of this name holds no model; the one that comes along is taken" in caplog.text
+    assert "tiny: the folder of this name holds no model; the bundled one is taken" in caplog.text
     for mark in ("model.onnx", "model.json"):
         (tmp_path / "tiny" / mark).touch()
         assert find_model("tiny").resolve() == tmp_path / "tiny"  # One's own comes first.
         (tmp_path / "tiny" / mark).unlink()
-    assert caplog.text.count("tiny: what lies at this path is taken, not the model of this name") == 1
+    assert caplog.text.count("tiny: what lies at this path is taken, not the bundled model of this name") == 1
     with pytest.raises(
-        MrisrError, match=r"No model at nothing.* name of one that comes along \(a-gan, grey, tiny\)"
+        MrisrError, match=r"No model at nothing.* name of a bundled one \(a-gan, grey, tiny\)"
     ):
         find_model("nothing")
     for name in ("..", "../tiny/model.json", "", "tiny/generator"):
@@ -65,7 +65,7 @@ def test_find_model(shipped, tmp_path, caplog):
 def test_choose_model(shipped):
     model, reason = choose_model(2, 3)
     assert model.name == "tiny"  # Not a-gan, which may invent detail.
-    assert reason.startswith(f"tiny (x2, 3 channel(s), degraded by paper); weights under {LICENCE}; --model")
+    assert reason.startswith(f"tiny (x2, 3 channel(s), degraded by paper); weights under {LICENCE}; `model`")
     assert choose_model(2, 1)[0].name == choose_model(2, 1, volume=True)[0].name == "grey"
     with pytest.raises(MrisrError, match=r"for x4 and 3 channel\(s\): grey .*Train one"):
         choose_model(4, 3)
@@ -132,7 +132,7 @@ def test_upscale_without_model(shipped, mrisr, tmp_path, smooth_image):
     assert (code, err) == (0, "")
     assert "Model: grey" in out
     code, _, err = mrisr("upscale", "colour.png", "x4.png", "--scale", 4)
-    assert code == 2 and "No model that comes along is for x4" in err
+    assert code == 2 and "No bundled model is for x4" in err
     for scale in (0, -2, 1):
         code, _, err = mrisr("upscale", "colour.png", "no.png", "--scale", scale)
         assert (code, err) == (2, f"mrisr: error: --scale must be 2 or more. Received: {scale}\n")
