@@ -13,6 +13,7 @@ import collections
 import contextlib
 import io
 import json
+import logging
 import multiprocessing
 import os
 import pathlib
@@ -68,7 +69,8 @@ def tiffs(slices: int) -> Callable[[pathlib.Path], list[bytes]]:
         array = np.stack([picture().astype("uint16")] * slices).squeeze()
         made = []
         for options in ({}, {"compression": "zlib"}, {"imagej": True}):
-            tifffile.imwrite(folder / "a.tif", array, **options)
+            # Three slices of 16 bits would otherwise be taken for the planes of one colour image.
+            tifffile.imwrite(folder / "a.tif", array, photometric="minisblack", **options)
             made.append((folder / "a.tif").read_bytes())
         return made
 
@@ -233,6 +235,7 @@ def read_batch(reader: Reader, paths: list[pathlib.Path], results: object) -> No
     os.dup2(said.fileno(), 1)  # Libraries in C write to the descriptors themselves.
     os.dup2(said.fileno(), 2)
     start_logging(quiet=True)
+    logging.getLogger("keras_mrisr").setLevel(logging.ERROR)  # What we say of a file that can be read.
     for path in paths:
         signal.alarm(SECONDS)
         with warnings.catch_warnings():

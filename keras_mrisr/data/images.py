@@ -6,6 +6,7 @@ import math
 import os
 import pathlib
 import struct
+import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,6 +32,7 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # By colour type.
 # LZW stand for at most 4,094 bytes, and a run of Zstandard for 128 KB. By TIFF's numbers.
 _MOST_JPEG = 1300
 _MOST_IN_TIFF = {1: 1, 5: 2800, 32773: 64, 34925: 7100, 50000: 33_000}
+_DEFLATE, _FAX = (8, 32946), (2, 3, 4)
 _EXIF_ORIENTATION = 274
 
 
@@ -187,6 +189,7 @@ def _decode_tiff(path: pathlib.Path, stream: BinaryIO) -> np.ndarray:
         bits = page.bitspersample * page.samplesperpixel
         most = _MOST_IN_TIFF.get(page.compression, _MOST_JPEG)
         _check_size(path, page.imagewidth, page.imagelength, bits, most)
+        _check_code(stream, page)
         stream.seek(0)
         array = _from_tiff_page(path, stream, page)
     return _black_is_zero(path, array, page)
@@ -205,6 +208,16 @@ def _is_whole(stream: BinaryIO, size: int, tiff: Any, page: Any) -> bool:
     lost = any(code < 32768 and code not in page.tags for code in codes)
     ends = [start + length for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)]
     return not lost and len(entries) == count * form.tagsize + form.offsetsize and 0 < max(ends) <= size
+
+
+def _check_code(stream: BinaryIO, page: Any) -> None:
+    """Finds damage that libtiff would write about to the terminal, past every log."""
+    if page.compression in _DEFLATE:
+        for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            stream.seek(start)
+            zlib.decompress(stream.read(length))
+    elif page.compression in _FAX and page.bitspersample * page.samplesperpixel != 1:
+        raise ValueError(f"a fax code with {page.bitspersample} bits")
 
 
 def _from_tiff_page(path: pathlib.Path, stream: BinaryIO, page: Any) -> np.ndarray:

@@ -5,13 +5,11 @@ import gzip
 import logging
 import math
 import pathlib
-import zlib
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.spatialimages import HeaderDataError
 
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.memory import check_claim
@@ -21,7 +19,6 @@ Stream = BinaryIO | gzip.GzipFile
 MOST_DEFLATED = 1032
 """Deflate makes nothing smaller than by this factor."""
 
-_BROKEN = (HeaderDataError, EOFError, zlib.error, OSError, ValueError, OverflowError)
 _GZIP = b"\x1f\x8b"
 _CHUNK = 2**20
 _RGB = [("R", "u1"), ("G", "u1"), ("B", "u1")]
@@ -60,7 +57,7 @@ def reading(path: pathlib.Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory. Cut it, or take a larger machine.") from error
-    except _BROKEN as error:
+    except Exception as error:  # Libraries raise almost anything on broken bytes: IndexError, zlib.error.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} is broken or cut off ({reason}). Copy or download it again.") from error
 

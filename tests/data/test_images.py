@@ -388,3 +388,17 @@ def test_a_patient_of_two_sites_is_refused(tmp_path):
     _touch(tmp_path, "A/x/1.png", "B/x/1.png")
     with pytest.raises(MrisrError, match="a patient has one site"):
         read_image_folder(tmp_path, "(?P<site>.)/(?P<patient>.)/")
+
+
+@pytest.mark.parametrize("place", [2, 40, -3])
+def test_damage_in_a_deflated_tiff_is_said_by_us_alone(tmp_path, capfd, place):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, _GREY, compression="zlib")
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        [start], [length] = tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts
+    content[start + place % length] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(MrisrError, match="broken or cut short"):
+        read_image(path)
+    assert capfd.readouterr().err == ""  # libtiff would write to it, past every log.
