@@ -193,7 +193,7 @@ def _template() -> np.ndarray:
     try:
         from nilearn.datasets import load_mni152_template
     except ImportError as error:
-        raise MissingDependencyError("The demo needs nilearn: pip install 'keras-mrisr[demo]'") from error
+        raise MissingDependencyError("The demo needs nilearn: pip install nilearn") from error
     return np.asarray(load_mni152_template(resolution=1).dataobj, dtype="float32")
 
 

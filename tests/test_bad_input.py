@@ -403,5 +403,5 @@ def test_broken_images_do_not_stop_inspect(place, mrisr):
 
 def test_no_nilearn(refused, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "nilearn.datasets", None)
-    refused(["demo", "--out", "demo"], "The demo needs nilearn: pip install 'keras-mrisr[demo]'")
+    refused(["demo", "--out", "demo"], "The demo needs nilearn: pip install nilearn")
     refused(["demo", "--epochs", 0, "--out", "demo"], "training.epochs must be 1 or more. Received: 0")

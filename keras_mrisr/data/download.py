@@ -45,7 +45,7 @@ def download_lgg(destination: PathLike, overwrite: bool = False) -> SliceDataset
         import kagglehub
     except ImportError as error:
         raise DataError(
-            f"Downloading needs kagglehub. Install it (pip install 'keras-mrisr[lgg]'), {by_hand}."
+            f"Downloading needs kagglehub. Install it (pip install kagglehub), {by_hand}."
         ) from error
     log.info("downloading %s with kagglehub", LGG_HANDLE)
     try:

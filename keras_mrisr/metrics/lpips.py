@@ -30,7 +30,7 @@ def lpips_network(name: str = "alex", **options: Any) -> Any:
     try:
         import lpips as package
     except ImportError as error:
-        raise ConfigError("LPIPS needs PyTorch and lpips: pip install 'keras-mrisr[lpips]'.") from error
+        raise ConfigError("LPIPS needs PyTorch and lpips: pip install lpips.") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # lpips 0.1.4 asks torchvision for weights in an old way.

@@ -35,7 +35,7 @@ def test_the_tree_arrives_whole(cache, tmp_path):
 
 def test_without_kagglehub(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(MrisrError, match=r"pip install 'keras-mrisr\[lgg\]'.*by hand"):
+    with pytest.raises(MrisrError, match=r"pip install kagglehub.*by hand"):
         download_lgg(tmp_path / "lgg")
 
 
