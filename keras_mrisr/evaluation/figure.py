@@ -53,7 +53,13 @@ def comparison_figure(
     for column, name in enumerate(names):
         x = 0.1 + column * (_PANEL + 0.08) + _PANEL / 2
         colour = _FRAME if name in methods[1:] else _TEXT
-        text = {"color": colour, "fontsize": 12, "ha": "center", "weight": "bold", "parse_math": False}
+        text: dict[str, Any] = {
+            "color": colour,
+            "fontsize": 12,
+            "ha": "center",
+            "weight": "bold",
+            "parse_math": False,
+        }
         figure.text(x / width, 1 - (top - 0.06) / height, name, **text)
     y = top
     for row, room in zip(rows, heights, strict=True):

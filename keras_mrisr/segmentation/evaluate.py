@@ -131,9 +131,8 @@ def evaluate_segmentation(
         check_only_holds(out, FILES)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
-        is_path = isinstance(unet, (str, os.PathLike))
-        segmenter = Segmenter.load(unet) if is_path else unet
-        name = str(unet) if is_path else type(unet).__name__
+        segmenter = Segmenter.load(unet) if isinstance(unet, str | os.PathLike) else unet
+        name = type(unet).__name__ if segmenter is unet else str(unet)
         models = _models(sr_models or {}, segmenter, methods)
         if patient_pattern is None and kind != "lgg":
             patient_pattern = segmenter.info.data.get("patient_pattern")
@@ -148,7 +147,7 @@ def evaluate_segmentation(
         reader = SliceReader(dataset, degradation, segmenter.channels)
         sources = {HR: lambda record, reader: reader.hr(record)}
         if models:
-            sources |= {method: Interpolator(method, degradation.scale) for method in methods}
+            sources |= {method: Interpolator(method, degradation.factors[0]) for method in methods}
             sources |= {model.name: model for model in models}
         scores, cases = [], {}
         for done, (patient, records) in enumerate(dataset.by_patient().items(), start=1):
@@ -214,13 +213,13 @@ def _with_masks(dataset):
 
 def _score(segmenter, reader, records, sources, largest):
     """(`PatientScore`s of all methods, `OverlayCase`) of one patient."""
-    truth = [reader.tumour(record) for record in records]
-    if any(mask.shape != truth[0].shape for mask in truth):
+    masks = [reader.tumour(record) for record in records]
+    if any(mask.shape != masks[0].shape for mask in masks):
         raise DataError(
             f"The slices of patient {records[0].patient} differ in size: its lesions need a stack of one "
             "size. Say with a patient pattern which files belong together."
         )
-    truth = np.stack(truth)
+    truth = np.stack(masks)
     shown = int(truth.sum(axis=(1, 2)).argmax())
     scores, columns = [], {}
     for method, source in sources.items():

@@ -89,8 +89,8 @@ def _folder(source, target, segmenter, largest, patient_pattern, overwrite, prog
         _read(record.path, segmenter)
     with whole_directory(target, overwrite) as temporary:
         done = 0
-        for patient, group in itertools.groupby(records, key=lambda record: record.patient):
-            group = list(group)
+        for patient, found in itertools.groupby(records, key=lambda record: record.patient):
+            group = list(found)
             try:
                 masks = segmenter([read_image(record.path) for record in group], largest=largest)
             except MrisrError as error:
