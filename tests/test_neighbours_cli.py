@@ -68,7 +68,7 @@ def test_volumes(mrisr, volume_root, tmp_path):
     [
         (["--neighbours", "one"], "argument --neighbours: invalid int value: 'one'"),
         (["--neighbours", "-1"], "data.neighbours must be 0 or more. Received: -1"),
-        (["--scale", "1,1"], "scale must be a number, or three factors of 1 to 4 such as 1,1,2 (3-D)"),
+        (["--scale", "1,1"], "scale must be one of 2, 3, 4, 8"),
         (["--scale", "1,1,2"], "The generator 'edsr' takes a scale of one number, such as 2"),
         (["--generator", "srresnet3d"], "The generator 'srresnet3d' takes a scale of three factors"),
         (["--scale", "1,1,2", "--generator", "srresnet3d"], "choose slice-profile for volumes"),

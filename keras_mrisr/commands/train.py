@@ -68,11 +68,7 @@ def _base(options: argparse.Namespace) -> Any:
 
 
 def _train(config: Any, options: argparse.Namespace, dataset: Any, report: Any) -> str:
-    from keras_mrisr.terminal import say
     from keras_mrisr.training import train
-    from keras_mrisr.training.strategy import hardware
 
-    if options.preset is None and options.config is None and "CPU" in hardware():
-        say(f"No GPU found, only {hardware()}: consider --preset compact")
     run = train(config, options.out, options.overwrite, dataset, report=report)
     return f"Trained model in {run}. Next:\n  {next_command(['evaluate', '--model', run], config.data)}"

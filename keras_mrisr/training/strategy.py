@@ -91,7 +91,7 @@ def cpu_hint(config: RunConfig) -> str | None:
         return None
     return (
         f"No GPU found: this training may take about {hours / 24:.1f} days on the processor. Consider "
-        "`preset=compact`, or fewer `epochs`."
+        "the preset compact, or fewer epochs."
     )
 
 

@@ -103,9 +103,6 @@ def train(
     if config.adversarial.on:
         check_adversarial(config)
     with opened_run(config, out, overwrite, report) as run:
-        hint = cpu_hint(config)
-        if hint is not None:
-            log.warning("%s", hint)
         _train(run, dataset, split, until)
     return run.out
 
@@ -137,6 +134,8 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: i
         return model
 
     model = run.build(make)
+    if hint := cpu_hint(config):
+        log.warning("%s", hint)
     run.claim()
     if config.adversarial.on and not (run.resumed or config.training.init):
         _first_stage(run, model)

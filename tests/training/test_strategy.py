@@ -133,4 +133,4 @@ def test_auto_on_gpus_of_pytorch(monkeypatch):
 def test_a_long_training_without_gpu_is_announced(monkeypatch, preset, overrides, gpus, days):
     monkeypatch.setattr("keras_mrisr.training.strategy._gpu_capabilities", lambda: gpus)
     hint = cpu_hint(preset_config(preset).replace(overrides))
-    assert (hint is None) if days is None else (days in hint and "`preset=compact`" in hint)
+    assert (hint is None) if days is None else (days in hint and "preset compact" in hint)
