@@ -189,7 +189,7 @@ def session(model, threads, turn=False):
 
 
 def seconds_a_flop(size=3072):
-    """Of a float32 matrix multiplication, on as many threads as the rest."""
+    """The speed of a float32 matrix multiplication, on as many threads as the rest."""
     import tensorflow as tf
 
     a = tf.ones((size, size))

@@ -17,9 +17,9 @@ from keras_mrisr.export.exported_resolver import ExportedSuperResolver
 from keras_mrisr.export.transports import (
     Credentials,
     GrpcTransport,
-    Refused,
+    RefusedError,
     RestTransport,
-    Transient,
+    TransientError,
     Transport,
 )
 from keras_mrisr.inference.tiles import run_tiles, smallest_tile
@@ -167,11 +167,11 @@ class ServingClient:
                 answer = send(start + patience - time.monotonic())
                 self._answered = True
                 return answer
-            except Refused as error:
+            except RefusedError as error:
                 if error.other_model:
                     raise self._foreign(str(error)) from error
                 raise ModelError(f"{self.server} refuses: {error}") from error
-            except Transient as error:
+            except TransientError as error:
                 # Half of it at random: clients that failed together don't come back together.
                 pause = wait * random.uniform(0.5, 1.0)
                 spent = time.monotonic() - start

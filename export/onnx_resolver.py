@@ -164,7 +164,7 @@ def _metadata(session: Any, path: pathlib.Path) -> dict[str, Any]:
 
 
 def _check_active(active: str, chosen: str, asked: bool) -> str:
-    """The provider that works; onnxruntime goes on with the CPU where the libraries of a GPU are missing."""
+    """The provider that works; onnxruntime takes the CPU where the libraries of a GPU are missing."""
     if active == chosen:
         return active
     missing = chosen.removesuffix(_SUFFIX)

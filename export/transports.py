@@ -24,11 +24,11 @@ _LARGEST_TEXT = 2**24  # Bytes of an answer without pixels.
 _LARGEST_MESSAGE = 2**30  # Bytes of an answer over gRPC, which knows one bound for all.
 
 
-class Transient(Exception):
+class TransientError(Exception):
     """The server may answer if it is asked again; the message says what happened."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server answered that it won't; the message is its reason.
 
     Attributes:
@@ -136,7 +136,7 @@ class RestTransport:
         try:
             return _from_bytes([base64.b64decode(one["b64"]) for one in outputs], shape)
         except (KeyError, TypeError) as error:
-            raise Refused(_NO_SLICE, other_model=True) from error
+            raise RefusedError(_NO_SLICE, other_model=True) from error
 
     def describe(self, seconds: float) -> str:
         """The JSON text that the model says about itself."""
@@ -154,13 +154,17 @@ class RestTransport:
         answer, data = self._exchange(body, seconds, most)
         if answer.status != 200:
             reason = _rest_reason(answer, data)
-            raise Transient(reason) if answer.status in _AGAIN else Refused(reason, answer.status == 404)
+            raise (
+                TransientError(reason)
+                if answer.status in _AGAIN
+                else RefusedError(reason, answer.status == 404)
+            )
         if len(data) > most:
-            raise Refused(f"it answers with more than {most} bytes", other_model=True)
+            raise RefusedError(f"it answers with more than {most} bytes", other_model=True)
         try:
             return json.loads(data)["outputs"]
         except (ValueError, KeyError, TypeError) as error:
-            raise Refused("it answers, but not as TensorFlow Serving does", other_model=True) from error
+            raise RefusedError("it answers, but not as TensorFlow Serving does", other_model=True) from error
 
     def _connection(self, seconds: float) -> http.client.HTTPConnection:
         if self._context is None:
@@ -174,22 +178,22 @@ class RestTransport:
         try:
             connection.connect()
             if self._closed:  # `close` did not see this socket.
-                raise Transient("the client was closed")
+                raise TransientError("the client was closed")
             connection.request("POST", self.path, body, self._headers)
             answer = connection.getresponse()
             return answer, answer.read(most + 1)
         except ssl.SSLCertVerificationError as error:
-            raise Refused(f"its certificate is not trusted: {error.verify_message}") from error
+            raise RefusedError(f"its certificate is not trusted: {error.verify_message}") from error
         except ssl.SSLError as error:
-            raise Refused(f"it makes no encrypted connection: {error.reason or error}") from error
+            raise RefusedError(f"it makes no encrypted connection: {error.reason or error}") from error
         except TimeoutError as error:
-            raise Transient("no answer in time") from error
+            raise TransientError("no answer in time") from error
         except http.client.RemoteDisconnected as error:
-            raise Transient("it closed the connection") from error
+            raise TransientError("it closed the connection") from error
         except http.client.HTTPException as error:
-            raise Transient("it does not speak HTTP") from error
+            raise TransientError("it does not speak HTTP") from error
         except OSError as error:
-            raise Transient(error.strerror or type(error).__name__) from error
+            raise TransientError(error.strerror or type(error).__name__) from error
         finally:
             self._connections.discard(connection)
             connection.close()
@@ -237,7 +241,7 @@ class GrpcTransport:
         """(n, ..., C) float32 -> the SR array of the given shape."""
         try:
             sr = self._tf.make_ndarray(self._predict("serving_default", seconds, lr=batch)["sr"])
-        except Refused as error:
+        except RefusedError as error:
             # A server with batching merges what comes together, and fails all of it where sizes differ.
             if _MERGED not in str(error):
                 raise
@@ -246,7 +250,7 @@ class GrpcTransport:
             return _from_bytes(self._tf.make_ndarray(outputs["sr_bytes"]), shape)
         if sr.shape != tuple(shape):
             reason = f"it answers with an array {sr.shape} where {tuple(shape)} is expected"
-            raise Refused(reason, other_model=True)
+            raise RefusedError(reason, other_model=True)
         return sr
 
     def describe(self, seconds: float) -> str:
@@ -268,13 +272,13 @@ class GrpcTransport:
         except self._grpc.RpcError as error:
             code, reason = error.code(), error.details() or error.code().name
             if code is self._grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise Transient("no answer in time") from error
+                raise TransientError("no answer in time") from error
             if "certificate" in reason.lower() or "handshake" in reason.lower():
-                raise Refused(f"no encrypted connection: {reason}") from error
+                raise RefusedError(f"no encrypted connection: {reason}") from error
             again = code.name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED", "CANCELLED", "INTERNAL")
             if again:
-                raise Transient(reason) from error
-            raise Refused(reason, code is self._grpc.StatusCode.NOT_FOUND) from error
+                raise TransientError(reason) from error
+            raise RefusedError(reason, code is self._grpc.StatusCode.NOT_FOUND) from error
 
 
 def _as_bytes(batch: np.ndarray) -> tuple[list[bytes], list[list[int]]]:
@@ -289,7 +293,7 @@ def _from_bytes(tensors: Sequence[bytes], shape: Sequence[int]) -> np.ndarray:
         # The numbers stand at the end of each serialised tensor.
         return np.frombuffer(b"".join(one[-length:] for one in tensors), "<f4").reshape(shape)
     except ValueError as error:
-        raise Refused(_NO_SLICE, other_model=True) from error
+        raise RefusedError(_NO_SLICE, other_model=True) from error
 
 
 def _rest_reason(answer: http.client.HTTPResponse, data: bytes) -> str:

@@ -1,6 +1,6 @@
 """What the command line shows: progress bars on a terminal, log lines elsewhere, tables.
 
-What goes on and what came out stands on stdout, warnings and errors on stderr.
+Progress and results stand on stdout, warnings and errors on stderr.
 """
 
 import contextlib
@@ -240,7 +240,7 @@ class _LogLines:
 
 
 def _left(started: float, done: int, total: int) -> str:
-    """ ", 3 min left", as it goes on at the pace so far; nothing where nothing is left or known."""
+    """ ", 3 min left", at the pace so far; nothing where nothing is left or known."""
     if not 0 < done < total:
         return ""
     seconds = (time.monotonic() - started) / done * (total - done)

@@ -256,18 +256,18 @@ def test_ctrl_c(mrisr, image_root, tmp_path, monkeypatch):
     from keras_mrisr import training
 
     def stop(*_, **__):
-        raise training.Interrupted
+        raise training.TrainingInterruptedError
 
     monkeypatch.setattr(training, "train", stop)
     code, out, err = mrisr("train", "--data", image_root, "--out", tmp_path / "run")
     assert (code, err) == (130, "")
-    assert "The same command goes on from here" in out
+    assert "The same command resumes from here" in out
 
     monkeypatch.setattr("keras_mrisr.demo.train", stop)
     monkeypatch.setattr("keras_mrisr.demo._template", lambda: np.ones((40, 40, 189), "float32"))
     code, out, err = mrisr("demo", "--out", tmp_path / "demo")
     assert (code, err) == (130, "")
-    assert "The same command goes on from here" in out
+    assert "The same command resumes from here" in out
 
     def interrupt(*_):
         raise KeyboardInterrupt

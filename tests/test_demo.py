@@ -6,7 +6,7 @@ import pytest
 from keras_mrisr import demo
 from keras_mrisr.data import read_image
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.training import Interrupted
+from keras_mrisr.training import TrainingInterruptedError
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def test_stopped_and_started_again(small, tmp_path, monkeypatch):
     class Stopper:
         def __call__(self, epoch, step, logs):
             if (epoch, step) == (1, 2):
-                raise Interrupted
+                raise TrainingInterruptedError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         demo.run_demo(tmp_path / "demo", epochs=2, report=Stopper())
     assert not (tmp_path / "demo/evaluation").exists()
     monkeypatch.setattr(demo, "_template", None)  # The slices are there.

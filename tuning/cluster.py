@@ -170,7 +170,7 @@ def await_chief(place: Place, seconds: float) -> None:
             ) from error
 
 
-class LostTrial(Exception):
+class LostTrialError(Exception):
     """The trial belongs to another worker by now."""
 
 
@@ -204,11 +204,11 @@ class Claim:
         self._thread.join(timeout=5)
 
     def check(self) -> None:
-        """Raises LostTrial when another worker has the trial; asks the file system once a second at most."""
+        """Raises LostTrialError when another worker has the trial; looks once a second at most."""
         if time.monotonic() - self._checked > 1:
             self._checked = time.monotonic()
             if not self.holds():
-                raise LostTrial(self.trial_id)
+                raise LostTrialError(self.trial_id)
 
     def holds(self) -> bool:
         """Whether nobody has claimed the trial since."""
@@ -219,7 +219,7 @@ class Claim:
 
     def _beat(self) -> None:
         while not self._end.wait(self.lease / 4):
-            # Without a chief there is nobody to convince, and the training goes on.
+            # Without a chief there is nobody to convince, and the training continues.
             with contextlib.suppress(Exception):
                 self.oracle.get_trial(self.trial_id)
 

@@ -46,7 +46,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
     """Base of the hypermodels: a study, and the data to train its models on.
 
     The optimizer is built with the model, so that Hyperband's checkpoints hold its moments: what is promoted
-    goes on as if it had never stopped.
+    resumes as if it had never stopped.
 
     Args:
         study: A `Study`, or what `read_study` takes.

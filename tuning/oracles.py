@@ -20,7 +20,7 @@ from keras_mrisr.files import write_json
 log = logging.getLogger(__name__)
 
 TUNERS = ("random", "bayesian", "hyperband")
-FACTOR = 3  # Of Hyperband: one trial in so many goes on, for so many times as long.
+FACTOR = 3  # Of Hyperband: one trial in so many continues, for so many times as long.
 _DRAWS = 200  # Before a space is taken to hold nothing within the budget.
 _FAILURES = 3  # Trials in a row, and attempts at one trial.
 
@@ -51,8 +51,8 @@ class Rules:
 class Steady:
     """Mixin before an oracle of KerasTuner.
 
-    Its files are written whole, so that a search killed at any moment goes on: trials that were in work are
-    taken up again, one that was only half begun is drawn anew. A worker that falls silent loses its trial to
+    Its files are written whole, so that a search killed at any moment resumes: trials that were in work are
+    taken up again, one that was only half begun is drawn again. A worker that falls silent loses its trial to
     the next one that asks; until all trials have ended, nobody is sent home.
 
     Args:
@@ -257,7 +257,7 @@ class Steady:
     # Progress.
 
     def epochs_of(self, trial: Any) -> int:
-        """Epochs that a trial trains itself, without those of the trial that it goes on from."""
+        """Epochs that a trial trains itself, without those of the trial that it continues."""
         values = trial.hyperparameters.values
         return values.get("tuner/epochs", self.rules.epochs) - values.get("tuner/initial_epoch", 0)
 

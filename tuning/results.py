@@ -89,7 +89,7 @@ class SearchResults:
         failed = [trial for trial in self.trials if trial.status == FAILED]
         why = f", the last failed with: {failed[-1].reason}" if failed else ""
         raise ConfigError(
-            f"No trial of {self.folder} has finished yet{why}. Run mrisr tune again: it goes on."
+            f"No trial of {self.folder} has finished yet{why}. Run mrisr tune again: it resumes."
         )
 
     def front(self, cost: str = "gflops") -> list[TrialRecord]:

@@ -35,7 +35,7 @@ def search(
     wait: float = 120.0,
     progress: Progress | None = None,
 ) -> pathlib.Path:
-    """Searches a study, or goes on with a search that was stopped or is to have more trials.
+    """Searches a study, or resumes a search that was stopped or is to have more trials.
 
     `out` then holds `study.yaml`, `search.json`, KerasTuner's `oracle.json`, and for each trial a folder
     `trial_<number>`: `trial.json` (KerasTuner's), `result.json` (ours), `run` (a trained model directory with
@@ -63,13 +63,13 @@ def search(
         ConfigError: A study or data of no use, no weights of the network that judges, an `out` of another
             search or in use by one, no chief or no port, trials that fail one after the other, or nothing
             within the budget.
-        Interrupted: Ctrl-C or SIGTERM; all is kept, and the same call goes on.
+        TrainingInterruptedError: Ctrl-C or SIGTERM; all is kept, and the same call resumes.
     """
     try:
         import keras_tuner  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError("The search needs KerasTuner: pip install keras-tuner") from error
-    from keras_mrisr.training import Interrupted
+    from keras_mrisr.training import TrainingInterruptedError
     from keras_mrisr.tuning.objective import judge_network
     from keras_mrisr.tuning.tuner import StudyTuner
 
@@ -93,7 +93,7 @@ def search(
         with claim, environment(place):  # Which the tuner asks already when it is made.
             _run(StudyTuner(study, oracle, out, dataset, lease, progress), place)
     except KeyboardInterrupt as error:
-        raise Interrupted from error
+        raise TrainingInterruptedError from error
     if not is_worker:
         _check_outcome(oracle, out)
     return out
@@ -131,7 +131,7 @@ def _run(runner: Any, place: Place | None) -> None:
     except grpc.RpcError as error:
         raise ConfigError(
             f"The chief at {place.address} does not answer any more ({error.code().name}). Start it again "
-            "with the same words: the search goes on."
+            "with the same words: the search resumes."
         ) from error
 
 

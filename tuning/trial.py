@@ -86,7 +86,7 @@ def run_trial(
     parent: PathLike | None = None,
     report: Callable[..., None] | None = None,
 ) -> TrialResult:
-    """Trains and scores one trial, or goes on with one that was stopped.
+    """Trains and scores one trial, or resumes one that was stopped.
 
     Args:
         study: The `Study`.
@@ -94,7 +94,7 @@ def run_trial(
         folder: Of the trial. Its `run` is a trained model directory as `train` writes it.
         dataset: The `SliceDataset`.
         until: Epochs to stop after; by default all of the config's.
-        parent: Folder of the trial that this one goes on from, with weights, optimizer and history.
+        parent: Folder of the trial that this one continues, with weights, optimizer and history.
         report: See `train`.
 
     Returns:
@@ -102,7 +102,7 @@ def run_trial(
 
     Raises:
         ConfigError: The data or the values are of no use.
-        Interrupted: Ctrl-C or SIGTERM; the same call goes on.
+        TrainingInterruptedError: Ctrl-C or SIGTERM; the same call resumes.
     """
     folder = pathlib.Path(folder)
     config = study.run_config(values)
@@ -159,7 +159,7 @@ def write_hparams(folder: PathLike, result: TrialResult) -> None:
     """Writes values and scores for TensorBoard's HParams page; without TensorFlow there is none.
 
     Args:
-        folder: Of the trial; a folder of the page's own in it is written anew.
+        folder: Of the trial; a folder of the page's own in it is written again.
         result: The `TrialResult`.
     """
     try:

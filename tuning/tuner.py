@@ -13,8 +13,8 @@ from keras_tuner.errors import FailedTrialError, FatalError
 
 from keras_mrisr.data import SliceDataset
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.training import Interrupted
-from keras_mrisr.tuning.cluster import Claim, LostTrial
+from keras_mrisr.training import TrainingInterruptedError
+from keras_mrisr.tuning.cluster import Claim, LostTrialError
 from keras_mrisr.tuning.study import Study
 from keras_mrisr.tuning.trial import TrialResult, run_trial
 from keras_mrisr.types import Progress
@@ -28,7 +28,7 @@ class StudyTuner(keras_tuner.Tuner):
     """Runs the trials of a study, each as a training run in its own folder `trial_<number>/run`.
 
     KerasTuner's tuners build a model and fit it; a run of `train` does that, too, and can be killed at any
-    moment, watches over its health and leaves a trained model directory. With Hyperband a trial that goes on
+    moment, watches over its health and leaves a trained model directory. With Hyperband a continued trial
     starts from a copy of the run before it: weights, both optimizers, history and place in the schedule.
 
     Args:
@@ -99,9 +99,9 @@ class StudyTuner(keras_tuner.Tuner):
                     parent=parent and self.get_trial_dir(parent),
                     report=self._report(claim, asked.get("tuner/initial_epoch", 0)),
                 )
-        except Interrupted as error:
+        except TrainingInterruptedError as error:
             raise KeyboardInterrupt from error  # KerasTuner takes any Exception for a failed trial.
-        except LostTrial:
+        except LostTrialError:
             self._lost.add(trial.trial_id)
             log.warning("Trial %s was given to another worker: left.", trial.trial_id)
             raise
@@ -161,7 +161,7 @@ class StudyTuner(keras_tuner.Tuner):
 
 
 def _said(values: Any, parent: Any) -> str:
-    """What a trial is, in a line; one of Hyperband that goes on is what it was."""
+    """What a trial is, in a line; one of Hyperband that continues another says which."""
     if parent:
-        return f"goes on from trial {parent}"
+        return f"continues trial {parent}"
     return ", ".join(f"{key}={value}" for key, value in values.items())

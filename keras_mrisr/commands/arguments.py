@@ -158,5 +158,5 @@ def read_training_data(config: typing.Any) -> "SliceDataset":
 def stopped() -> int:
     from keras_mrisr.terminal import say
 
-    say("Stopped; everything is kept. The same command goes on from here.")
+    say("Stopped; everything is kept. The same command resumes from here.")
     return 130

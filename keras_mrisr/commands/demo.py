@@ -29,7 +29,7 @@ def _demo(options: argparse.Namespace) -> int:
     load_tensorflow()
     from keras_mrisr.demo import NEXT_STEPS, SECONDS_AN_EPOCH, STEPS, run_demo
     from keras_mrisr.evaluation.tables import summary_table
-    from keras_mrisr.training import Interrupted
+    from keras_mrisr.training import TrainingInterruptedError
 
     minutes = 1 + options.epochs * SECONDS_AN_EPOCH / 60
     say(
@@ -51,7 +51,7 @@ def _demo(options: argparse.Namespace) -> int:
                 progress=report.stage,
                 show=show_first,
             )
-    except Interrupted:
+    except TrainingInterruptedError:
         return stopped()
     show(evaluation.report(unit="slabs"))
     say(NEXT_STEPS.format(out=shlex.quote(options.out)))

@@ -54,12 +54,12 @@ def add_training_command(
         config = read_config_options(options, base(options))
         dataset = read_training_data(config)  # First: a wrong path is answered before TensorFlow is loaded.
         load_tensorflow()
-        from keras_mrisr.training import Interrupted
+        from keras_mrisr.training import TrainingInterruptedError
 
         try:
             with training_progress(*_counts(config)) as report:
                 text = start(config, options, dataset, report)
-        except Interrupted:
+        except TrainingInterruptedError:
             return stopped()
         say(text)
         return 0

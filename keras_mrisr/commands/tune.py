@@ -109,7 +109,7 @@ def _tune(options: argparse.Namespace) -> int:
     # Read first: a wrong path is answered before TensorFlow is loaded.
     dataset = read_dataset(data.root, data.kind, data.patient_pattern)
     load_tensorflow()
-    from keras_mrisr.training import Interrupted
+    from keras_mrisr.training import TrainingInterruptedError
     from keras_mrisr.tuning import search
 
     if options.init:
@@ -131,7 +131,7 @@ def _tune(options: argparse.Namespace) -> int:
                 wait=options.wait,
                 progress=progress,
             )
-    except Interrupted:
+    except TrainingInterruptedError:
         return stopped()
     if place is None or place.role == "chief":
         words = shlex.join(["mrisr", "tune", "results", str(out), "--best", "best.yaml"])

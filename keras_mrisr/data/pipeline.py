@@ -206,7 +206,7 @@ def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
 class PatchDataset(ResumableBatches):
     """Batches of aligned LR and HR patches for `model.fit`, the same ones for the same seed.
 
-    Each batch depends only on the seed, the epoch and its number, so that a stopped run goes on with
+    Each batch depends only on the seed, the epoch and its number, so that a stopped run resumes with
     the batches that it would have seen.
 
     Args:

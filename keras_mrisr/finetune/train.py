@@ -70,7 +70,7 @@ def finetune_features(
         DataError: Bad data, labels or weights, other data than the run began with, or another process trains
             in `out`.
         TrainingDivergedError: Values that are not finite.
-        Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call resumes.
+        TrainingInterruptedError: Ctrl-C or SIGTERM; all is saved, and the same call resumes.
     """
     with opened_run(config, out, overwrite, report) as run:
         parts = run.read(dataset, split, masks="tumour" in config.labels)

@@ -15,7 +15,7 @@ from keras_mrisr.types import Progress
 log = logging.getLogger(__name__)
 
 PERCENTILE = 99.0
-"""Of a patient's intensities in one channel: becomes 1 for the U-Net."""
+"""The percentile of a patient's intensities in one channel that becomes 1 for the U-Net."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -66,7 +66,7 @@ def train_segmenter(
         ConfigError: A bad configuration, or an `out` of something else.
         DataError: Bad data or masks, other data than the run began with, or another process trains in `out`.
         TrainingDivergedError: Values that are not finite.
-        Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call resumes.
+        TrainingInterruptedError: Ctrl-C or SIGTERM; all is saved, and the same call resumes.
     """
     with opened_run(config, out, overwrite, report) as run:
         _train(run, *run.read(dataset, split, masks=True))

@@ -213,7 +213,7 @@ class AdversarialValidation(Validation):
             if self.state.start is None:
                 raise ConfigError(
                     "The generator that the adversarial stage starts from gives values that are not finite: "
-                    "train it anew, or choose another one with training.init."
+                    "train it again, or choose another one with training.init."
                 )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

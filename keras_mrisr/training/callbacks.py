@@ -23,7 +23,7 @@ Report = Callable[[int, int | None, dict[str, float]], None]
 """Called with the epoch from 1, the step from 1 (None at the end of an epoch), and the logs."""
 
 
-class Interrupted(Exception):
+class TrainingInterruptedError(Exception):
     """The user asked the run to stop, and all that it did is saved."""
 
 
@@ -220,13 +220,13 @@ class Backup(keras.callbacks.Callback):
             return
         self._save(self.state.epoch, self._step(batch))
         if self._stop.is_set():
-            raise Interrupted
+            raise TrainingInterruptedError
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._first_step = 0
         self._save(epoch + 1, 0)
         if self._stop.is_set():
-            raise Interrupted
+            raise TrainingInterruptedError
 
     def _step(self, batch: int) -> int:
         return self._first_step + batch + 1

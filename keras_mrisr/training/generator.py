@@ -59,7 +59,7 @@ def start_from(config: RunConfig, init: PathLike, model: Model, key: str = "trai
     blocks begin as identities (Chen et al. 2016, "Net2Net", section 2.3). So does one that takes more
     neighbouring slices: the first kernel is zero for those that the trained one did not see. One that
     upscales its features otherwise (`direct_upsampling`, `smooth_upsampling`) takes over the layers that fit
-    and learns the others anew; an `SRGAN` must not, because it needs a trained start.
+    and learns the others from nothing; an `SRGAN` must not, because it needs a trained start.
 
     Args:
         config: The `RunConfig`.
@@ -74,7 +74,7 @@ def start_from(config: RunConfig, init: PathLike, model: Model, key: str = "trai
     trained, info = load_trained(init)
     generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
     if check_init(config, init, bool(generators), key):
-        log.info("%s upscales its features otherwise: that part is learnt anew", init)
+        log.info("%s upscales its features otherwise: that part is learnt from nothing", init)
     for generator in generators or [model]:
         channels = generator.output_shape[-1]
         if info.channels != channels:
@@ -95,7 +95,7 @@ def check_init(config: RunConfig, init: PathLike, adversarial: bool, key: str = 
         key: See `start_from`.
 
     Returns:
-        Whether layers are left to be learnt anew.
+        Whether layers are left to be learnt from nothing.
     """
     info = load_info(init)
     old, new = _with_defaults(info.generator), _with_defaults(config.generator)

@@ -36,23 +36,23 @@ WAYS_OUT = (
 )
 
 
-class Ill(Exception):
+class IllTrainingError(Exception):
     """What is wrong with a training, in one sentence."""
 
 
 def check_finite(logs: dict[str, float]) -> None:
-    """Raises Ill naming the first loss that is not finite.
+    """Raises IllTrainingError naming the first loss that is not finite.
 
     Args:
         logs: Dictionary from name to number, as `SRGAN.train_step` returns.
     """
     for name in (*TRACED, *logs):
         if name in logs and not math.isfinite(logs[name]):
-            raise Ill(f"the value {name!r} became {logs[name]}")
+            raise IllTrainingError(f"the value {name!r} became {logs[name]}")
 
 
 def check_discriminator(history: Sequence[dict[str, float]], epochs: int = 3, margin: float = 0.02) -> None:
-    """Raises Ill when the discriminator has won, or lost, for the last so many epochs.
+    """Raises IllTrainingError when the discriminator has won, or lost, for the last so many epochs.
 
     Args:
         history: List of rows with `d_hr` and `d_sr`, the discriminator's mean probabilities. Rows up to
@@ -65,16 +65,18 @@ def check_discriminator(history: Sequence[dict[str, float]], epochs: int = 3, ma
         return
     hr, sr = (np.array([row[name] for row in last]) for name in ("d_hr", "d_sr"))
     if ((hr > 1 - margin) & (sr < margin)).all():
-        raise Ill(
+        raise IllTrainingError(
             f"the discriminator has won: for {epochs} epochs D(HR) was above {1 - margin} and D(SR) below "
             f"{margin}"
         )
     if ((hr < margin) | (sr > 1 - margin)).all():
-        raise Ill(f"the discriminator has lost: for {epochs} epochs it took every image for the same")
+        raise IllTrainingError(
+            f"the discriminator has lost: for {epochs} epochs it took every image for the same"
+        )
 
 
 def check_generator(logs: dict[str, float], start_psnr: float, drop: float = 3.0, alike: float = 0.1) -> None:
-    """Raises Ill when the generator has collapsed.
+    """Raises IllTrainingError when the generator has collapsed.
 
     Args:
         logs: Holds `val_psnr` in dB and `val_variety`, the spread of SR images relative to that of HR.
@@ -83,9 +85,11 @@ def check_generator(logs: dict[str, float], start_psnr: float, drop: float = 3.0
         alike: Relative spread under which outputs count as alike for different inputs.
     """
     if logs["val_psnr"] < start_psnr - drop:
-        raise Ill(f"validation PSNR fell from {start_psnr:.2f} to {logs['val_psnr']:.2f} dB")
+        raise IllTrainingError(f"validation PSNR fell from {start_psnr:.2f} to {logs['val_psnr']:.2f} dB")
     if logs.get("val_variety", 1.0) < alike:
-        raise Ill("the generator has collapsed: it gives nearly the same image for different inputs")
+        raise IllTrainingError(
+            "the generator has collapsed: it gives nearly the same image for different inputs"
+        )
 
 
 class Guard(keras.callbacks.Callback):
@@ -122,7 +126,7 @@ class Guard(keras.callbacks.Callback):
         self._undone = set()
         try:
             check_finite(logs)
-        except Ill as finding:
+        except IllTrainingError as finding:
             self._undone = set(logs)
             self._heal(finding)
             for mean in self.model.metrics:
@@ -135,14 +139,14 @@ class Guard(keras.callbacks.Callback):
             check_finite(found)
             check_discriminator([*self.state.history, logs])
             check_generator(logs, (self.state.start or {})["val_psnr"])
-        except Ill as finding:
+        except IllTrainingError as finding:
             logs["ill"] = 1.0
             self._heal(finding)
             return
         logs["ill"] = 0.0
         try:
             check_discriminator([logs], epochs=1)
-        except Ill:
+        except IllTrainingError:
             return  # No illness after one epoch, but no state to go back to either.
         self._keep()
 
@@ -152,9 +156,9 @@ class Guard(keras.callbacks.Callback):
         self.model.save_weights(writing)
         os.replace(writing, self.file)
 
-    def _heal(self, finding: Ill) -> None:
+    def _heal(self, finding: IllTrainingError) -> None:
         if not self.most:
-            log.warning("Training is ill: %s. This recipe goes on regardless.", finding)
+            log.warning("Training is ill: %s. This recipe continues regardless.", finding)
             return
         if self.state.rollbacks >= self.most:
             kept = "The best model so far is kept" if self.state.best_epoch else "No model was kept"

@@ -139,7 +139,7 @@ class Run:
             until: Stop after so many epochs, with the run unfinished.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM; all is saved.
+            TrainingInterruptedError: Ctrl-C or SIGTERM; all is saved.
         """
         state, training, started = self.state, self.config.training, time.monotonic()
         chain = [cb.StartEpoch(batches, state), *chain]

@@ -98,7 +98,7 @@ def train(
         DataError: Bad data, other data than the run began with, or another process trains in `out`.
         ModelError: A bad model to start from.
         TrainingDivergedError: Values that are not finite, or a sick adversarial training.
-        Interrupted: Ctrl-C or SIGTERM; all is saved, and the same call resumes.
+        TrainingInterruptedError: Ctrl-C or SIGTERM; all is saved, and the same call resumes.
     """
     if config.adversarial.on:
         check_adversarial(config)

@@ -19,7 +19,7 @@ from keras_mrisr.finetune.scoring import score_slices
 from keras_mrisr.finetune.storage import load_features
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.vgg import read_weights
-from keras_mrisr.training import Interrupted, strategy
+from keras_mrisr.training import TrainingInterruptedError, strategy
 
 PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
 
@@ -173,7 +173,7 @@ def test_ctrl_c_goes_on_at_the_next_step_and_a_crash_while_testing_tests_again(
         if (epoch, step) == (1, 7):
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         finetune_features(toy_config(), run, report=interrupt)
     assert not (run / "features.h5").exists()
     seen = []

@@ -13,7 +13,7 @@ from keras_mrisr.models.storage import load_trained
 from keras_mrisr.models.unet_storage import load_unet
 from keras_mrisr.segmentation import train_segmenter
 from keras_mrisr.segmentation.train import compiled_unet
-from keras_mrisr.training import Interrupted
+from keras_mrisr.training import TrainingInterruptedError
 
 
 def history(run):
@@ -45,7 +45,7 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(tmp_path, tiny_config, unet
             signal.raise_signal(signal.SIGINT)
 
     run = tmp_path / "run"
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         train_segmenter(tiny_config(), run, report=stop)
     assert json.loads(next(run.glob("backup/*/state.json")).read_text())["step"] == 7
     seen = []

@@ -10,7 +10,7 @@ from keras_mrisr.errors import MrisrError
 from keras_mrisr.training.callbacks import KeepBest
 from keras_mrisr.training.guard import (
     Guard,
-    Ill,
+    IllTrainingError,
     Rates,
     check_discriminator,
     check_finite,
@@ -33,7 +33,7 @@ def test_the_cause_is_named_rather_than_the_sum():
         ({"d_gradient": inf, "d_loss": 1.0}, "'d_gradient' became inf"),
         ({"loss": 1.0, "val_psnr": nan}, "'val_psnr' became nan"),
     ):
-        with pytest.raises(Ill, match=name):
+        with pytest.raises(IllTrainingError, match=name):
             check_finite(logs)
 
 
@@ -42,11 +42,11 @@ def test_discriminator_won_or_lost():
         check_discriminator([certain] * 2)
         check_discriminator([certain, FAIR, certain, certain])
         check_discriminator([certain] * 3 + [FAIR])
-        with pytest.raises(Ill, match=message):
+        with pytest.raises(IllTrainingError, match=message):
             check_discriminator([FAIR, certain, certain, certain])
     # What led to a rollback is over.
     check_discriminator([WON, WON, {**WON, "ill": 1.0}, WON, WON])
-    with pytest.raises(Ill):
+    with pytest.raises(IllTrainingError):
         check_discriminator([{**WON, "ill": 1.0}, *[{**WON, "ill": 0.0}] * 3])
     # Without an adversarial loss both are 0.5.
     check_discriminator([{"d_hr": 0.5, "d_sr": 0.5}] * 9)
@@ -54,9 +54,9 @@ def test_discriminator_won_or_lost():
 
 def test_collapsed_generator():
     check_generator({"val_psnr": 27.5, "val_variety": 0.9}, 30.0)
-    with pytest.raises(Ill, match=r"PSNR fell from 30\.00 to 26\.90 dB"):
+    with pytest.raises(IllTrainingError, match=r"PSNR fell from 30\.00 to 26\.90 dB"):
         check_generator({"val_psnr": 26.9, "val_variety": 0.9}, 30.0)
-    with pytest.raises(Ill, match="nearly the same image for different inputs"):
+    with pytest.raises(IllTrainingError, match="nearly the same image for different inputs"):
         check_generator({"val_psnr": 30.0, "val_variety": 0.05}, 30.0)
 
 
@@ -210,7 +210,7 @@ def test_a_discriminator_that_won_goes_back_to_before_it_did(run, caplog):
 
 def test_no_rollbacks_only_reports(run, caplog):
     model = run([{}, {"val_psnr": 20.0, "val_score": 9.0}, {}], NanAt(3), most=0)
-    assert caplog.text.count("This recipe goes on regardless") >= 2
+    assert caplog.text.count("This recipe continues regardless") >= 2
     assert model.state.rollbacks == 0
     assert rates_of(model) == pytest.approx([2e-3, 1e-3])
     assert not np.isfinite(model.watch.epochs[-1]).all()

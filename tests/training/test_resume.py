@@ -13,7 +13,7 @@ import keras_mrisr
 from keras_mrisr.config import read_config, write_config
 from keras_mrisr.data import write_image
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.training import Interrupted, train
+from keras_mrisr.training import TrainingInterruptedError, train
 
 PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
 
@@ -104,7 +104,7 @@ def test_crashed_before_the_first_backup(tmp_path, tiny, finished_run, weights):
 def test_ctrl_c_goes_on_at_the_next_step(tmp_path, tiny, finished_run, weights):
     run = tmp_path / "run"
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         train(tiny(), run, report=reporter((2, 2), interrupt)[0])
     assert signal.getsignal(signal.SIGINT) is before
     assert (state(run)["epoch"], state(run)["step"]) == (1, 2)
@@ -112,7 +112,7 @@ def test_ctrl_c_goes_on_at_the_next_step(tmp_path, tiny, finished_run, weights):
 
     # In the last step of an epoch: the epoch is scored before the run stops.
     report, seen = reporter((2, 4), interrupt)
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         train(tiny(), run, report=report)
     assert seen == [(2, 3), (2, 4), (2, None)]
     assert (state(run)["epoch"], state(run)["step"]) == (2, 0)

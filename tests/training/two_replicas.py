@@ -15,7 +15,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 
 from keras_mrisr.config import read_config  # noqa: E402
 from keras_mrisr.errors import MrisrError  # noqa: E402
-from keras_mrisr.training import Interrupted, train  # noqa: E402
+from keras_mrisr.training import TrainingInterruptedError, train  # noqa: E402
 from keras_mrisr.training.generator import compiled_generator  # noqa: E402
 from keras_mrisr.training.state import restore_backup  # noqa: E402
 from keras_mrisr.training.strategy import strategy_scope  # noqa: E402
@@ -85,7 +85,7 @@ whole = train(clipped, out / "whole")
 try:
     train(clipped, out / "stopped", report=interrupt)
     results["interrupted"] = False
-except Interrupted:
+except TrainingInterruptedError:
     results["interrupted"] = True
 stopped = train(clipped, out / "stopped")
 clipped = clipped.replace({"training.strategy": "none"})  # To look at what they saved.

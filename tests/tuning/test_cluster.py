@@ -12,7 +12,7 @@ import pytest
 import keras_mrisr
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.tuning import cluster, find_place, read_results, search, write_study
-from keras_mrisr.tuning.cluster import Claim, LostTrial, Place, await_chief, check_port, environment
+from keras_mrisr.tuning.cluster import Claim, LostTrialError, Place, await_chief, check_port, environment
 
 PACKAGE = pathlib.Path(keras_mrisr.__file__).parents[1]
 
@@ -119,7 +119,7 @@ def test_claims(tmp_path, monkeypatch):
             now = time.monotonic()
             claim.check()  # Not asked of the file system every step.
             monkeypatch.setattr(time, "monotonic", lambda: now + 2)
-            with pytest.raises(LostTrial):
+            with pytest.raises(LostTrialError):
                 claim.check()
     assert set(asked) == {"3"}
     (tmp_path / "owner.json").unlink()

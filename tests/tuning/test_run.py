@@ -13,7 +13,7 @@ import pytest
 
 import keras_mrisr
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.training import Interrupted
+from keras_mrisr.training import TrainingInterruptedError
 from keras_mrisr.tuning import Budget, read_results, read_study, search, write_study
 from keras_mrisr.tuning.trial import TrialResult
 
@@ -129,10 +129,10 @@ def test_an_accident_is_tried_again(tmp_path, rates, trained, capsys):
 def test_stopped_and_gone_on(tmp_path, rates, trained):
     def stop(number):
         if number == 2:
-            raise Interrupted
+            raise TrainingInterruptedError
 
     trained.act = stop
-    with pytest.raises(Interrupted):
+    with pytest.raises(TrainingInterruptedError):
         search(rates, tmp_path / "out", "random", 4)
     stopped = trained[2]
     trained.act = lambda number: None

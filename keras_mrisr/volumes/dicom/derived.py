@@ -217,7 +217,7 @@ def derived_dataset(series: NewSeries, frame: Frame) -> Any:
 
 
 def drop_old_mapping(item: Any, series: NewSeries) -> None:
-    """Deletes what maps stored values to real ones, from a header or a group, where they are stored anew."""
+    """Deletes what maps stored values to real ones, from a header or a group, where they are stored again."""
     if series.storage != series.old_storage and "RealWorldValueMappingSequence" in item:
         del item.RealWorldValueMappingSequence
 
