@@ -2,8 +2,9 @@
 
 import warnings
 
-from keras_mrisr.inference.super_resolver import SuperResolver, UpscaledImage
+from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.upscale import upscale_path
+from keras_mrisr.inference.upscaled_image import UpscaledImage
 from keras_mrisr.inference.volume import upscale_volume
 from keras_mrisr.inference.volume_result import Residual, UpscaledVolume
 

@@ -14,7 +14,8 @@ from keras_mrisr.inference.figure import before_after_image, check_figure
 from keras_mrisr.inference.input_range import outside_of
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.report import check_report, residual_path, write_report
-from keras_mrisr.inference.super_resolver import SuperResolver, upscaled_mask
+from keras_mrisr.inference.super_resolver import SuperResolver
+from keras_mrisr.inference.upscaled_image import upscaled_mask
 from keras_mrisr.inference.verdict import Verdict
 from keras_mrisr.types import Progress
 

@@ -19,6 +19,7 @@ from keras_mrisr.inference.consistency import enforce_consistency, rms
 from keras_mrisr.inference.degradation_check import degradation_mismatch
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
 from keras_mrisr.inference.tiles import Tile, plan_tiles, run_tiles, smallest_tile
+from keras_mrisr.inference.upscaled_image import UpscaledImage, joined_images, upscaled_mask
 from keras_mrisr.memory import available_memory, memory_text, parse_memory, resident_memory
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.types import Model, PathLike
@@ -32,30 +33,6 @@ _USUAL = 4 * 10**9
 # Channels of an image that are taken one by one: more are likely to be a stack of slices.
 _MOST_CHANNELS = 4
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class UpscaledImage:
-    """What a generator makes of LR.
-
-    Attributes:
-        sr: The SR array.
-        deviation: Standard deviation over the 8 flips and turns, in the units of `sr`, float32; or None.
-        residual: (before, after): root mean square of degrade(SR) - LR, in those units, before and after
-            SR was made consistent; or None.
-        mismatches: For each slice that was checked, how far the network's result is from degrading to it
-            again: see `degradation_mismatch`.
-    """
-
-    sr: np.ndarray
-    deviation: np.ndarray | None = None
-    residual: tuple[float, float] | None = None
-    mismatches: tuple[float, ...] = ()
-
-    def with_arrays(self, change: Callable[[np.ndarray], np.ndarray]) -> Self:
-        """The same with both arrays changed."""
-        deviation = None if self.deviation is None else change(self.deviation)
-        return dataclasses.replace(self, sr=change(self.sr), deviation=deviation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,14 +175,14 @@ class SuperResolver:
         slices: Sequence[np.ndarray] = list(image)
         if self.info.neighbours and image.shape[-1] == self.channels:
             slices = [stack_around(image, place, self.info.neighbours) for place in range(len(image))]
-        return _together([self._upscale_slice(one, ways) for one in slices], np.stack)
+        return joined_images([self._upscale_slice(one, ways) for one in slices], np.stack)
 
     def _upscale_slice(self, image: np.ndarray, ways: _Ways) -> UpscaledImage:
         """Upscales a slice (H, W, C)."""
         self.check_image(image)
         if self.separates(image.shape[-1]):
             parts = [self._upscale_slice(image[..., [c]], ways) for c in range(image.shape[-1])]
-            return _together(parts, functools.partial(np.concatenate, axis=-1))
+            return joined_images(parts, functools.partial(np.concatenate, axis=-1))
         if image.min() == image.max():
             return self._repeated(image, ways)
         return self._upscale_structured(image, ways)
@@ -441,13 +418,6 @@ class SuperResolver:
         return sr
 
 
-def upscaled_mask(array: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Repeats each element along the first axes, as many times as the factors say."""
-    for axis, factor in enumerate(factors):
-        array = array.repeat(factor, axis=axis)
-    return array
-
-
 def _described(generator: Model, degradation: Degradation | Mapping[str, Any] | str | None) -> ModelInfo:
     """The `ModelInfo` of a network by its shapes and what it is said to undo."""
     from keras_mrisr.degrade import get_degradation
@@ -457,18 +427,3 @@ def _described(generator: Model, degradation: Degradation | Mapping[str, Any] | 
         degradation = {"name": degradation, "scale": describe_network(generator).scale}
     known = get_degradation(**degradation) if isinstance(degradation, Mapping) else degradation
     return describe_network(generator, known)
-
-
-def _together(
-    parts: Sequence[UpscaledImage], join: Callable[[list[np.ndarray]], np.ndarray]
-) -> UpscaledImage:
-    """The `UpscaledImage` of a batch from those of its slices, or of a slice from those of its channels."""
-    deviations = [one.deviation for one in parts if one.deviation is not None]
-    residuals = [one.residual for one in parts if one.residual is not None]
-    residual = np.sqrt(np.mean(np.square(residuals), axis=0)).tolist() if residuals else None
-    return UpscaledImage(
-        join([one.sr for one in parts]),
-        join(deviations) if deviations else None,
-        residual and (residual[0], residual[1]),
-        sum((one.mismatches for one in parts), start=()),
-    )

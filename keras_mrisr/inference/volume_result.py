@@ -9,7 +9,8 @@ import numpy as np
 from keras_mrisr.data.normalize import volume_normalizer
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.consistency import consistency_residual
-from keras_mrisr.inference.super_resolver import SuperResolver, upscaled_mask
+from keras_mrisr.inference.super_resolver import SuperResolver
+from keras_mrisr.inference.upscaled_image import upscaled_mask
 from keras_mrisr.inference.verdict import Verdict
 from keras_mrisr.memory import available_memory, memory_text, resident_memory
 from keras_mrisr.version import __version__
