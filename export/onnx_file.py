@@ -134,7 +134,8 @@ def name_after_layers(graph: onnx.GraphProto, layers: Iterable[str]) -> None:
 
 def _name_constants(graph: onnx.GraphProto) -> None:
     """Names constants after the first node that takes them, and its input."""
-    constants, names = {item.name for item in graph.initializer}, {}
+    constants = {item.name for item in graph.initializer}
+    names: dict[str, str] = {}
     for node in graph.node:
         for place, old in enumerate(node.input):
             if old in constants:

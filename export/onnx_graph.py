@@ -209,7 +209,7 @@ def _turn_axes(nodes: Nodes, node: onnx.NodeProto, where: dict[int, int], rank: 
         set_attribute(node, "axis", where[attributes(node)["axis"] % rank])
     elif node.op_type == "Pad" and node.input[1] in nodes.constants:
         pads = nodes.constants[node.input[1]].reshape(2, rank)
-        order = sorted(where, key=where.get)
+        order = sorted(where, key=where.__getitem__)
         node.input[1] = nodes.constant(pads[:, order].ravel(), node.input[1])
     elif node.op_type == "Slice" and len(node.input) > 3 and node.input[3] in nodes.constants:
         axes = [where[int(axis) % rank] for axis in nodes.constants[node.input[3]]]

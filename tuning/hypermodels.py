@@ -3,7 +3,6 @@
 `mrisr tune` does not need them: it runs whole training runs, which can be killed and resumed.
 """
 
-import pathlib
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +27,7 @@ from keras_mrisr.training.strategy import strategy_scope
 from keras_mrisr.training.volumes import VolumeValidation
 from keras_mrisr.tuning.objective import WORST_PERCEPTUAL, WORST_PSNR
 from keras_mrisr.tuning.study import Study, check_study, read_study
-from keras_mrisr.types import Model
+from keras_mrisr.types import Model, PathLike
 
 # What a training that fell ill returns: finite, because KerasTuner takes NaN for a failure of the program,
 # and three of those for the end of the search.
@@ -59,7 +58,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         ConfigError: A study of another stage, or data of no use.
     """
 
-    stage = None
+    stage: str | None = None
 
     def __init__(
         self,
@@ -152,7 +151,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
     def _compiled(self, config: RunConfig) -> Model:
         raise NotImplementedError
 
-    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: pathlib.Path) -> list[Any]:
+    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: PathLike) -> list[Any]:
         """The callbacks that score and watch over the model, scores first."""
         raise NotImplementedError
 
@@ -168,7 +167,7 @@ class GeneratorHyperModel(TrainingHyperModel):
     def _compiled(self, config: RunConfig) -> Model:
         return compiled_generator(config, self.channels)
 
-    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: pathlib.Path) -> list[Any]:
+    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: PathLike) -> list[Any]:
         scoring = VolumeValidation if config.dimensions == 3 else cb.Validation
         return [scoring(generator, self.val_pairs), cb.FiniteLoss()]
 
@@ -187,10 +186,11 @@ class SRGANHyperModel(TrainingHyperModel):
     def _compiled(self, config: RunConfig) -> Model:
         return compiled_srgan(config, self.channels, feature_network(config))
 
-    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: pathlib.Path) -> list[Any]:
+    def _scoring(self, config: RunConfig, generator: Model, state: Any, folder: PathLike) -> list[Any]:
         features, perception = feature_network(config), config.adversarial.perception
         validation = AdversarialValidation(generator, self.val_pairs, features, state, perception)
         # A trial that was promoted starts from other weights than it is compared with.
-        start_from(config, config.training.init, generator)
+        start: Any = config.training.init  # `check_study` refuses a study without one.
+        start_from(config, start, generator)
         state.start = validation.score()
         return [validation, *make_guards(config, folder, state)]

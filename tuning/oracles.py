@@ -8,14 +8,20 @@ import math
 import pathlib
 import time
 import warnings
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
 from keras_mrisr.errors import ConfigError, MissingDependencyError
 from keras_mrisr.files import write_json
+from keras_mrisr.tuning.space import SearchSpace
+
+if TYPE_CHECKING:
+    from keras_tuner import Oracle as _Base
+else:
+    _Base = object
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +45,16 @@ class Rules:
         report: Function of the oracle, called after each trial.
     """
 
-    space: object
+    space: SearchSpace
     epochs: int
-    allows: object
-    first: dict = dataclasses.field(default_factory=dict)
+    allows: Callable[[Mapping[str, Any]], bool]
+    first: dict[str, Any] = dataclasses.field(default_factory=dict)
     lease: float | None = None
     deadline: float | None = None
-    report: object = None
+    report: Callable[[Any], None] | None = None
 
 
-class Steady:
+class Steady(_Base):
     """Mixin before an oracle of KerasTuner.
 
     Its files are written whole, so that a search killed at any moment resumes: trials that were in work are
@@ -60,15 +66,19 @@ class Steady:
         **kwargs: Arguments of the oracle.
     """
 
+    # KerasTuner's.
+    end_order: list[str]
+    _retry_queue: list[str]
+
     def __init__(self, rules: Rules, **kwargs: Any) -> None:
         # The limit on failures in a row would raise with KerasTuner's lock held; see `_give_up`.
         super().__init__(**kwargs, max_retries_per_trial=1, max_consecutive_failed_trials=10**9)
         self.rules = rules
         self.verbose = 0
-        self.given_up = None
+        self.given_up: str | None = None
         self.closed = False
-        self._seen = {}
-        self._attempts = {}
+        self._seen: dict[str, float] = {}
+        self._attempts: dict[str, int] = {}
 
     # What is drawn.
 
@@ -266,7 +276,7 @@ class Steady:
         return self.max_trials * self.rules.epochs
 
     @property
-    def ended(self) -> int:
+    def ended(self) -> list[Any]:
         """The trials that are done with, in the order of their end."""
         return [self.trials[trial_id] for trial_id in self.end_order]
 
@@ -299,9 +309,9 @@ class HyperbandOracle(Steady, keras_tuner.oracles.HyperbandOracle):
         super().set_state(state)
         self.hyperband_iterations = iterations  # More trials may be asked for than before.
 
-    def sweep(self) -> int:
+    def sweep(self) -> list[int]:
         """Epochs of each trial of one sweep through all brackets, in the order of their start."""
-        trials = []
+        trials: list[int] = []
         for bracket in reversed(range(self._get_num_brackets())):
             before = 0
             for round_number in range(self._get_num_rounds(bracket)):

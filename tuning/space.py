@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 from keras_mrisr.checks import is_number
@@ -37,12 +37,12 @@ class Parameter:
 
     key: str
     kind: str
-    values: tuple = ()
+    values: tuple[Any, ...] = ()
     low: float | None = None
     high: float | None = None
     step: float | None = None
     log: bool = False
-    when: dict = dataclasses.field(default_factory=dict)
+    when: dict[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, key: str, entry: Any) -> Self:
@@ -67,7 +67,7 @@ class Parameter:
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` takes, without its key."""
-        entry = {"type": self.kind}
+        entry: dict[str, Any] = {"type": self.kind}
         if self.kind == "choice":
             entry["values"] = list(self.values)
         elif self.kind != "boolean":
@@ -79,7 +79,7 @@ class Parameter:
         return entry
 
     @property
-    def labels(self) -> list[str]:
+    def labels(self) -> list[Any]:
         """How KerasTuner sees the values of a choice: all of one kind, in the same order."""
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
         if numbers:
@@ -95,10 +95,12 @@ class Parameter:
             return value if isinstance(value, bool) else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
+        if self.low is None or self.high is None:
+            return None
         return value if self.low <= value <= self.high and self._on_grid(value) else None
 
-    def _on_grid(self, value: float) -> float:
-        if self.step is None:
+    def _on_grid(self, value: float) -> bool:
+        if self.step is None or self.low is None:
             return True
         steps = math.log(value / self.low, self.step) if self.log else (value - self.low) / self.step
         return math.isclose(steps, round(steps), abs_tol=1e-6)
@@ -137,7 +139,7 @@ class SearchSpace:
         parameters: Tuple of `Parameter`.
     """
 
-    parameters: tuple
+    parameters: tuple[Parameter, ...]
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Self:
@@ -149,7 +151,7 @@ class SearchSpace:
         if not isinstance(entries, dict):
             raise ConfigError(f"space must hold keys and their ranges. Received: {entries!r}")
         parameters = tuple(Parameter.from_dict(key, entry) for key, entry in entries.items())
-        earlier = {}
+        earlier: dict[str, Parameter] = {}
         for parameter in parameters:
             for other, values in parameter.when.items():
                 if other not in earlier or not earlier[other].values:
@@ -167,7 +169,7 @@ class SearchSpace:
         return {parameter.key: parameter.to_dict() for parameter in self.parameters}
 
     @property
-    def keys(self) -> list[str]:
+    def keys(self) -> tuple[str, ...]:
         """The keys, in order."""
         return tuple(parameter.key for parameter in self.parameters)
 
@@ -191,7 +193,7 @@ class SearchSpace:
 
     def decode(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values as KerasTuner holds them, by key, as a config takes them; what is inactive is left out."""
-        decoded = {}
+        decoded: dict[str, Any] = {}
         for parameter in self.parameters:
             active = all(decoded.get(other) in allowed for other, allowed in parameter.when.items())
             if active and parameter.key in values:
@@ -209,7 +211,8 @@ class SearchSpace:
             value: Its value.
             keep: Leave a choice of one value in any case.
         """
-        kept, gone = [], set()
+        kept: list[Parameter] = []
+        gone: set[str] = set()
         for parameter in self.parameters:
             when = dict(parameter.when)
             excluded = key in when and value not in when.pop(key)
@@ -221,13 +224,13 @@ class SearchSpace:
                 kept.append(Parameter(key, "choice", (value,), when=when))
         if keep and key not in self.keys:
             kept.append(Parameter(key, "choice", (value,)))
-        return SearchSpace(tuple(kept))
+        return dataclasses.replace(self, parameters=tuple(kept))
 
-    def _find(self, key: str) -> Parameter | None:
+    def _find(self, key: str) -> Parameter:
         return next(parameter for parameter in self.parameters if parameter.key == key)
 
 
-def _listed(values: Iterable[Any]) -> str:
+def _listed(values: Any) -> list[Any]:
     return values if isinstance(values, list) else [values]
 
 
