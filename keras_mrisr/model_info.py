@@ -33,8 +33,9 @@ class Description:
                 arguments[field.name] = tuple(value) if field.type is tuple and type(value) is list else value
             elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
                 raise ModelError(f"{field.name} is missing")
-            if type(arguments.get(field.name, field.type())) is not field.type:
-                raise ModelError(f"{field.name} must be {field.type.__name__}, not {values[field.name]!r}")
+            kind: Any = field.type
+            if type(arguments.get(field.name, kind())) is not kind:
+                raise ModelError(f"{field.name} must be {kind.__name__}, not {values[field.name]!r}")
         return cls(**arguments)
 
 
@@ -83,7 +84,8 @@ class ModelInfo(Description):
     def from_dict(cls, values: Any) -> Self:
         """As `Description.from_dict`; also raises ModelError for parts that contradict each other."""
         info = super().from_dict(values)
-        scale, given = scale_of(info.factors), info.degradation.get("scale")
+        scale = scale_of(info.factors)
+        given: Any = info.degradation.get("scale")
         if info.degradation and scale_of(given) != scale:
             raise ModelError(f"degradation.scale must be {scale} as the model's, not {given!r}")
         if info.degradation and "name" not in info.degradation:

@@ -110,7 +110,8 @@ def _picture(dataset: SliceDataset, record: SliceRecord, cell: int) -> Image.Ima
     array = rounded(255 * normalizer.normalize(array), "uint8")
     picture = Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).convert("RGB")
     factor = cell / max(picture.size)
-    size = tuple(max(1, round(side * factor)) for side in picture.size)
+    width, height = (max(1, round(side * factor)) for side in picture.size)
+    size = width, height
     picture = picture.resize(size, Image.Resampling.BICUBIC)
     mask = _mask_of(record)
     if mask is None or not mask.any():

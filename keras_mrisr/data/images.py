@@ -289,7 +289,7 @@ def _from_pillow(path: pathlib.Path, image: Image.Image) -> np.ndarray:
 
 def _from_palette(image: Image.Image) -> np.ndarray:
     # A palette of greys is a grey image, also where this slice happens to use one colour only.
-    colours = np.reshape(image.getpalette("RGB"), (-1, 3))
+    colours = np.asarray(image.getpalette("RGB")).reshape(-1, 3)
     channels = 1 if (colours == colours[:, :1]).all() else 3
     # By way of RGB, where equal channels are taken as they are: "L" of Pillow is a weighted sum.
     return np.array(image.convert("RGB"))[..., :channels]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +40,8 @@ class RangeNormalizer:
         What is a million times as far from 0 as the range is wide is cut there; see `beyond`.
         """
         array = np.asarray(array)
-        kind = np.float32 if array.dtype.itemsize <= 2 or array.dtype == np.float32 else np.float64
+        single = array.dtype.itemsize <= 2 or array.dtype == np.float32
+        kind: type[Any] = np.float32 if single else np.float64
         with np.errstate(over="ignore"):
             result = np.asarray((array.astype(kind) - kind(self.low)) / kind(self.high - self.low))
         return np.clip(result, -_FARTHEST, _FARTHEST, out=result).astype("float32", copy=False)

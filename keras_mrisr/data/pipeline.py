@@ -278,7 +278,8 @@ class PatchDataset(ResumableBatches):
 
     def _crop(self, pair: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         size = self.patch_size // self.scale
-        best, best_contrast = None, -1.0
+        best: Any = None
+        best_contrast = -1.0
         for _ in range(self.candidates):
             y, x = (int(rng.integers(edge - size + 1)) for edge in pair.middle_lr.shape[:2])
             lr = pair.middle_lr[y : y + size, x : x + size]

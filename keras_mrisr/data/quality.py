@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -175,9 +176,7 @@ def _with_tissue(seen: Iterable[tuple[SlicePixels, np.ndarray | None]]) -> list[
     return filled
 
 
-def _minorities(
-    kind: str, readable: Sequence[SlicePixels], look: Callable[[SlicePixels], str]
-) -> list[Finding]:
+def _minorities(kind: str, readable: Sequence[SlicePixels], look: Callable[[Any], str]) -> list[Finding]:
     """Slices that look unlike most of their patient, and patients unlike most of the set."""
     stacks: dict[str, list[SlicePixels]] = {}
     for pixels in readable:

@@ -128,7 +128,8 @@ class VolumePatches(PatchDataset):
 
     def _crop(self, pair: VolumePair, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         sizes = [edge // factor for edge, factor in zip(self.patch_size, self.scale, strict=True)]
-        best, best_contrast = None, -1.0
+        best: Any = None
+        best_contrast = -1.0
         for _ in range(self.candidates):
             first = [
                 int(rng.integers(edge - size + 1)) for edge, size in zip(pair.lr.shape, sizes, strict=False)

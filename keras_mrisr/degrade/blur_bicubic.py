@@ -58,6 +58,7 @@ class BlurBicubic(Degradation):
         self.round_8bit = round_8bit
         pillow = kernel == "pillow"
         self._blurs = pillow_box_kernels(self.sigma) if pillow else [gaussian_kernel(self.sigma, kernel_size)]
+        self._bicubic: np.ndarray
         self._bicubic, self._first = bicubic_kernel(scale, antialias) if scale > 1 else (np.ones(1), 0)
 
     @property

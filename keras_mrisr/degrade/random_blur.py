@@ -70,7 +70,7 @@ class RandomBlur(Degradation):
 
     def of_slice(self, hr: np.ndarray) -> BlurBicubic:
         """The `BlurBicubic` that degrades this slice, array (H, W, C)."""
-        drawn = zlib.crc32(np.ascontiguousarray(hr)) / 0xFFFFFFFF
+        drawn = zlib.crc32(hr.tobytes()) / 0xFFFFFFFF
         sigma = self.smallest_sigma + drawn * (self.largest_sigma - self.smallest_sigma)
         return BlurBicubic(self.scale, sigma, name=self.name)
 

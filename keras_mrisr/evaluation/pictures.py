@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,7 +33,7 @@ class Encoder:
         image.putpalette(_colours().ravel().tolist())
         return self._encode(image.convert("RGB") if self.small else image)
 
-    def _encode(self, image, exact=False):
+    def _encode(self, image: Image.Image, exact: bool = False) -> str:
         buffer = io.BytesIO()
         if self.small and not exact:
             while max(image.size) > _LARGEST:
@@ -57,11 +58,11 @@ def outline(mask: np.ndarray) -> str:
 
     # With a margin, so that a mask at the edge is closed too; pixel centres lie at halves.
     padded = np.pad(mask.astype(float), 1)
-    lines = contour_generator(z=padded).lines(0.5)
+    lines: Any = contour_generator(z=padded).lines(0.5)
     return "".join("M" + "L".join(f"{x - 0.5:.1f} {y - 0.5:.1f}" for x, y in line) + "Z" for line in lines)
 
 
-def _colours():
+def _colours() -> np.ndarray:
     from matplotlib import colormaps
 
     return rounded(colormaps["inferno"](np.arange(256))[:, :3] * 255, np.uint8)

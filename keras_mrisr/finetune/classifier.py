@@ -104,14 +104,14 @@ def fit_heads(classifier: Classifier, batches: Any, progress: Progress | None = 
         batches: `LabelledBatches`, gone through once.
         progress: Called with the number of batches done and the number in all.
     """
-    pooled, known = [], []
+    parts, known = [], []
     for number in range(len(batches)):
         images, *labels_and_weights = batches[number]
-        pooled.append(np.asarray(classifier.pooled.predict_on_batch(images)))
+        parts.append(np.asarray(classifier.pooled.predict_on_batch(images)))
         known.append(labels_and_weights)
         if progress is not None:
             progress(number + 1, len(batches))
-    pooled = np.concatenate(pooled)
+    pooled = np.concatenate(parts)
     standard = classifier.heads.get_layer("standardised")
     standard.set_weights([pooled.mean(axis=0), pooled.var(axis=0)])
     pooled = keras.ops.convert_to_numpy(standard(pooled))

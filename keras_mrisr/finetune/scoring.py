@@ -31,20 +31,22 @@ def score_slices(
         "tumour_grey" and "sequence" of each channel as a grey image; those that the model answers. A
         number that these slices cannot give is None.
     """
-    logits = {label: [] for label in model.output}
-    tumours, sequences, grey = [], [], []
+    answered: dict[str, list[np.ndarray]] = {label: [] for label in model.output}
+    of_tumours: list[int] = []
+    of_sequences: list[int] = []
+    of_grey: list[bool] = []
     for number, each in enumerate(slices):
         images, known = whole_slice(each, size)
         answers = model.predict_on_batch(as_input(images))
         for label, answer in answers.items():
-            logits[label].append(np.asarray(answer))
-        tumours += [each.tumour] * len(images)
-        sequences += known
-        grey += [False] + [True] * (len(images) - 1)
+            answered[label].append(np.asarray(answer))
+        of_tumours += [each.tumour] * len(images)
+        of_sequences += known
+        of_grey += [False] + [True] * (len(images) - 1)
         if progress is not None:
             progress(number + 1, len(slices))
-    logits = {label: np.concatenate(parts) for label, parts in logits.items()}
-    tumours, sequences, grey = np.array(tumours), np.array(sequences), np.array(grey)
+    logits = {label: np.concatenate(parts) for label, parts in answered.items()}
+    tumours, sequences, grey = np.array(of_tumours), np.array(of_sequences), np.array(of_grey)
     questions = {}
     if "tumour" in logits:
         questions["tumour"] = np.where(grey, UNKNOWN, tumours), logits["tumour"]

@@ -10,7 +10,7 @@ COUNT = 8  # Four quarter turns, each with and without a flip.
 
 def ensemble(
     predict: Callable[[np.ndarray], np.ndarray], lr: np.ndarray, deviation: bool = False
-) -> tuple[np.ndarray, Any]:
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Averages the predictions for all flips and quarter turns of a slice, turned back again.
 
     The mean is better than one prediction by about 0.1 dB (Lim et al. 2017, "Enhanced deep residual
@@ -28,7 +28,8 @@ def ensemble(
         7 in the denominator since the eight are all that there are, is None unless it was asked for.
         Besides these no more than one prediction is held at a time.
     """
-    mean = squares = None
+    mean: Any = None
+    squares: Any = None
     for number, (turns, flip) in enumerate(((t, f) for t in range(4) for f in (False, True)), start=1):
         turned = np.rot90(lr[:, ::-1] if flip else lr, turns)
         sr = np.rot90(predict(np.ascontiguousarray(turned)), -turns)

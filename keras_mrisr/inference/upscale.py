@@ -175,7 +175,7 @@ def _check_inputs(
     folder: Folder, target: pathlib.Path, resolver: SuperResolver, options: UpscaleOptions
 ) -> None:
     """Reads all inputs once, so that a bad one is found before the long work begins."""
-    sizes = {}
+    sizes: dict[tuple[int, ...], tuple[pathlib.Path, str | None]] = {}
     for name, one in folder.inputs.items():
         read = one.read(resolver, options)
         one.check(read, target / name, resolver, options)

@@ -210,7 +210,7 @@ class GrowingResult:
     def put_blank(self, place: int, value: float) -> None:
         """Fills a slice that has one value, and so has nothing to upscale."""
         stacked(self.array, self.axis)[:, :, place] = value
-        self._residuals.append((0.0, 0.0, 0.0, abs(float(self.normalizer.normalize(value)))))
+        self._residuals.append((0.0, 0.0, 0.0, abs(float(self.normalizer.normalize(np.asarray(value))))))
 
     def note_residual(self, lr: np.ndarray, written: np.ndarray, residual: tuple[float, float]) -> None:
         """Adds the residual of a slice, (before, after); see `Residual`."""

@@ -4,6 +4,7 @@ The prefix keeps the variable paths apart from the generator's in one optimizer'
 for reports come from `keras_mrisr.losses.probability`; the sigmoid is no part of a model.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -159,7 +160,7 @@ def unet_discriminator(
     return keras.Model(inputs, _logits(x, 3, spectral=False), name=name)
 
 
-DISCRIMINATORS = {
+DISCRIMINATORS: dict[str, Callable[..., Model]] = {
     "srgan": srgan_discriminator,
     "patchgan": patchgan_discriminator,
     "unet": unet_discriminator,

@@ -104,13 +104,14 @@ def zooms_along(model: Model, axis: int) -> dict[int, Fraction]:
 def _read_by(model: Model, outputs: tuple[int, int], axis: int) -> tuple[int, int]:
     """The first and last input pixel that the output pixels from `outputs[0]` to `outputs[1]` depend on."""
     ranges = {id(model.outputs[0]): outputs}
+    unread: tuple[Any, Any] = (math.inf, -math.inf)
     for node in reversed(nodes_in_order(model)):
         first, last = ranges[id(node.output_tensors[0])]
         if not node.input_tensors:
             continue
         reads = _reads(node, axis)
         for tensor in node.input_tensors:
-            low, high = ranges.get(id(tensor), (math.inf, -math.inf))
+            low, high = ranges.get(id(tensor), unread)
             ranges[id(tensor)] = (
                 min(low, first // reads.up * reads.stride - reads.before),
                 max(high, last // reads.up * reads.stride + reads.after),

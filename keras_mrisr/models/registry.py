@@ -1,7 +1,7 @@
 """Generators by name. A new one is one file and one line here."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_mrisr.checks import check_options, known
@@ -12,7 +12,7 @@ from keras_mrisr.models.srresnet import srresnet
 from keras_mrisr.models.srresnet3d import srresnet3d
 from keras_mrisr.types import Model
 
-GENERATORS = {
+GENERATORS: dict[str, Callable[..., Model]] = {
     "srresnet": srresnet,
     "edsr": edsr,
     "srresnet3d": srresnet3d,

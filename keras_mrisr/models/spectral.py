@@ -1,18 +1,23 @@
 """Convolution and dense layer with a kernel of spectral norm 1."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
 from keras_mrisr.types import Shape, Tensor
 
+if TYPE_CHECKING:
+    from keras.layers import Layer as _Base
+else:
+    _Base = object
+
 # `keras.layers.SpectralNormalization` was tried: it overwrites the kernel in the forward pass, which
 # rounds the master weights to half precision under mixed_float16, and is no reparametrisation: the
 # gradient ignores the norm.
 
 
-class _SpectralKernel:
+class _SpectralKernel(_Base):
     """Mixin of a layer with `kernel` (..., outputs), Miyato et al. 2018, algorithm 1.
 
     The largest singular value is estimated by one power iteration a call, whose start `vector_u` is kept

@@ -144,7 +144,8 @@ def write_weights(model: Model, path: PathLike) -> None:
 
 
 def _shapes(names: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    shapes, before = {}, 3
+    shapes: dict[str, tuple[int, ...]] = {}
+    before = 3
     for name in names:
         filters = _FILTERS[int(name[5]) - 1]
         shapes[name] = (3, 3, before, filters)
@@ -190,7 +191,7 @@ def _read_file(path: pathlib.Path, network: str) -> dict[str, tuple]:
 def _read_h5(path: pathlib.Path, network: str) -> dict[str, tuple]:
     import h5py
 
-    found = {}
+    found: dict[str, dict[int, Any]] = {}
 
     def visit(name: str, item: Any) -> None:
         parts = name.split("/")

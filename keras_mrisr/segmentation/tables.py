@@ -2,15 +2,15 @@
 
 import dataclasses
 import math
+import pathlib
 from typing import Any
 
 from keras_mrisr.evaluation.protocol import finite_or_none, plain_values
 from keras_mrisr.files import write_csv, write_json
 from keras_mrisr.segmentation.scores import PatientScore
-from keras_mrisr.types import PathLike
 
 
-def summary_rows(summary: Any, differences: Any) -> tuple[list[str], list[list[str]]]:
+def summary_rows(summary: Any, differences: Any) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """(columns, rows) of text: one row a method.
 
     Args:
@@ -20,7 +20,7 @@ def summary_rows(summary: Any, differences: Any) -> tuple[list[str], list[list[s
     reference = summary[0].method
     against = {row.first: row for row in differences if row.second == reference}
     columns = ("images", "Dice", "95 %", "median", f"vs {reference}", "p", "recall", "false")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in summary:
         other = against.get(row.method)
         rows.append(
@@ -48,8 +48,7 @@ def report(evaluation: Any) -> Any:
     columns, rows = summary_rows(evaluation.summary, evaluation.differences)
     table = Table(box=box.SIMPLE_HEAD, padding=0)  # Fits 80 columns.
     for place, column in enumerate(columns):
-        justify = "right" if place else "left"
-        table.add_column(column, justify=justify, no_wrap=place > 0, overflow="fold")
+        table.add_column(column, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     others = [row for row in evaluation.differences if row.second != evaluation.summary[0].method]
@@ -81,12 +80,12 @@ def to_json(evaluation: Any) -> dict[str, Any]:
     }
 
 
-def write_tables(evaluation: Any, folder: PathLike) -> None:
+def write_tables(evaluation: Any, folder: pathlib.Path) -> None:
     """Writes `segmentation.json` and `per_patient.csv` into `folder`, each whole."""
     write_json(folder / "segmentation.json", to_json(evaluation))
     names = [field.name for field in dataclasses.fields(PatientScore)]
     write_csv(folder / "per_patient.csv", names, map(plain_values, evaluation.scores))
 
 
-def _number(value, form):
+def _number(value: float, form: str) -> str:
     return "-" if math.isnan(value) else format(value, form)

@@ -127,9 +127,9 @@ def check_segmentation_model(config: RunConfig, split: Split, channels: int) -> 
         split: The run's `Split`.
         channels: Channels of the data.
     """
-    if not config.adversarial.segmentation_weight:
-        return
     model = config.adversarial.segmentation_model
+    if not config.adversarial.segmentation_weight or model is None:
+        return
     info = load_unet_info(model)
     if info.channels != channels:
         raise ConfigError(
@@ -165,7 +165,7 @@ def check_feature_weights(config: RunConfig, split: Split) -> None:
 
 
 def _segmentation_loss(adversarial: AdversarialConfig) -> SegmentationConsistencyLoss | None:
-    if not adversarial.segmentation_weight:
+    if not adversarial.segmentation_weight or adversarial.segmentation_model is None:
         return None
     return SegmentationConsistencyLoss(adversarial.segmentation_model)
 
@@ -219,8 +219,8 @@ class AdversarialValidation(Validation):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.copy()
         # Not finite is for the guard to find and mend, so nothing is raised here.
-        scores = self.score() or {name: float("nan") for name in self.state.start}
-        start = self.state.start
+        start: Any = self.state.start
+        scores = self.score() or {name: float("nan") for name in start}
         scores["val_score"] = scores["val_psnr"] - start["val_psnr"]
         if self.features is not None:
             gain = 10 * np.log10(start["val_features"] / scores["val_features"])

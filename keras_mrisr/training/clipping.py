@@ -1,18 +1,27 @@
 """Clipping of the gradient of a whole batch, however many replicas share it out."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import keras
 
 from keras_mrisr.replicas import replica_count, replica_mean
+from keras_mrisr.types import Tensor
+
+if TYPE_CHECKING:
+    from keras.optimizers import Optimizer as _Base
+else:
+    _Base = object
 
 
-class WholeGradientClipping:
+class WholeGradientClipping(_Base):
     """Mixin for optimizers whose `global_clipnorm` limits the sum of the gradients of all replicas.
 
     Keras lets each replica clip its own gradient before the sum, which then has neither the length nor the
     direction that one device finds for the same batch.
     """
 
-    def _clip_gradients(self, gradients):
+    def _clip_gradients(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
         replicas = replica_count()
         if replicas == 1 or not self.global_clipnorm:
             return super()._clip_gradients(gradients)

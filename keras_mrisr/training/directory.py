@@ -6,6 +6,7 @@ import shutil
 from typing import Any, Protocol
 
 from keras_mrisr.config import DataConfig, read_config, write_config
+from keras_mrisr.config_base import Config
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.splits import Split, split_patients
 from keras_mrisr.errors import ConfigError, MrisrError
@@ -118,7 +119,7 @@ def fix_split(
     return old
 
 
-def claim_run(config: AnyConfig, out: PathLike, split: Split, overwrite: bool = False) -> None:
+def claim_run(config: Config, out: PathLike, split: Split, overwrite: bool = False) -> None:
     """Makes `out` the folder of this run, once all else was found to be good.
 
     Args:

@@ -16,7 +16,8 @@ from keras_mrisr.volumes.volume import Volume
 class Reader(Protocol):
     """What a module must have to be a format that is read."""
 
-    NAME: str
+    @property
+    def NAME(self) -> str: ...
 
     def recognises(self, path: pathlib.Path) -> bool:
         """Whether what lies at a path is of this format."""
@@ -28,7 +29,9 @@ class Reader(Protocol):
 class Format(Reader, Protocol):
     """What a module must have to be a format that is written, too."""
 
-    ENDINGS: tuple[str, ...]  # Of the files that it writes, in lower case.
+    @property
+    def ENDINGS(self) -> tuple[str, ...]:
+        """Of the files that it writes, in lower case."""
 
     def check_target(self, volume: Volume, path: pathlib.Path, overwrite: bool) -> None:
         """Raises DataError unless `write` can write a result of this size and type at a path."""

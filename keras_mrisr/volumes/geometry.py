@@ -27,13 +27,11 @@ def finer_grid(factors: Sequence[float]) -> np.ndarray:
     Raises:
         DataError: Not three positive numbers.
     """
-    factors = np.asarray(factors, dtype="float64")
-    if factors.shape != (3,) or not (np.isfinite(factors).all() and (factors > 0).all()):
-        raise DataError(
-            f"A scale needs a positive factor for each of the 3 axes. Received: {factors.tolist()}"
-        )
-    matrix = np.diag([*(1 / factors), 1.0])
-    matrix[:3, 3] = (1 / factors - 1) / 2
+    each = np.asarray(factors, dtype="float64")
+    if each.shape != (3,) or not (np.isfinite(each).all() and (each > 0).all()):
+        raise DataError(f"A scale needs a positive factor for each of the 3 axes. Received: {each.tolist()}")
+    matrix = np.diag([*(1 / each), 1.0])
+    matrix[:3, 3] = (1 / each - 1) / 2
     return matrix
 
 

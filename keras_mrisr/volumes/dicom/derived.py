@@ -228,7 +228,7 @@ def derivation_description(series: NewSeries, item: Any) -> str:
     return "; ".join(text for text in texts if text)[:1024] or "Super-resolution"
 
 
-def derived_type(image_type: Iterable[str], second: str = "SECONDARY") -> list[str]:
+def derived_type(image_type: Sequence[str] | None, second: str = "SECONDARY") -> list[str]:
     """An ImageType that says that the pixels were computed, and keeps what they show."""
     kept = [str(value) for value in (image_type or ())[2:] if value != "MOSAIC"]
     return ["DERIVED", second, *kept]

@@ -73,7 +73,7 @@ def missing_slice(frames: Sequence[Frame], position: np.ndarray) -> bool:
         return False
     place = (position - first.position) @ step / (step @ step)
     aside = np.linalg.norm(position - first.position - place * step)
-    beside = aside > max(_UNEVEN * np.linalg.norm(step), 2 * position_error(frames))
+    beside = aside > max(_UNEVEN * float(np.linalg.norm(step)), 2 * position_error(frames))
     return (
         not beside and -_MISSING < place < len(frames) - 1 + _MISSING and not 0 <= round(place) < len(frames)
     )
