@@ -232,10 +232,10 @@ def check_unseen(key: str, model: PathLike, taught: dict, split: Split) -> None:
     Raises:
         DataError: Its training patients validate or test here, or its validation patients test.
     """
-    trained, validated = (tuple(taught.get(part, ())) for part in ("train", "val"))
-    known = Split(trained, validated, (), salt=taught.get("salt", ""))
-    seen = {patient for patient in (*split.val, *split.test) if known.part_of(patient) == "train"}
-    seen |= {patient for patient in split.test if known.part_of(patient) == "val"}
+    stored_name = Split((), (), (), salt=taught.get("salt", "")).stored_name
+    trained, validated = (set(taught.get(part, ())) for part in ("train", "val"))
+    seen = {patient for patient in (*split.val, *split.test) if stored_name(patient) in trained}
+    seen |= {patient for patient in split.test if stored_name(patient) in validated}
     if seen:
         raise DataError(
             f"{key}: {model} was trained with {len(seen)} patient(s) that this run holds out "

@@ -16,7 +16,7 @@ from keras_mrisr.training.adversarial import check_feature_weights
     [
         (
             {"adversarial.discriminator.channels": 3},
-            r"adversarial\.discriminator\.channels is no option: it follows from data",
+            r"adversarial\.discriminator\.channels is no option: it follows from the scale and the data",
         ),
         (
             {"degradation.name": "random-blur", "adversarial.consistency_weight": 1.0},
