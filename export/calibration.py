@@ -102,8 +102,10 @@ def psnr(run: Callable[[np.ndarray], Any], slices: RealSlices) -> float:
 
 def _halves(dataset: SliceDataset, info: ModelInfo) -> Iterable[SliceDataset]:
     """(calibration, measurement): seen and unseen patients, or else the first and second half."""
-    split = Split.from_dict(info.data["split"]) if info.data.get("split") else Split((), (), ())
-    seen, unseen = ({p for p in dataset.patients if split.part_of(p) == part} for part in ("train", "test"))
+    split = info.data.get("split") or {}
+    stored_name = Split((), (), (), salt=split.get("salt", "")).stored_name
+    trained, unknown = (set(split.get(part, ())) for part in ("train", "test"))
+    seen, unseen = ({p for p in dataset.patients if stored_name(p) in part} for part in (trained, unknown))
     if not seen or not unseen:
         half = len(dataset.patients) // 2
         seen, unseen = set(dataset.patients[:half]), set(dataset.patients[half:])

@@ -35,7 +35,11 @@ def held(*targets: PathLike) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         # The folder may be reached by several names; the last part may be a link that is to be replaced.
-        places = {path.parent.resolve() / path.name: path for path in map(_absolute, targets)}
+        paths = [pathlib.Path(os.path.abspath(target)) for target in targets]
+        places = {
+            path.parent.resolve() / path.name: pathlib.Path(target)
+            for path, target in zip(paths, targets, strict=True)
+        }
         for place in sorted(places):
             stack.enter_context(_held(place, places[place]))
         yield
@@ -128,10 +132,6 @@ def _is_written(path: pathlib.Path) -> bool:
         return not _lock(handle)
     finally:
         os.close(handle)
-
-
-def _absolute(path: PathLike) -> pathlib.Path:
-    return pathlib.Path(os.path.abspath(path))
 
 
 @contextlib.contextmanager

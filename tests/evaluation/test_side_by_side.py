@@ -103,7 +103,7 @@ def test_deep_and_equal_images(tmp_path, upscaler):
     [
         ({"out": "a.gif"}, "a.gif is no figure"),
         ({"out": "slice.png"}, "slice.png exists"),
-        ({"models": {}}, "at least one model"),
+        ({"models": {}}, "at least one `model`"),
         ({"models": {"bicubic": {}}}, "Two methods are called 'bicubic'"),
         ({"models": {"original": {}}}, "Upscaler: the name 'original' is taken"),
         ({"models": {"A": {}, "B": {"scale": 4}}}, "differ in scale"),

@@ -190,7 +190,7 @@ def test_on_the_command_line(scans, model_3d, tmp_path, capsys):
             {"methods": ["lanczos"]},
             "Unknown interpolation of volumes 'lanczos'. Known: cubic",
         ),
-        ({"consistency": True}, "leave out --consistency"),
+        ({"consistency": True}, "leave out `consistency`"),
         ({"scale": 2}, "is a x1x1x2 model, not x2"),
     ],
 )

@@ -192,7 +192,7 @@ def test_bad_servers_on_the_command_line(mrisr, server, listing, tmp_path, smoot
     refused("--server must be HOST:PORT", "--server", "localhost", "--rest")
     refused("not allowed with argument", "--server", server["rest"], "--rest", "--grpc")
     server["tell"](delay=2)
-    refused("allow a longer `deadline`", "--server", server["grpc"], "--deadline", "0.5")
+    refused("allow a longer --deadline", "--server", server["grpc"], "--deadline", "0.5")
 
 
 @pytest.mark.parametrize(

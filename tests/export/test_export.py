@@ -102,7 +102,8 @@ def test_onnx_in_other_forms(trained, lgg_root, image_root, tmp_path):
         trained["rgb"], tmp_path / "small", "onnx", precision="int8", calibration=lgg_root, symmetric=True
     )
     assert small.parity is None
-    assert 0 < abs(small.psnr["float32"] - small.psnr["int8"]) < 0.3
+    # Processors without 8-bit dot products add pairs of products in 16 bits, which saturate: 0.40 dB there.
+    assert 0 < abs(small.psnr["float32"] - small.psnr["int8"]) < 0.5
     assert any("INT8 costs" in line for line in small.lines())
     text = (tmp_path / "small/tensorrt.md").read_text()
     assert "nodes are supported" in text
@@ -239,7 +240,7 @@ def test_custom_layer_that_is_not_known(refused, trained, tmp_path):
     shutil.copytree(trained["grey"], tmp_path / "own")
     inputs = keras.Input((None, None, 1))
     keras.Model(inputs, Mine()(inputs)).save(tmp_path / "own/generator.keras")
-    refused("own/generator.keras cannot be loaded", "own")
+    refused("own/generator.keras holds 'Mine', which is neither Keras' nor this package's", "own")
 
 
 @pytest.mark.parametrize("to", ["saved_model", "onnx", "litert"])
