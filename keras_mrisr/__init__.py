@@ -4,11 +4,16 @@ Public names and namespaces (`keras_mrisr.models`, `keras_mrisr.losses`, ...) ar
 used, so that `import keras_mrisr` stays quick and works where Keras is not needed. `__init__.pyi` lists them.
 """
 
+import os
 import pathlib
 
 import lazy_loader
 
 from keras_mrisr.registration import register_with_keras
+
+# onnxruntime 1.29 and later send usage data and write a device id when they are imported; names of files and
+# texts of errors are among it. Only this variable, set before the import, prevents that. A user's own counts.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # In a checkout that is not installed, `export` and `tuning` stand beside this folder and not in it.
 _root = pathlib.Path(__file__).parents[1]

@@ -87,5 +87,5 @@ def test_bad_noise_in_an_evaluation(mrisr, image_root, models, tmp_path, ratio):
     out = tmp_path / "out"
     (code, _, err), _ = evaluate(mrisr, models["grey"], image_root, out, f"--noise-snr={ratio}")
     assert code == 2
-    assert "signal-to-noise ratio must be over 0" in err and err.count("\n") == 1
+    assert "--noise-snr must be a ratio over 0" in err and err.count("\n") == 1
     assert not out.exists()

@@ -37,7 +37,7 @@ def pixels(data):
 
 def test_signatures(loaded):
     signatures = loaded["rgb"].signatures
-    assert sorted(signatures) == ["describe", "serving_default", "interpolate", "upscale_raw"]
+    assert sorted(signatures) == ["describe", "serving_default", "upscale_image", "upscale_raw"]
     (source,) = signatures["serving_default"].structured_input_signature[1].values()
     assert (source.name, source.shape.as_list(), source.dtype) == ("lr", [None, None, None, 3], tf.float32)
     assert signatures["serving_default"].structured_outputs["sr"].dtype == tf.float32
@@ -49,7 +49,7 @@ def test_signatures(loaded):
 
 def test_no_convolution_with_bias(loaded):
     # TensorFlow would merge them, and corrupt its memory under concurrent requests: see separate_biases.
-    for name in ("serving_default", "interpolate", "upscale_raw"):
+    for name in ("serving_default", "upscale_image", "upscale_raw"):
         graph = loaded["grey"].signatures[name].graph.as_graph_def()
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         kinds = {node.op for node in nodes}
@@ -62,7 +62,7 @@ def test_upscale_image_does_as_the_resolver(loaded, local, smooth_image, name, d
     images = [smooth_image(12, 10, channels, dtype, 1), smooth_image(9, 15, channels, dtype, 2) // 7]
     images.append(np.full((5, 6, channels), 77, dtype))
     images = [image if channels == 3 else image[..., 0] for image in images]
-    run = loaded[name].signatures["interpolate"]
+    run = loaded[name].signatures["upscale_image"]
     results = run(image_bytes=tf.constant([png(image) for image in images]))["image_bytes"].numpy()
     for image, result in zip(images, results, strict=True):
         result, expected = pixels(result), local[name](image)
@@ -75,7 +75,7 @@ def test_16_bit_rgb(loaded, local, smooth_image):
     # Pillow reads and writes no such images.
     image = smooth_image(8, 9, 3, "uint16") // 3
     data = tf.io.encode_png(image).numpy()
-    result = loaded["rgb"].signatures["interpolate"](image_bytes=tf.constant([data]))["image_bytes"]
+    result = loaded["rgb"].signatures["upscale_image"](image_bytes=tf.constant([data]))["image_bytes"]
     result = tf.io.decode_png(result.numpy()[0], dtype=tf.uint16).numpy()
     np.testing.assert_allclose(result.astype(int), local["rgb"](image).astype(int), atol=1)
 
@@ -90,7 +90,7 @@ def test_upscale_raw(loaded, local):
 
 
 def test_bad_images(loaded, smooth_image):
-    run = loaded["rgb"].signatures["interpolate"]
+    run = loaded["rgb"].signatures["upscale_image"]
 
     def refused(data, message):
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
@@ -161,7 +161,7 @@ def test_files_for_tensorflow_serving(exported):
         for record in tf.data.TFRecordDataset(str(folder / "1" / WARMUP))
     ]
     assert [request.model_spec.signature_name for request in requests] == [
-        "serving_default", "serving_default", "interpolate"
+        "serving_default", "serving_default", "upscale_image"
     ]  # fmt: skip
     signatures = tf.saved_model.load(str(folder / "1")).signatures
     shapes = []
@@ -177,7 +177,7 @@ def test_fixed_size(trained, tmp_path, smooth_image):
     signatures = tf.saved_model.load(str(tmp_path / "fixed" / "1")).signatures
     (source,) = signatures["serving_default"].structured_input_signature[1].values()
     assert source.shape.as_list() == [None, 8, 6, 1]
-    run = signatures["interpolate"]
+    run = signatures["upscale_image"]
     data = tf.constant([png(smooth_image(8, 6)[..., 0])])
     assert pixels(run(image_bytes=data)["image_bytes"].numpy()[0]).shape == (16, 12)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[8,8,1\] is not compatible.*\[8,6,1\]"):

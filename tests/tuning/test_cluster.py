@@ -162,7 +162,7 @@ def test_a_chief_and_two_workers_of_which_one_is_killed(tmp_path, rates, port):
     number = trial.name.removeprefix("trial_")
     assert f"Worker one is silent: its trial {number} goes to another." in said[0]
     assert "2 of 2 trials done, best score" in said[0]
-    assert "Going on from epoch 2, step 0" in said[2], "its first epoch was not lost"
+    assert "Resuming at epoch 2, step 1" in said[2], "its first epoch was not lost"
     results = read_results(out)
     assert [trial.status for trial in results.trials] == ["finished", "finished"]
     for trial in results.trials:

@@ -66,7 +66,7 @@ def test_best_config(made_search, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([], "No trial of .* has finished yet. Run mrisr tune again: it goes on"),
+        ([], "No trial of .* has finished yet. Run mrisr tune again: it resumes"),
         ([{"status": "RUNNING"}], "No trial of .* has finished yet. Run"),
         (
             [{"status": "FAILED", "failed": "no memory"}],
