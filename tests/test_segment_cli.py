@@ -98,7 +98,9 @@ def test_bad_training(refused, place):
     refused([*train, "--data", "data", "--preset", "paper"], "Unknown preset 'paper'")
     refused([*train, "--data", "data", "--set", "unet.width=2"], "Unknown config key 'unet.width'")
     refused([*train, "--data", "data", "--precision", "half"], "training.precision must be one of")
-    refused(["train", "--data", "data", "--out", "unet", *TINY], "holds this run already, complete with 1 epochs")
+    refused(
+        ["train", "--data", "data", "--out", "unet", *TINY], "holds this run already, complete with 1 epochs"
+    )
     refused(["train", "--data", "data", "--out", "data", *TINY], "data exists and is not empty")
     refused([*train, "--config", "nowhere.yaml"], "Cannot read the config nowhere.yaml")
     # The config of a run is the run's.
