@@ -115,3 +115,37 @@ class ModelInfo(Description):
     def scale_text(self) -> str:
         """The scale for a person: "2", or "1x1x2" of a 3-D generator."""
         return scale_text(self.factors)
+
+
+THROUGH_PLANE = "through-plane"
+
+
+@dataclasses.dataclass(frozen=True)
+class ThroughPlaneInfo(Description):
+    """What a network of `models.through_plane` is: the contents of its `model.json`.
+
+    Attributes:
+        task: "through-plane".
+        generator: Options of the builder.
+        factors: [least, most] factor that it was trained for, in slices' spacing over that of the lines.
+        thickness: [least, most] slice thickness over slice spacing that it was trained for.
+        channels: Channels of a plane: 1, any contrast.
+        data: Root, kind and patient pattern of the data, and the split by patient.
+        training: Configuration of the run, and what it took.
+        metrics: Scores on the validation patients, with their protocol.
+        version: Version of keras-mrisr that wrote it.
+    """
+
+    task: str
+    generator: dict
+    factors: list
+    thickness: list
+    channels: int = 1
+    data: dict = dataclasses.field(default_factory=dict)
+    training: dict = dataclasses.field(default_factory=dict)
+    metrics: dict = dataclasses.field(default_factory=dict)
+    version: str = ""
+
+    def __post_init__(self) -> None:
+        if self.task != THROUGH_PLANE:
+            raise ModelError(f"task must be {THROUGH_PLANE}, not {self.task!r}")

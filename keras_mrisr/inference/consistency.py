@@ -182,3 +182,35 @@ def rms(values: np.ndarray | Sequence[float]) -> float:
     """The root mean square; 0 of nothing."""
     values = np.asarray(values, "float64")
     return math.sqrt(np.mean(np.square(values))) if values.size else 0.0
+
+
+def enforce_axis_consistency(
+    sr: np.ndarray, lr: np.ndarray, matrix: np.ndarray, axis: int, noise: float = NOISE_8BIT
+) -> tuple[np.ndarray, float, float]:
+    """As `enforce_consistency`, for a linear degradation of one axis of an image or volume.
+
+    Args:
+        sr: Array with any axes, float, nominally in [0, 1].
+        lr: Array, as long as `matrix` is high in `axis`, else like `sr`.
+        matrix: The degradation along the axis, (lr.shape[axis], sr.shape[axis]).
+        axis: The axis.
+        noise: Root mean square of the errors in `lr` that need not be reproduced.
+
+    Returns:
+        (sr, before, after): float32, and the root mean squares of `matrix @ sr - lr` before and after.
+    """
+    long, short = np.moveaxis(sr, axis, 0), np.moveaxis(lr, axis, 0)
+    product = matrix @ matrix.T * (matrix.shape[1] / matrix.shape[0])
+    eigenvalues, vectors = np.linalg.eigh(product)
+    eigenvalues = np.maximum(eigenvalues, _LARGEST_GAIN**-2)
+    residual = short - np.tensordot(matrix, long, axes=(1, 0))
+    before = rms(residual)
+    modes = np.tensordot(vectors.T, residual, axes=(1, 0)).reshape(len(eigenvalues), -1)
+    gain = math.sqrt(np.mean(1 / eigenvalues))
+    damping = 0.0 if gain <= 1 + 1e-6 else _damping(modes[:, np.newaxis], eigenvalues[:, np.newaxis], noise)
+    if math.isinf(damping):
+        return np.asarray(sr, "float32"), before, before
+    back = matrix.T @ vectors * (matrix.shape[1] / matrix.shape[0]) / (eigenvalues + damping)
+    long = long + (back @ modes).reshape(long.shape)
+    after = rms(short - np.tensordot(matrix, long, axes=(1, 0)))
+    return np.moveaxis(long, 0, axis).astype("float32"), before, after

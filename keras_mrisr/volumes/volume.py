@@ -27,6 +27,8 @@ class Volume:
             program, its version and the model.
         quantity: What the values are where they are no longer the scanner's ("standard deviation").
         source: The headers of the file it comes from, for writing the same form again; opaque.
+        slice_thickness: Millimetres of tissue in a slice, as the header says; None where it does not. Slices
+            with gaps are thinner than they lie apart, overlapping ones thicker.
 
     Raises:
         DataError: No real numbers, not 3-D (or 3-D with channels), empty, or an affine that cannot be
@@ -39,6 +41,7 @@ class Volume:
     description: str = ""
     quantity: str | None = None
     source: Any = None
+    slice_thickness: float | None = None
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
@@ -73,7 +76,7 @@ class Volume:
     def upscaled(
         self,
         array: np.ndarray,
-        factors: Sequence[int] = (1, 1, 1),
+        factors: Sequence[float] = (1, 1, 1),
         description: str = "",
         quantity: str | None = None,
     ) -> Self:
@@ -82,7 +85,7 @@ class Volume:
         Args:
             array: The result: shape (X * fx, Y * fy, Z * fz), with channels where this volume has them;
                 float or integer, in the units of this volume.
-            factors: (fx, fy, fz) along the array's axes.
+            factors: (fx, fy, fz) along the array's axes; fractions where the numbers of voxels say so.
             description: What was done, for the headers: program, version, model.
             quantity: What the values are if not the scanner's, such as "standard deviation": kept as
                 float32. Otherwise they get this volume's type: rounded where that is an integer, in the
@@ -92,7 +95,8 @@ class Volume:
         Raises:
             DataError: A shape that doesn't fit the factors, or NaN or infinite values.
         """
-        wanted = tuple(n * f for n, f in zip(self.shape, factors, strict=True)) + self.array.shape[3:]
+        sizes = tuple(round(n * f) for n, f in zip(self.shape, factors, strict=True))
+        wanted = sizes + self.array.shape[3:]
         if array.shape != wanted:
             raise DataError(f"A result of shape {array.shape} for {self.name} should have shape {wanted}.")
         for place in range(array.shape[2]):  # A mask of the whole volume would take its memory.
@@ -107,6 +111,7 @@ class Volume:
             affine=geometry.scaled_affine(self.affine, factors),
             description=description,
             quantity=quantity,
+            slice_thickness=None,  # That of the old grid.
         )
 
 

@@ -85,7 +85,8 @@ def read_series(series: DicomSeries, index: int | None = None) -> Volume:
     listed = series.place.is_file() and series.place not in {frame.path for frame in frames}
     place = series.place.parent if listed else series.place  # A DICOMDIR stands for its folder.
     source = DicomSource(place.absolute(), tuple(frames), turned)
-    return Volume(array, stack_affine(frames), name=name, source=source)
+    thickness = float(np.median([frame.thickness for frame in frames])) or None
+    return Volume(array, stack_affine(frames), name=name, source=source, slice_thickness=thickness)
 
 
 def read_dicom(path: pathlib.Path, index: int | None = None, series: str | int | None = None) -> Volume:

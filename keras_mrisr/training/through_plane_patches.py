@@ -1,0 +1,124 @@
+"""Pairs of thick slices and thin lines, made of images whose own detail is fine in both axes."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_mrisr.data.batches import ResumableBatches
+from keras_mrisr.degrade.thick_slices import FACTORS, PROFILES, ThickSlices
+from keras_mrisr.errors import DataError
+
+THICKNESS = (0.6, 1.4)  # Over spacing, of four samples in ten; the slices of the others touch.
+NOISE = (0.002, 0.03)  # Standard deviation of Rician noise in the thick slices of half of the samples.
+GAIN = (0.4, 1.2)
+GAMMA = (0.6, 1.6)  # Of three samples in ten.
+INVERTED = 0.1  # Share of the samples.
+
+
+class ThroughPlanePatches(ResumableBatches):
+    """Batches for `model.fit` of a `models.through_plane` network, the same ones for the same seed.
+
+    A batch has one factor, drawn evenly on a logarithmic scale, and one place of the lines between the
+    slices. Each sample has its own image, direction, contrast, thickness, profile and noise. Lines are
+    averaged as they stand in the whole image, beyond the borders of the patch.
+
+    Args:
+        images: Arrays (H, W), float32 in [0, 1]; each is taken in both directions.
+        slices: Thick slices of a patch; of a high factor fewer, where the images hold no more.
+        width: Width of a patch in pixels.
+        batch_size: Patches a batch.
+        steps: Batches an epoch.
+        factor: (low, high) of the factor.
+        candidates: Places drawn for each patch; the one with the most contrast is taken.
+        seed: Seed of everything that is random.
+
+    Yields:
+        ({"lr": (N, slices, width, 1), "positions": (N, lines), "acquisition": (N, 2)}, hr (N, lines, width,
+        1)), float32.
+
+    Raises:
+        DataError: There are no images, or one is too small.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[np.ndarray],
+        slices: int = 20,
+        width: int = 40,
+        batch_size: int = 16,
+        steps: int = 250,
+        factor: tuple[float, float] = FACTORS,
+        candidates: int = 3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(steps, seed)
+        if not images:
+            raise DataError("There are no images to take patches from.")
+        self.smallest = min(min(image.shape) for image in images)
+        if self.smallest < max(width, 4 * factor[1]):
+            raise DataError(
+                f"An image is {self.smallest} pixels wide: patches need {math.ceil(max(width, 4 * factor[1]))}."
+            )
+        self.images = images
+        self.slices = slices
+        self.width = width
+        self.batch_size = batch_size
+        self.factor = factor
+        self.candidates = candidates
+
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        rng = np.random.default_rng((self.seed, self.epoch, self.first_step + index))
+        factor = float(np.exp(rng.uniform(*np.log(self.factor))))
+        slices = min(self.slices, int(self.smallest / factor))
+        lines = int(slices * factor)
+        # The grid of the slices lies anywhere between the lines.
+        centres = (np.arange(slices) + 0.5) * factor - 0.5 + rng.uniform(-0.5, 0.5)
+        rows = np.arange(lines) / factor - centres[0] / factor
+        samples = [self._sample(factor, centres, lines, rng) for _ in range(self.batch_size)]
+        lr, hr, thickness = (np.stack(part).astype("float32") for part in zip(*samples, strict=True))
+        inputs = {
+            "lr": lr,
+            "positions": np.tile(rows.astype("float32"), (self.batch_size, 1)),
+            "acquisition": np.stack([np.full_like(thickness, 1 / factor), thickness], axis=-1),
+        }
+        return inputs, hr
+
+    def _sample(
+        self, factor: float, centres: np.ndarray, lines: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        thickness = rng.uniform(*THICKNESS) if rng.random() < 0.4 else 1.0
+        acquired = ThickSlices(factor, thickness, rng.choice(PROFILES, p=(0.5, 0.25, 0.25)))
+        block, before = self._block(lines, math.ceil(acquired.reach), rng)
+        block = _contrast(block, rng)
+        lr = acquired.weights(centres, np.arange(len(block)) - before).astype("float32") @ block
+        if rng.random() < 0.5:
+            sigma = np.exp(rng.uniform(*np.log(NOISE)))
+            real, imaginary = rng.normal(0, sigma, (2, *lr.shape))
+            lr = np.hypot(lr + real, imaginary)
+        return lr[..., np.newaxis], block[before : before + lines, :, np.newaxis], thickness
+
+    def _block(self, lines: int, reach: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
+        """A strip of an image with `reach` more lines on both sides, where it has them; and how many before."""
+        best: tuple[float, np.ndarray, int] | None = None
+        for _ in range(self.candidates):
+            image = self.images[rng.integers(len(self.images))]
+            image = image.T if rng.random() < 0.5 else image
+            image = image[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
+            y, x = rng.integers(len(image) - lines + 1), rng.integers(image.shape[1] - self.width + 1)
+            before = min(y, reach)
+            block = image[y - before : y + lines + reach, x : x + self.width]
+            contrast = float(block[before : before + lines : 2, ::2].std())
+            if best is None or contrast > best[0]:
+                best = contrast, block, int(before)
+        assert best is not None
+        return best[1], best[2]
+
+
+def _contrast(block: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image as another sequence might show it: gain, gamma, or inverted."""
+    if rng.random() < INVERTED:
+        block = block.max() - block
+    if rng.random() < 0.3:
+        block = np.clip(block, 0, None) ** np.float32(rng.uniform(*GAMMA))
+    return block * np.float32(np.exp(rng.uniform(*np.log(GAIN))))
