@@ -78,10 +78,14 @@ class ThickSlices:
             weights = np.exp(exponent - exponent.max(axis=1, keepdims=True))
         elif self.profile == "sinc":
             crossings = offset * 2 * _SINC_HALF / width
-            weights = np.sinc(crossings) * np.where(np.abs(crossings) < 3, np.cos(np.pi * crossings / 6) ** 2, 0)
+            weights = np.sinc(crossings) * np.where(
+                np.abs(crossings) < 3, np.cos(np.pi * crossings / 6) ** 2, 0
+            )
         else:
             # The part of each line, which is 1 wide, that lies in the slice.
-            weights = np.clip(np.minimum(offset + 0.5, width / 2) - np.maximum(offset - 0.5, -width / 2), 0, 1)
+            weights = np.clip(
+                np.minimum(offset + 0.5, width / 2) - np.maximum(offset - 0.5, -width / 2), 0, 1
+            )
         return weights / weights.sum(axis=1, keepdims=True)
 
     def matrix(self, lines: int) -> np.ndarray:

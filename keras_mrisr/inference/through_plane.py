@@ -1,6 +1,7 @@
 """Thick slices made thin: a network that restores one axis, on the planes that hold it."""
 
 import dataclasses
+import functools
 import logging
 import pathlib
 from collections.abc import Callable, Sequence
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 
 # Pixels of the result that go through the network together: what it holds for each is a few hundred bytes.
 _PIXELS_TOGETHER = 400_000
-# Planes get so many columns of their neighbours on both sides where they are cut: more than the network's
-# reach changes nothing.
 _THICKNESS_RATIO = 3.0
 
 
@@ -86,8 +85,8 @@ class ThroughPlaneResolver:
         sr = np.asarray(self.network.predict_on_batch(inputs))[..., 0]
         if not np.isfinite(sr).all():
             raise ModelError(
-                f"{self.name} gives {sr.size - int(np.isfinite(sr).sum())} NaN or infinite values: nothing is "
-                "written. The model diverged: take another."
+                f"{self.name} gives {sr.size - int(np.isfinite(sr).sum())} NaN or infinite values: nothing "
+                "is written. The model diverged: take another."
             )
         return sr
 
@@ -105,7 +104,7 @@ class Grid:
     restored: tuple[int, ...]
 
 
-def plan_grid(volume: Volume, spacing: Sequence[float]) -> Grid:
+def plan_grid(volume: Volume, spacing: Sequence[float] | np.ndarray) -> Grid:
     """Which grid gives about this spacing over the same extent, and which axes the network restores.
 
     Args:
@@ -122,8 +121,8 @@ def plan_grid(volume: Volume, spacing: Sequence[float]) -> Grid:
         factor = count / size
         if factor > FACTORS[1] + 1e-6:
             raise DataError(
-                f"{volume.name}: from {now:.4g} to {spacing[axis]:.4g} mm is a factor of {factor:.3g}; at most "
-                f"{FACTORS[1]:g} can be restored. Ask for {now / FACTORS[1]:.3g} mm or more with `spacing`."
+                f"{volume.name}: from {now:.4g} to {spacing[axis]:.4g} mm is a factor of {factor:.3g}; at "
+                f"most {FACTORS[1]:g} can be restored. Ask for {now / FACTORS[1]:.3g} mm or more with `spacing`."
             )
         counts.append(count)
         if factor >= FACTORS[0] - 1e-6:
@@ -133,8 +132,8 @@ def plan_grid(volume: Volume, spacing: Sequence[float]) -> Grid:
         wanted = " x ".join(f"{each:.4g}" for each in spacing)
         have = " x ".join(f"{each:.4g}" for each in volume.spacing)
         raise DataError(
-            f"{volume.name} has voxels of {have} mm; {wanted} mm makes no axis finer by {FACTORS[0]} or more: "
-            "there is nothing to restore. Ask for a finer `spacing`."
+            f"{volume.name} has voxels of {have} mm; {wanted} mm makes no axis finer by {FACTORS[0]} or "
+            "more: there is nothing to restore. Ask for a finer `spacing`."
         )
     for axis in restored:
         if volume.shape[axis] < 2:
@@ -207,7 +206,9 @@ def upscale_through_plane(
 
     parts = []
     for place in range(channels):
-        one = volume if volume.array.ndim == 3 else dataclasses.replace(volume, array=volume.array[..., place])
+        one = (
+            volume if volume.array.ndim == 3 else dataclasses.replace(volume, array=volume.array[..., place])
+        )
         parts.append(_restored(one, resolver, grid, ratio, uncertainty, consistency, step))
         done = (place + 1) * passes * len(grid.restored)
     return parts[0] if volume.array.ndim == 3 else joined_channels(parts)
@@ -250,9 +251,7 @@ def _restored(
             x = resample_axis(x, axis, grid.shape[axis])
     for number, axis in enumerate(grid.restored):
         lr, width = x, ratio if number == 0 else 1.0
-        def report(share: float, base: float = base) -> None:
-            step(base + share)
-
+        report = functools.partial(_add_to, step, base)
         x, spread = restore_axis(resolver, lr, axis, grid.shape[axis], width, uncertainty, report)
         base += 2 * (4 if uncertainty else 1)
         if deviation is not None:
@@ -279,6 +278,10 @@ def _restored(
         uncertain = volume.upscaled(deviation, factors, text, "standard deviation")
     relative = None if residual is None else residual.to_dict()["relative_written"]
     return UpscaledVolume(result, uncertain, residual, Verdict("", (), relative, None))
+
+
+def _add_to(step: Callable[[float], None], base: float, share: float) -> None:
+    step(base + share)
 
 
 def _words(factors: Sequence[float]) -> str:
@@ -339,7 +342,11 @@ def restore_axis(
         sums, square = (np.transpose(array, (family, axis, along)) for array in (total, squares))
         together = max(1, _PIXELS_TOGETHER // (lines * planes.shape[2]))
         for across, sideways in flips:
-            order = (slice(None), slice(None, None, -1 if across else 1), slice(None, None, -1 if sideways else 1))
+            order = (
+                slice(None),
+                slice(None, None, -1 if across else 1),
+                slice(None, None, -1 if sideways else 1),
+            )
             for first in range(0, len(planes), together):
                 some = planes[first : first + together]
                 flat = [i for i, one in enumerate(some) if one.min() == one.max()]

@@ -36,7 +36,7 @@ def through_plane(
     Returns:
         A functional `keras.Model` of three inputs: `lr` (N, slices, W, channels), thick slices along axis 1,
         nominally in [0, 1]; `positions` (N, lines), where each line of the result lies in slices from 0 (see
-        `degrade.thick_slices.positions`; one row for the whole batch counts, the first); `acquisition` (N, 2):
+        `degrade.thick_slices.positions`; of a batch the first row counts, for all); `acquisition` (N, 2):
         1 / factor and thickness / spacing. Its output is (N, lines, W, channels), float32.
 
     Raises:
@@ -104,7 +104,7 @@ class LinePlace(layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_mrisr")
 class LineFeatures(layers.Layer):
-    """Features of lines between slices: relu(a * before + b * after + c), with a, b, c (N, lines, 3C) given."""
+    """Features of lines between slices: relu(a * before + b * after + c), a, b, c as (N, lines, 3C)."""
 
     def call(self, inputs: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
         before, after, rows, place = inputs
@@ -134,9 +134,7 @@ class CubicLines(layers.Layer):
             (0.5 * t - 0.5) * t * t,
         )
         shape = (1, -1, 1, 1)
-        return sum(
-            ops.reshape(tap, shape) * _take_slices(x, index + i - 1) for i, tap in enumerate(taps)
-        )
+        return sum(ops.reshape(tap, shape) * _take_slices(x, index + i - 1) for i, tap in enumerate(taps))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         n, _, width, channels = input_shape[0]

@@ -57,9 +57,8 @@ class ThroughPlanePatches(ResumableBatches):
             raise DataError("There are no images to take patches from.")
         self.smallest = min(min(image.shape) for image in images)
         if self.smallest < max(width, 4 * factor[1]):
-            raise DataError(
-                f"An image is {self.smallest} pixels wide: patches need {math.ceil(max(width, 4 * factor[1]))}."
-            )
+            needed = math.ceil(max(width, 4 * factor[1]))
+            raise DataError(f"An image is {self.smallest} pixels wide: patches need {needed}.")
         self.images = images
         self.slices = slices
         self.width = width
@@ -99,18 +98,19 @@ class ThroughPlanePatches(ResumableBatches):
         return lr[..., np.newaxis], block[before : before + lines, :, np.newaxis], thickness
 
     def _block(self, lines: int, reach: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
-        """A strip of an image with `reach` more lines on both sides, where it has them; and how many before."""
+        """A strip of an image with up to `reach` more lines on both sides; and how many before."""
         best: tuple[float, np.ndarray, int] | None = None
         for _ in range(self.candidates):
-            image = self.images[rng.integers(len(self.images))]
+            image = self.images[int(rng.integers(len(self.images)))]
             image = image.T if rng.random() < 0.5 else image
             image = image[:: rng.choice((-1, 1)), :: rng.choice((-1, 1))]
-            y, x = rng.integers(len(image) - lines + 1), rng.integers(image.shape[1] - self.width + 1)
+            y = int(rng.integers(len(image) - lines + 1))
+            x = int(rng.integers(image.shape[1] - self.width + 1))
             before = min(y, reach)
             block = image[y - before : y + lines + reach, x : x + self.width]
             contrast = float(block[before : before + lines : 2, ::2].std())
             if best is None or contrast > best[0]:
-                best = contrast, block, int(before)
+                best = contrast, block, before
         assert best is not None
         return best[1], best[2]
 
