@@ -211,7 +211,7 @@ class ServingSuperResolver(ExportedSuperResolver):
     Raises:
         ModelError: The server is down, or serves another model.
 
-    Example:
+    Examples:
         >>> with ServingClient("localhost:8500") as client:
         ...     sr = ServingSuperResolver(client)(lr)
     """

@@ -27,7 +27,7 @@ def is_onnx(path: PathLike) -> bool:
 class OnnxSuperResolver(ExportedSuperResolver):
     """`SuperResolver` with an ONNX network of `mrisr export`: the same calls, tiles and volumes.
 
-    Example:
+    Examples:
         >>> sr = OnnxSuperResolver.load("exported/model.onnx")(lr)
     """
 

@@ -40,7 +40,7 @@ def evaluate_model(
     Raises:
         MrisrError: As `evaluate_models`.
 
-    Example:
+    Examples:
         >>> evaluate_model(model, "slices", degradation="bicubic").mean("SR", "psnr")
     """
     return evaluate_models({SR: model}, data_root, out, **options)

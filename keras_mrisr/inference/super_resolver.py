@@ -64,7 +64,7 @@ class SuperResolver:
     Raises:
         ModelError: The shapes of the generator are not those of a network for super-resolution.
 
-    Example:
+    Examples:
         >>> sr = SuperResolver.load("runs/lgg-x2")(lr)  # (H, W, 3) uint8 -> (2H, 2W, 3) uint8
         >>> sr = SuperResolver(model, degradation="bicubic")(lr)  # After model.fit(...)
     """

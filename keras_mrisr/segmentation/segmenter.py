@@ -19,7 +19,7 @@ class Segmenter:
         unet: `keras.Model` from (N, H, W, C) to logits (N, H, W, 1).
         info: Its `SegmenterInfo`.
 
-    Example:
+    Examples:
         >>> masks = Segmenter.load("runs/unet")(slices)  # (Z, H, W, 3) uint8 -> (Z, H, W) bool
     """
 

@@ -10,7 +10,7 @@ from keras_mrisr.degrade.thick_slices import FACTORS, PROFILES, ThickSlices
 from keras_mrisr.errors import DataError
 
 THICKNESS = (0.6, 1.4)  # Over spacing, of four samples in ten; the slices of the others touch.
-NOISE = (0.002, 0.03)  # Standard deviation of Rician noise in the thick slices of half of the samples.
+NOISE = (0.002, 0.03)  # Standard deviation of Rician noise in the thick slices of a third of the samples.
 GAIN = (0.4, 1.2)
 GAMMA = (0.6, 1.6)  # Of three samples in ten.
 INVERTED = 0.1  # Share of the samples.
@@ -91,7 +91,7 @@ class ThroughPlanePatches(ResumableBatches):
         block, before = self._block(lines, math.ceil(acquired.reach), rng)
         block = _contrast(block, rng)
         lr = acquired.weights(centres, np.arange(len(block)) - before).astype("float32") @ block
-        if rng.random() < 0.5:
+        if rng.random() < 1 / 3:
             sigma = np.exp(rng.uniform(*np.log(NOISE)))
             real, imaginary = rng.normal(0, sigma, (2, *lr.shape))
             lr = np.hypot(lr + real, imaginary)
