@@ -3,6 +3,10 @@
 import typing
 from collections.abc import Sequence
 
+# What thick slices can be restored by; whole numbers and fractions between. Below, there is nothing to
+# restore; above, what a network adds is not measured any more.
+THICK_SLICE_FACTORS = (1.2, 8.0)
+
 
 def factors_of(scale: int | Sequence[int]) -> tuple[int, ...]:
     """The factor of each axis: (2, 2) of the scale 2 of slices, (1, 1, 2) of such a scale of volumes."""

@@ -267,7 +267,11 @@ def _updates(bar: Progress, task: TaskID) -> types.Progress:
 def _epoch_line(epoch: int, logs: Mapping[str, float]) -> str:
     line = f"Epoch {epoch}: loss {logs['loss']:.5f}"
     if "val_psnr" in logs:
-        line += f", validation PSNR {logs['val_psnr']:.2f} dB, SSIM {logs['val_ssim']:.4f}"
+        line += f", validation PSNR {logs['val_psnr']:.2f} dB"
+    if "val_ssim" in logs:
+        line += f", SSIM {logs['val_ssim']:.4f}"
+    if "val_gain" in logs:
+        line += f", {logs['val_gain']:+.2f} dB over the cubic B-spline"
     if "val_dice" in logs:
         line += f", validation Dice {logs['val_dice']:.4f}"
     for label in ("tumour", "sequence"):

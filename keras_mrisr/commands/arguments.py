@@ -48,10 +48,12 @@ class Parser(argparse.ArgumentParser):
         self.formatter_class = _Formatter
         self.epilog = f"example:\n  {example}" if example else None
         self.config_keys: list[str] = []
+        self.words: list[str] = []  # Those of the command line, when the options are made.
         self._add_options = options
 
     def parse_known_args(self, args: typing.Any = None, namespace: typing.Any = None) -> typing.Any:
         if self._add_options:
+            self.words = list(args or ())
             self._add_options(self)
             self._add_options = None
         options, unknown = super().parse_known_args(args, namespace)

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from keras_mrisr.commands.arguments import Commands, Parser
-from keras_mrisr.commands.training import add_training_command
+from keras_mrisr.commands.training import Task, add_training_command
 
 KEYS = (
     "data.root", "data.kind", "data.patient_pattern", "network", "weights", "labels", "trainable",
@@ -23,9 +23,7 @@ def add(commands: Commands, common: Parser) -> None:
         "finetune",
         does="Fine-tune VGG on the slices of the training patients.",
         example="mrisr features finetune --data slices --out features --labels sequence",
-        keys=KEYS,
-        base=_base,
-        start=_finetune,
+        tasks={"features": Task(KEYS, _base, _finetune)},
     )
 
 

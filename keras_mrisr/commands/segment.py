@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from keras_mrisr.commands.arguments import Commands, Parser, add_data_kind, check_exists
-from keras_mrisr.commands.training import add_training_command, next_command
+from keras_mrisr.commands.training import Task, add_training_command, next_command
 
 KEYS = (
     "data.root", "data.kind", "data.patient_pattern", "training.epochs", "training.batch_size",
@@ -23,10 +23,7 @@ def add(commands: Commands, common: Parser) -> None:
         "train",
         does="Train a U-Net on slices with NAME_mask files.",
         example="mrisr segment train --data slices --out unet --preset compact",
-        keys=KEYS,
-        base=_base,
-        start=_train,
-        presets=PRESETS,
+        tasks={"segmentation": Task(KEYS, _base, _train, PRESETS)},
     )
     _add_predict(actions, common)
     _add_evaluate(actions, common)

@@ -1,10 +1,11 @@
 """`mrisr train`."""
 
 import argparse
+import shlex
 from typing import Any
 
 from keras_mrisr.commands.arguments import Commands, Parser
-from keras_mrisr.commands.training import add_training_command, next_command
+from keras_mrisr.commands.training import Task, add_training_command, next_command
 
 KEYS = (
     "data.root", "data.kind", "data.patient_pattern", "data.neighbours",
@@ -31,6 +32,20 @@ PRESETS = (
         },
     ),
 )
+THROUGH_PLANE_KEYS = (
+    "data.root", "data.kind", "data.patient_pattern",
+    "training.init", "training.epochs", "training.batch_size", "training.optimizer",
+    "training.learning_rate", "training.loss", "training.precision", "training.strategy", "training.seed",
+)  # fmt: skip
+THROUGH_PLANE_PRESETS = (
+    (
+        "--preset",
+        {
+            "help": "compact (CPU) or full (GPU, the default); the default with --init is the network of "
+            "that model and a short training"
+        },
+    ),
+)
 
 
 def add(commands: Commands, common: Parser) -> None:
@@ -40,10 +55,12 @@ def add(commands: Commands, common: Parser) -> None:
         "train",
         does="Train a generator.",
         example="mrisr train --data slices --out run --preset compact --set generator.blocks=4",
-        keys=KEYS,
-        base=_base,
-        start=_train,
-        presets=PRESETS,
+        tasks={
+            "in-plane": Task(KEYS, _base, _train, PRESETS),
+            "through-plane": Task(
+                THROUGH_PLANE_KEYS, _through_plane_base, _train_through_plane, THROUGH_PLANE_PRESETS
+            ),
+        },
     )
 
 
@@ -72,3 +89,26 @@ def _train(config: Any, options: argparse.Namespace, dataset: Any, report: Any) 
 
     run = train(config, options.out, options.overwrite, dataset, report=report)
     return f"Trained model in {run}. Next:\n  {next_command(['evaluate', '--model', run], config.data)}"
+
+
+def _through_plane_base(options: argparse.Namespace) -> Any:
+    from keras_mrisr.through_plane_config import continued_through_plane, through_plane_preset
+
+    preset, init = (getattr(options, name, None) for name in ("preset", "training.init"))
+    if not init or preset:
+        return through_plane_preset(preset or "full")
+    from keras_mrisr.terminal import load_tensorflow
+
+    load_tensorflow()
+    from keras_mrisr.model_info import ThroughPlaneInfo
+    from keras_mrisr.models.storage import load_description
+
+    return continued_through_plane(load_description(init, ThroughPlaneInfo))
+
+
+def _train_through_plane(config: Any, options: argparse.Namespace, dataset: Any, report: Any) -> str:
+    from keras_mrisr.training.through_plane import train_through_plane
+
+    run = train_through_plane(config, options.out, options.overwrite, dataset, report=report)
+    following = shlex.join(["mrisr", "upscale", "SCAN", "OUT", "--through-plane", "--model", str(run)])
+    return f"Trained model in {run}. Next:\n  {following}"

@@ -1,15 +1,33 @@
 """What the commands that train share: options made from their config, progress, and what comes next."""
 
 import argparse
+import dataclasses
 import shlex
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_mrisr.commands.arguments import Commands, Parser, read_training_data, stopped
 
 if typing.TYPE_CHECKING:
     from keras_mrisr.config import DataConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Something that a command trains.
+
+    Attributes:
+        keys: Keys of the config that have an option of their own.
+        base: Makes the config under that of the options, of the presets that the options name.
+        start: Trains, with (config, options, dataset, report); returns what to say in the end.
+        presets: Name and arguments of the options that `base` reads.
+    """
+
+    keys: Sequence[str]
+    base: Callable[[argparse.Namespace], Any]
+    start: Callable[..., str]
+    presets: Sequence[tuple[str, dict[str, Any]]] = ()
 
 
 def add_training_command(
@@ -19,10 +37,7 @@ def add_training_command(
     *,
     does: str,
     example: str,
-    keys: Sequence[str],
-    base: Callable[[argparse.Namespace], Any],
-    start: Callable[..., str],
-    presets: Sequence[tuple[str, dict[str, Any]]] = (),
+    tasks: Mapping[str, Task],
 ) -> None:
     """Adds a command that trains.
 
@@ -32,33 +47,41 @@ def add_training_command(
         name: The word for it.
         does: What it does, as a sentence.
         example: A command line.
-        keys: Keys of the config that have an option of their own.
-        base: Makes the config under that of the options, of the presets that the options name.
-        start: Trains, with (config, options, dataset, report); returns what to say in the end.
-        presets: Name and arguments of the options that `base` reads.
+        tasks: What it trains by the name that --task takes, the usual one first. Each has options of its own.
     """
+    usual = next(iter(tasks))
 
     def add_options(parser: Parser) -> None:
         from keras_mrisr.commands.config_options import add_config_options
 
+        chosen = _task_in(parser.words)
+        if chosen in tasks and chosen != usual:
+            parser.prog += f" --task {chosen}"  # So that messages and the help are those of the task.
+        task = tasks.get(chosen or usual, tasks[usual])
+        if len(tasks) > 1:
+            parser.add_argument(
+                "--task", choices=list(tasks), default=usual,
+                help=f"what for (default: {usual}); --task and --help together show its options",
+            )  # fmt: skip
         parser.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
         parser.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
-        for flag, arguments in presets:
+        for flag, arguments in task.presets:
             parser.add_argument(flag, **arguments)
-        add_config_options(parser, base, keys)
+        add_config_options(parser, task.base, task.keys)
 
     def run(options: argparse.Namespace) -> int:
         from keras_mrisr.commands.config_options import read_config_options
         from keras_mrisr.terminal import load_tensorflow, say, training_progress
 
-        config = read_config_options(options, base(options))
+        task = tasks[getattr(options, "task", usual)]
+        config = read_config_options(options, task.base(options))
         dataset = read_training_data(config)  # First: a wrong path is answered before TensorFlow is loaded.
         load_tensorflow()
         from keras_mrisr.training import TrainingInterruptedError
 
         try:
             with training_progress(*_counts(config)) as report:
-                text = start(config, options, dataset, report)
+                text = task.start(config, options, dataset, report)
         except TrainingInterruptedError:
             return stopped()
         say(text)
@@ -73,6 +96,16 @@ def add_training_command(
         options=add_options,
     )
     parser.set_defaults(run=run)
+
+
+def _task_in(words: Sequence[str]) -> str | None:
+    """The task that a command line names, before its other options are known."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--task")
+    try:
+        return parser.parse_known_args(words)[0].task
+    except argparse.ArgumentError:  # Without a name: for the command's own parser to refuse.
+        return None
 
 
 def next_command(words: Sequence[object], data: "DataConfig") -> str:

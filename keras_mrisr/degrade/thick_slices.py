@@ -9,12 +9,10 @@ import numpy as np
 
 from keras_mrisr.checks import is_number, one_of
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.factors import THICK_SLICE_FACTORS as FACTORS
 
 Profile = Literal["gaussian", "sinc", "box"]
 PROFILES = typing.get_args(Profile)
-# Of the width of a slice; whole numbers and fractions between. Below, there is nothing to restore; above,
-# what the network adds is not measured any more.
-FACTORS = (1.2, 8.0)
 _SIGMAS = 2 * math.sqrt(2 * math.log(2))  # Full width at half maximum of a Gaussian.
 # Half of the sinc's full width at half maximum, in its zero crossings, with a Hann window over three lobes.
 _SINC_HALF = 0.5691

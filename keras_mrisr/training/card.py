@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.model_info import ModelInfo, ThroughPlaneInfo
 
 _INVENTED = """ Adversarial training makes texture that looks likely, which need not be
 what was there: don't read detail off it that the LR slice does not support."""
@@ -31,6 +31,65 @@ another contrast, spacing or organ.{_INVENTED if "adversarial" in info.training 
 """
 
 
+def through_plane_card(info: ThroughPlaneInfo) -> str:
+    """Markdown that says what a trained network for thick slices is."""
+    split, training, metrics = info.data["split"], info.training, info.metrics
+    gains = [
+        f"x{name.removeprefix('val_gain_')} {gain:+.2f} dB"
+        for name, gain in metrics.items()
+        if name.startswith("val_gain_")
+    ]
+    rows = {
+        "network": f"{', '.join(f'{value} {key}' for key, value in info.generator.items())}, "
+        f"{training['parameters']:,} parameters",
+        "data": f"{info.data['root_name']} ({info.data['kind']}), {training['train_planes']} planes of "
+        f"{len(split['train'])} patients, each channel by itself",
+        "held out": _held_out(split),
+        "training": f"{training['loss']}, {training['optimizer'].capitalize()} "
+        f"{training['learning_rate']:g} {training['schedule']}, batch {training['batch_size']}, patches of "
+        f"at most {training['slices']} slices of {training['width']} px, {training['precision']}, seed "
+        f"{training['seed']}",
+        "taken": _taken(metrics, training),
+        "validation": f"PSNR {metrics['val_psnr']:.2f} dB, {metrics['val_gain']:+.2f} dB over the cubic "
+        f"B-spline ({', '.join(gains)}): {metrics['protocol']}",
+    }
+    if "adapted" in training:
+        adapted = training["adapted"]
+        rows["adapted"] = (
+            f"from {adapted['from']} on {adapted['on']}, {adapted['steps']} steps at a factor of "
+            f"{adapted['factor']:.3g}: {adapted['before']:.2f} to {adapted['after']:.2f} dB on slices of it "
+            "that were held out"
+        )
+    table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
+    low, high = info.factors
+    thin, thick = info.thickness
+    return f"""# Thick slices made thin, by {low:g} to {high:g}
+
+Super-resolution across the slices of MRI scans of any contrast. Made by keras-mrisr {info.version}. For
+research; not a medical device.
+
+| | |
+|---|---|
+{table}
+
+Trained on slices degraded along one axis by Gaussian, windowed sinc and box profiles, of a thickness of
+{thin:g} to {thick:g} times the spacing, with noise. Scores on other scans come from `mrisr evaluate --task through-plane`. The weights carry the terms of the data that they were trained on. What is thinner
+than a slice was not measured: expect wrong detail, most of all in lesions and in other organs.
+"""
+
+
+def _held_out(split: dict[str, Any]) -> str:
+    names = "digests of their names" if "salt" in split else "names"
+    return f"{len(split['val'])} validation and {len(split['test'])} test patients ({names} in `model.json`)"
+
+
+def _taken(metrics: dict[str, Any], training: dict[str, Any]) -> str:
+    return (
+        f"epoch {metrics['epoch']} of {training['epochs']} ({training['steps_per_epoch']} steps "
+        f"each), {training['seconds'] / 60:.0f} minutes so far on {training['hardware']}"
+    )
+
+
 def _recipe(info: ModelInfo) -> dict[str, str]:
     """The rows on what was trained, and how."""
     split, training = info.data["split"], info.training
@@ -43,8 +102,7 @@ def _recipe(info: ModelInfo) -> dict[str, str]:
         "generator": f"{info.generator['name']} ({options}), {training['parameters']:,} parameters",
         "data": f"{info.data['root_name']} ({info.data['kind']}), {training['train_slices']} slices of "
         f"{len(split['train'])} patients",
-        "held out": f"{len(split['val'])} validation and {len(split['test'])} test patients "
-        f"({'digests of their names' if 'salt' in split else 'names'} in `model.json`)",
+        "held out": _held_out(split),
         "training": f"{training['loss']}, {optimizer} {training['learning_rate']:g} {training['schedule']}, "
         f"batch {training['batch_size']}, {patch}, {training['precision']}, seed {training['seed']}",
     }
@@ -60,8 +118,7 @@ def _result(info: ModelInfo) -> dict[str, str]:
     """The rows on what came out."""
     metrics, training = info.metrics, info.training
     rows = {
-        "taken": f"epoch {metrics['epoch']} of {training['epochs']} ({training['steps_per_epoch']} steps "
-        f"each), {training['seconds'] / 60:.0f} minutes so far on {training['hardware']}",
+        "taken": _taken(metrics, training),
         "validation": f"PSNR {metrics['val_psnr']:.2f} dB, SSIM {metrics['val_ssim']:.4f}: "
         f"{metrics['protocol']}",
     }

@@ -14,7 +14,7 @@ from keras_mrisr.files import whole_file, write_csv
 from keras_mrisr.training.state import RunState
 from keras_mrisr.types import Model, PathLike
 
-SHOWN = ("LR", "cubic", "SR", "HR")
+SHOWN = ("LR", "bicubic", "SR", "HR")
 """What stands side by side in a sample."""
 
 
@@ -26,8 +26,9 @@ class Record(keras.callbacks.Callback):
     Args:
         directory: The run.
         state: The `RunState`.
-        sampler: Optional function that returns (N, H, W, C) images in [0, 1], each of them `SHOWN`.
+        sampler: Optional function that returns (N, H, W, C) images in [0, 1], each of them `shown`.
         sample_every: Epochs between two sets of images for TensorBoard.
+        shown: What stands side by side in a sample.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class Record(keras.callbacks.Callback):
         state: RunState,
         sampler: Callable[[], np.ndarray] | None = None,
         sample_every: int = 5,
+        shown: Sequence[str] = SHOWN,
     ) -> None:
         super().__init__()
         self.directory = pathlib.Path(directory)
         self.state = state
         self.sampler = sampler
         self.sample_every = sample_every
+        self.shown = shown
         self._writer: Any = None
         self._pictured = time.monotonic()
 
@@ -68,7 +71,8 @@ class Record(keras.callbacks.Callback):
     def _write_pictures(self) -> None:
         _save(_curves(self.state.history), self.directory / "curves.png")
         if self.sampler is not None:
-            _save(_samples(self.sampler(), self.state.history[-1]["epoch"]), self.directory / "samples.png")
+            figure = _samples(self.sampler(), self.state.history[-1]["epoch"], self.shown)
+            _save(figure, self.directory / "samples.png")
         self._pictured = time.monotonic()
 
     def _write_tensorboard(self, epoch: int, row: dict[str, float]) -> None:
@@ -84,7 +88,8 @@ class Record(keras.callbacks.Callback):
                     tf.summary.scalar(name, value)
             if self.sampler is not None and (epoch == 1 or epoch % self.sample_every == 0):
                 images = self.sampler()
-                tf.summary.image("lr_bicubic_sr_hr", images, max_outputs=len(images))
+                name = "_".join(self.shown).lower().replace(" ", "_")
+                tf.summary.image(name, images, max_outputs=len(images))
         self._writer.flush()
 
 
@@ -128,7 +133,7 @@ def _curves(history: Sequence[dict[str, float]]) -> Any:
     return figure
 
 
-def _samples(images: np.ndarray, epoch: int) -> Any:
+def _samples(images: np.ndarray, epoch: int, shown: Sequence[str]) -> Any:
     """A figure of sample images, one above the other."""
     from matplotlib.figure import Figure
 
@@ -138,7 +143,7 @@ def _samples(images: np.ndarray, epoch: int) -> Any:
         axes = figure.add_subplot(len(images), 1, place)
         # As many dots as pixels, so that what is seen is the network's and not the figure's resampling.
         axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
-        axes.set_xticks([(place + 0.5) * width / len(SHOWN) for place in range(len(SHOWN))], SHOWN)
+        axes.set_xticks([(place + 0.5) * width / len(shown) for place in range(len(shown))], shown)
         axes.tick_params(bottom=False, top=False, labelbottom=False, labeltop=place == 1)
         axes.set_yticks([])
     figure.supxlabel(f"validation slices after epoch {epoch}", fontsize=10)

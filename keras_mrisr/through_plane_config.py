@@ -1,0 +1,146 @@
+"""The configuration of a training for thick slices, and its presets."""
+
+import math
+import typing
+from typing import Any, ClassVar, Literal
+
+import pydantic
+from pydantic import Field
+
+from keras_mrisr.checks import check, is_number, known
+from keras_mrisr.config import DataConfig, Optimizer, Precision, Schedule, Strategy
+from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed, Weight
+from keras_mrisr.factors import THICK_SLICE_FACTORS as FACTORS
+from keras_mrisr.model_info import ThroughPlaneInfo
+
+LEAST_SLICES = 4  # Of a patch at the highest factor.
+
+
+class ThroughPlaneNetwork(Config):
+    """The size of the network, see `models.through_plane`.
+
+    Attributes:
+        blocks: Residual blocks.
+        filters: Feature channels of the blocks.
+        tail: Feature channels at full resolution.
+    """
+
+    prefix: ClassVar[str] = "generator."
+
+    blocks: Count = 10
+    filters: Count = 64
+    tail: Count = 32
+
+
+class ThroughPlaneTraining(Config):
+    """How the network is trained.
+
+    Attributes:
+        epochs: Number of epochs; after each, the validation patients are scored.
+        steps_per_epoch: Batches an epoch.
+        batch_size: Patches a batch, over all replicas.
+        slices: Thick slices of a patch; of a high factor fewer, where the images hold no more.
+        width: Width of a patch in pixels.
+        factor: [low, high] of the factor between the spacing of the slices and that of the lines, from 1.2
+            to 8; drawn for each batch, evenly on a logarithmic scale.
+        candidates: Places drawn for each patch, of which the one with the most contrast is taken.
+        loss: "mean_squared_error", "mean_absolute_error", or "psnr" (`PSNRLoss`), on [0, 1].
+        optimizer: "adam", or "muon" (see `training.muon`), which learns as much in a fraction of the steps.
+        learning_rate: Rate of the optimizer at the start of the schedule.
+        schedule: "constant", or "cosine" from the learning rate down to a hundredth over all steps.
+        clip_norm: Limit on the norm of the whole gradient; 0 for none.
+        precision: Keras dtype policy: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for the
+            faster of the first two on the machine that trains.
+        strategy: "none", or "mirrored" for all visible GPUs.
+        early_stopping: Stop after so many epochs without a better validation PSNR; 0 for never.
+        validation_planes: At most so many planes, evenly spaced, are scored after each epoch, at the factors
+            2, 4 and 6.67.
+        init: Model directory, or name of a bundled model, whose weights the network starts from.
+        seed: Seed of the weights and of the patches (the split has its own).
+    """
+
+    prefix: ClassVar[str] = "training."
+
+    epochs: Count = 200
+    steps_per_epoch: Count = 250
+    batch_size: Count = 16
+    slices: Count = 20
+    width: Count = 40
+    factor: list[Any] = Field(default=list(FACTORS))
+    candidates: Count = 3
+    loss: Literal["mean_squared_error", "mean_absolute_error", "psnr"] = "mean_absolute_error"
+    optimizer: Optimizer = "muon"
+    learning_rate: Rate = 1e-3
+    schedule: Schedule = "cosine"
+    clip_norm: Weight = 0.5
+    precision: Precision = "auto"
+    strategy: Strategy = "none"
+    early_stopping: Natural = 0
+    validation_planes: Count = 24
+    init: str | None = None
+    seed: Seed = 0
+
+    @pydantic.model_validator(mode="after")
+    def _check_sizes(self) -> typing.Self:
+        numbers = len(self.factor) == 2 and all(map(is_number, self.factor))
+        good = numbers and FACTORS[0] <= self.factor[0] <= self.factor[1] <= FACTORS[1]
+        allowed = f"[low, high], both from {FACTORS[0]:g} to {FACTORS[1]:g}"
+        check(good, "training.factor", self.factor, allowed)
+        check(self.slices >= LEAST_SLICES, "training.slices", self.slices, f"{LEAST_SLICES} or more")
+        return self
+
+    @property
+    def least_edge(self) -> int:
+        """Pixels that an image must have along each edge to take patches from."""
+        return max(self.width, math.ceil(LEAST_SLICES * self.factor[1]))
+
+
+class ThroughPlaneConfig(Config):
+    """Everything that decides a training for thick slices.
+
+    Attributes:
+        generator: A `ThroughPlaneNetwork`.
+        data: A `DataConfig`: LGG, folders of images, or folders of volumes. Each channel is taken by itself.
+        training: A `ThroughPlaneTraining`.
+
+    Raises:
+        ConfigError: A value is out of range; the message names the key and what is allowed.
+    """
+
+    generator: ThroughPlaneNetwork = ThroughPlaneNetwork()
+    data: DataConfig = DataConfig()
+    training: ThroughPlaneTraining = ThroughPlaneTraining()
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> typing.Self:
+        check(self.data.neighbours == 0, "data.neighbours", self.data.neighbours, "0 for this task")
+        return self
+
+
+THROUGH_PLANE_PRESETS: dict[str, dict[str, Any]] = {
+    # About an hour on two CPU cores.
+    "compact": {"training": {"epochs": 30, "steps_per_epoch": 200}},
+    # The same recipe on larger patches and for longer, for a GPU.
+    "full": {"training": {"batch_size": 32, "slices": 32, "width": 64}},
+}
+_CONTINUED = {"epochs": 10, "steps_per_epoch": 200, "learning_rate": 2e-4}
+
+
+def through_plane_preset(name: str = "full") -> ThroughPlaneConfig:
+    """The `ThroughPlaneConfig` of a preset: "compact" or "full".
+
+    Raises:
+        ConfigError: Unknown preset.
+    """
+    known("preset", name, THROUGH_PLANE_PRESETS)
+    return ThroughPlaneConfig.from_dict(THROUGH_PLANE_PRESETS[name])
+
+
+def continued_through_plane(info: ThroughPlaneInfo) -> ThroughPlaneConfig:
+    """The `ThroughPlaneConfig` that trains a model further, such as the bundled one on a lab's own scans.
+
+    Args:
+        info: What the model is.
+    """
+    training = {**_CONTINUED, "factor": info.factors}
+    return ThroughPlaneConfig.from_dict({"generator": info.generator, "training": training})
