@@ -73,8 +73,9 @@ research; not a medical device.
 {table}
 
 Trained on slices degraded along one axis by Gaussian, windowed sinc and box profiles, of a thickness of
-{thin:g} to {thick:g} times the spacing, with noise. Scores on other scans come from `mrisr evaluate --task through-plane`. The weights carry the terms of the data that they were trained on. What is thinner
-than a slice was not measured: expect wrong detail, most of all in lesions and in other organs.
+{thin:g} to {thick:g} times the spacing, with noise. Scores on other scans come from
+`mrisr evaluate --task through-plane`. The weights carry the terms of the data that they were trained on. What
+is thinner than a slice was not measured: expect wrong detail, most of all in lesions and in other organs.
 """
 
 
