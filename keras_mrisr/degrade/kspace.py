@@ -11,7 +11,9 @@ from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.types import Tensor
 
-WINDOWS = ("none", "hamming", "tukey")
+WINDOWS = ("none", "hamming", "hann", "tukey", "kaiser", "fermi")
+# The shape parameter `alpha` of those that have one: what it is without being given, and the most.
+_ALPHA = {"tukey": (0.5, 1.0), "kaiser": (4.0, 20.0), "fermi": (0.05, 0.5)}
 
 
 class KSpaceCrop(Degradation):
@@ -32,9 +34,14 @@ class KSpaceCrop(Degradation):
 
     Args:
         scale: Integer factor, 1 or more.
-        window: "none", "hamming" (0.54 + 0.46 cos(pi u), with u = |k| / (n / 2) along each axis), or
-            "tukey" (1 up to u = 1 - alpha, then down to 0 as a cosine).
-        alpha: Share of the band that the Tukey window tapers, over 0 and up to 1; by default 0.5.
+        window: "none", or with u = |k| / (n / 2) along each axis "hamming" (0.54 + 0.46 cos(pi u)), "hann"
+            (0.5 + 0.5 cos(pi u)), "tukey" (1 up to u = 1 - alpha, then down to 0 as a cosine), "kaiser"
+            (I0(alpha sqrt(1 - u^2)) / I0(alpha)) or "fermi" (1 / (1 + exp((u - 1 + 4 alpha) / alpha)), which
+            is 0.98 in the end of its plateau and 0.02 at u = 1; Bernstein, King and Zhou 2004, "Handbook of
+            MRI pulse sequences", section 13.1).
+        alpha: Shape of the window: of "tukey" the share of the band that it tapers, over 0 and up to 1, by
+            default 0.5; of "kaiser" up to 20, by default 4; of "fermi" the width of its flank, up to 0.5, by
+            default 0.05.
         magnitude: Return absolute values, as magnitude images are; False for signed or complex data.
         name: What the degradation is called in messages and in `model.json`.
 
@@ -56,9 +63,11 @@ class KSpaceCrop(Degradation):
         check_counts(scale=scale)
         if window not in WINDOWS:
             raise ConfigError(f"window must be one of {', '.join(WINDOWS)}. Received: window={window!r}")
-        if alpha is not None and (window != "tukey" or not is_number(alpha) or not 0 < alpha <= 1):
+        most = _ALPHA.get(window, (0.0, 0.0))[1]
+        if alpha is not None and not (is_number(alpha) and 0 < alpha <= most):
+            ranges = ", ".join(f"{top:g} of {name}" for name, (_, top) in _ALPHA.items())
             raise ConfigError(
-                "alpha must be over 0 and up to 1, and belongs to window='tukey'. "
+                f"alpha must be over 0 and up to {ranges}; other windows have none. "
                 f"Received: alpha={alpha!r}, window={window!r}"
             )
         check_flags(magnitude=magnitude)
@@ -138,7 +147,7 @@ def _matrix(
     size = count * scale
     k = xp.arange(count // 2 + 1)
     weight = xp.where(xp.equal(k, 0), 1.0, xp.where(xp.equal(2 * k, count), float(nyquist), 2.0))
-    weight = weight * _window(xp.divide(2 * k, count), window, alpha, xp)
+    weight = weight * window_weights(xp.divide(2 * k, count), window, alpha, xp)
 
     def waves(places: Tensor) -> tuple[Tensor, Tensor]:
         # Places in half HR pixels, so that angles are reduced to one turn in whole numbers: in float32
@@ -154,12 +163,27 @@ def _matrix(
     return cosines + xp.matmul(lr_sin * weight, xp.transpose(hr_sin))
 
 
-def _window(u: Tensor, window: str, alpha: float | None, xp: Any) -> Tensor:
-    """Weights of the frequencies |k| = u n / 2."""
+def window_weights(u: Tensor, window: str, alpha: float | None, xp: Any = np) -> Tensor:
+    """Weights of the frequencies u, from 0 to 1 at the edge of the measured k-space; see `KSpaceCrop`."""
+    alpha = _ALPHA.get(window, (0.0,))[0] if alpha is None else alpha
     if window == "hamming":
         return 0.54 + 0.46 * xp.cos(math.pi * u)
+    if window == "hann":
+        return 0.5 + 0.5 * xp.cos(math.pi * u)
     if window == "tukey":
-        alpha = 0.5 if alpha is None else alpha
         taper = 0.5 + 0.5 * xp.cos(math.pi * (u - (1 - alpha)) / alpha)
         return xp.where(u <= 1 - alpha, 1.0, taper)
+    if window == "kaiser":
+        return _bessel_i0(alpha * alpha * xp.maximum(1 - u * u, 0.0)) / _bessel_i0(alpha * alpha)
+    if window == "fermi":
+        return 1 / (1 + xp.exp((u - 1 + 4 * alpha) / alpha))
     return 1.0
+
+
+def _bessel_i0(squared: Tensor) -> Tensor:
+    """The modified Bessel function I0 of the root of a number up to 400, by its power series."""
+    term = total = squared * 0 + 1.0
+    for i in range(1, 40):
+        term = term * squared / (4 * i * i)
+        total = total + term
+    return total

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_mrisr.checks import check_options, known
+from keras_mrisr.degrade.acquisition import Acquisition
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kspace import KSpaceCrop
 from keras_mrisr.degrade.paired import Paired
+from keras_mrisr.degrade.random_acquisition import RandomAcquisition
 from keras_mrisr.degrade.random_blur import RandomBlur
 from keras_mrisr.degrade.slice_profile import SliceProfile
 from keras_mrisr.errors import ConfigError
@@ -20,6 +22,9 @@ DEGRADATIONS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     # Any blur between those two.
     "random-blur": (RandomBlur, {}),
     "kspace": (KSpaceCrop, {}),
+    # Windows, partial Fourier, zero-filling, resampling, noise: given, or drawn for each slice.
+    "acquisition": (Acquisition, {}),
+    "random-acquisition": (RandomAcquisition, {}),
     "paired": (Paired, {}),
     "slice-profile": (SliceProfile, {}),
 }
@@ -29,8 +34,7 @@ def get_degradation(name: str, scale: int | Sequence[int], **overrides: Any) -> 
     """Makes a degradation.
 
     Args:
-        name: A key of `DEGRADATIONS`: "paper", "bicubic", "random-blur", "kspace", "paired" or
-            "slice-profile".
+        name: A key of `DEGRADATIONS`, such as "paper", "kspace" or "random-acquisition".
         scale: Integer factor, or the factor of each axis: three for "slice-profile", which is for volumes.
         **overrides: Arguments of the degradation that differ from the preset's. `in_plane` of
             "slice-profile" holds the name and the arguments of the degradation of each slice.

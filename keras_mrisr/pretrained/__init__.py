@@ -15,7 +15,10 @@ from keras_mrisr.types import PathLike
 FOLDER = pathlib.Path(__file__).parent
 SCORES = "scores.json"
 # Degradations, from those whose undoing does the least to an image that was degraded otherwise.
-_HARMLESS = ("random-blur", "bicubic", "kspace", "slice-profile", "paired", "paper")
+_HARMLESS = (
+    "random-acquisition", "random-blur", "bicubic", "kspace",
+    "acquisition", "slice-profile", "paired", "paper",
+)  # fmt: skip
 _INFO, _WEIGHTS = "model.json", "generator.keras"
 # What the folder of a model or of an ONNX export holds.
 _MARKS = (_INFO, "model.onnx")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.signal import resample
+from scipy.special import expit
 
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.degrade.kspace import zero_fill_matrix
@@ -9,7 +10,15 @@ from keras_mrisr.errors import MrisrError
 
 # LR sizes: even and odd, square and not.
 SIZES = [(8, 8), (9, 9), (8, 11), (7, 6), (1, 2)]
-WINDOWS = [{}, {"window": "hamming"}, {"window": "tukey"}, {"window": "tukey", "alpha": 1.0}]
+WINDOWS = [
+    {},
+    {"window": "hamming"},
+    {"window": "hann"},
+    {"window": "kaiser"},
+    {"window": "fermi"},
+    {"window": "tukey"},
+    {"window": "tukey", "alpha": 1.0},
+]
 
 
 def signed(scale=2, **arguments):
@@ -50,6 +59,14 @@ def test_equals_the_cropped_fourier_transform(size, scale):
     [
         ({"window": "hamming"}, lambda u: np.hamming(201)[np.rint(100 + 100 * u).astype(int)]),
         ({"window": "tukey"}, lambda u: np.where(u < 0.5, 1, 0.5 + 0.5 * np.cos(2 * np.pi * (u - 0.5)))),
+        ({"window": "hann"}, lambda u: np.hanning(201)[np.rint(100 + 100 * u).astype(int)]),
+        ({"window": "kaiser"}, lambda u: np.kaiser(201, 4.0)[np.rint(100 + 100 * u).astype(int)]),
+        (
+            {"window": "kaiser", "alpha": 20},
+            lambda u: np.kaiser(201, 20.0)[np.rint(100 + 100 * u).astype(int)],
+        ),
+        ({"window": "fermi"}, lambda u: expit((0.8 - u) / 0.05)),
+        ({"window": "fermi", "alpha": 0.1}, lambda u: expit((0.6 - u) / 0.1)),
         ({"window": "tukey", "alpha": 1.0}, lambda u: np.hanning(201)[np.rint(100 + 100 * u).astype(int)]),
     ],
 )
@@ -174,7 +191,7 @@ def test_bad_sizes():
     [
         {"scale": 0},
         {"scale": 2.5},
-        {"window": "hann"},
+        {"window": "blackman"},
         {"window": None},
         {"window": "hamming", "alpha": 0.5},
         {"window": "tukey", "alpha": 0.0},

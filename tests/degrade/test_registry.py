@@ -8,7 +8,9 @@ from keras_mrisr.degrade import DEGRADATIONS, Degradation, get_degradation
 from keras_mrisr.errors import MrisrError
 
 # Those that are of volumes, or that have no operator for batches, have tests of their own.
-NAMES = sorted(set(DEGRADATIONS) - {"slice-profile", "random-blur", "paired"})
+NAMES = sorted(
+    set(DEGRADATIONS) - {"slice-profile", "random-blur", "paired", "acquisition", "random-acquisition"}
+)
 BLURS = ("bicubic", "paper")
 SCALES = (2, 3, 4, 8)
 
@@ -92,7 +94,7 @@ def test_config_names_every_argument(name):
 
 
 def test_unknown():
-    with pytest.raises(MrisrError, match=r"Unknown degradation 'blur'\. Known: bicubic, kspace, paired, "):
+    with pytest.raises(MrisrError, match=r"Unknown degradation 'blur'\. Known: acquisition, bicubic, "):
         get_degradation("blur", 2)
     with pytest.raises(MrisrError, match=r"Unknown degradation \[1\]"):
         get_degradation([1], 2)

@@ -1,0 +1,142 @@
+"""What scanners and archives do to a slice between k-space and file, in one degradation."""
+
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_mrisr.checks import check_flags, is_number, one_of
+from keras_mrisr.degrade.blur_bicubic import BlurBicubic
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.degrade.kspace import KSpaceCrop, window_weights
+from keras_mrisr.degrade.noise import rician_noise
+from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
+from keras_mrisr.volumes.stored_values import rounded
+
+FILTERS = ("bicubic", "lanczos", "bilinear", "box")
+
+
+class Acquisition(Degradation):
+    """Fewer pixels from a scanner (a crop of k-space) or from software (resampling), with what goes with it.
+
+    From a scanner, where `resampled` is None: the central k-space under a window (see `KSpaceCrop`); its
+    corners left out (`ellipse`); only a part of the lines on one side measured, the rest zero (`partial`,
+    without any phase correction); and zero-filled interpolation, so that the outer k-space of LR is empty
+    (`filled`). From software: a Gaussian blur, then a resize with antialiasing. Then noise.
+
+    Args:
+        scale: Integer factor, 1 or more.
+        window: Window on k-space, see `KSpaceCrop`.
+        alpha: Its shape, see `KSpaceCrop`.
+        ellipse: Leave out what lies beyond the ellipse that touches the edges of the measured k-space.
+        partial: Share of the lines along the rows that is measured, over 0.5 and up to 1.
+        filled: By how many times the scanner interpolated LR with zeros, 1 (not at all) to 2; its resolution
+            is lower by so much.
+        resampled: "bicubic", "lanczos", "bilinear" or "box": Pillow's filters, stretched by the scale.
+        sigma: Standard deviation of the blur before that, in HR pixels.
+        snr: Signal-to-noise ratio of Rician noise, see `rician_noise`; None for no noise.
+        seed: Seed of the noise.
+        name: What the degradation is called in messages and in `model.json`.
+
+    Raises:
+        ConfigError: An argument is out of range.
+    """
+
+    scale: int
+
+    def __init__(
+        self,
+        scale: int,
+        window: str = "none",
+        alpha: float | None = None,
+        ellipse: bool = False,
+        partial: float = 1.0,
+        filled: float = 1.0,
+        resampled: str | None = None,
+        sigma: float = 0.0,
+        snr: float | None = None,
+        seed: int = 0,
+        name: str = "acquisition",
+    ) -> None:
+        crop = KSpaceCrop(scale, window, alpha, magnitude=False, name=name)
+        self._blur = BlurBicubic(scale, sigma, name=name)
+        check_flags(ellipse=ellipse)
+        if not (is_number(partial) and 0.5 < partial <= 1):
+            raise ConfigError(f"partial must be over 0.5 and up to 1. Received: partial={partial!r}")
+        if not (is_number(filled) and 1 <= filled <= 2):
+            raise ConfigError(f"filled must be 1 to 2. Received: filled={filled!r}")
+        if resampled is not None:
+            one_of("resampled", resampled, FILTERS)
+        elif sigma:
+            raise ConfigError(f"sigma belongs to `resampled`. Received: sigma={sigma!r}, resampled=None")
+        if snr is not None and not (is_number(snr) and snr > 0):
+            raise ConfigError(f"snr must be over 0, or None for no noise. Received: snr={snr!r}")
+        # With zeros around, the window ends where the measured k-space does.
+        self._crop = crop if filled == 1 else KSpaceCrop(scale, magnitude=False, name=name)
+        self.name = name
+        self.scale = scale
+        self.window, self.alpha = window, alpha
+        self.ellipse, self.partial, self.filled = ellipse, float(partial), float(filled)
+        self.resampled, self.sigma = resampled, float(sigma)
+        self.snr, self.seed = snr, seed
+
+    @property
+    def fixed(self) -> bool:  # type: ignore[override]
+        return self.snr is None
+
+    @property
+    def smallest_size(self) -> tuple[int, ...]:
+        return self.factors if self.resampled is None else self._blur.smallest_size
+
+    def get_config(self) -> dict[str, Any]:
+        keys = ("window", "alpha", "ellipse", "partial", "filled", "resampled", "sigma", "snr", "seed")
+        return {key: getattr(self, key) for key in keys}
+
+    def __call__(self, hr: Tensor) -> Tensor:
+        # Imported here, so that `degrade` needs no Keras.
+        from keras import ops
+
+        slices = [self._on_host(ops.convert_to_numpy(one)) for one in hr]
+        return ops.stack([ops.convert_to_tensor(one) for one in slices])
+
+    def _on_host(self, hr: np.ndarray) -> np.ndarray:
+        x = hr.astype("float64")
+        lr = self._measured(x) if self.resampled is None else self._resized(x)
+        if self.snr is not None:
+            rng = np.random.default_rng(self.seed)
+            lr = rician_noise(np.maximum(lr, 0).astype("float32"), self.snr, rng)
+        return rounded(lr, hr.dtype)
+
+    def _measured(self, hr: np.ndarray) -> np.ndarray:
+        """The magnitude of what a scanner measures of (H, W, C)."""
+        rows, columns = (self._crop.axis_matrix(size) for size in hr.shape[:2])
+        lr = np.einsum("ih,hwc,jw->ijc", rows, hr, columns, optimize=True)
+        if self.ellipse or self.partial < 1 or self.filled > 1:
+            k = np.fft.fft2(lr, axes=(0, 1)) * self._weights(*lr.shape[:2])[..., np.newaxis]
+            lr = np.fft.ifft2(k, axes=(0, 1))
+        return np.abs(lr)
+
+    def _weights(self, height: int, width: int) -> np.ndarray:
+        """Of the frequencies of LR, (height, width) in the order of `numpy.fft`; 0 where none is measured."""
+        # In units of the highest one that is measured along each axis.
+        y, x = (2 * self.filled * np.fft.fftfreq(size) for size in (height, width))
+        y = y[:, np.newaxis]
+        inside = y**2 + x**2 <= 1 if self.ellipse else (np.abs(y) <= 1) & (np.abs(x) <= 1)
+        inside = inside & (y >= 1 - 2 * self.partial)
+        if self.filled == 1:  # The crop has the window.
+            return inside
+        y, x = (np.minimum(np.abs(axis), 1) for axis in (y, x))
+        return (
+            inside * window_weights(y, self.window, self.alpha) * window_weights(x, self.window, self.alpha)
+        )
+
+    def _resized(self, hr: np.ndarray) -> np.ndarray:
+        if self.sigma:
+            from scipy.ndimage import gaussian_filter
+
+            hr = gaussian_filter(hr, (self.sigma, self.sigma, 0), mode="nearest")
+        how = Image.Resampling[str(self.resampled).upper()]
+        size = hr.shape[1] // self.scale, hr.shape[0] // self.scale
+        channels = [Image.fromarray(channel.astype("float32")) for channel in np.moveaxis(hr, -1, 0)]
+        return np.stack([np.asarray(channel.resize(size, how)) for channel in channels], axis=-1)

@@ -1,0 +1,100 @@
+"""A degradation of another kind for each slice: for one model that is right on any scan."""
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from keras_mrisr.checks import is_number
+from keras_mrisr.degrade.acquisition import FILTERS, Acquisition
+from keras_mrisr.degrade.blur_bicubic import BlurBicubic
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.degrade.kspace import WINDOWS
+from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import Tensor
+
+# Shapes of the windows that have one: what is drawn between.
+_ALPHA = {"tukey": (0.1, 1.0), "kaiser": (1.0, 8.0), "fermi": (0.02, 0.1)}
+_QUIET = 200.0  # A signal-to-noise ratio beyond which noise is not seen in 8 bits.
+
+
+class RandomAcquisition(Degradation):
+    """An `Acquisition` of each slice's own, drawn in the ranges that scanners and archives have.
+
+    Six slices in ten come from a scanner: with each of the windows (no window three times as often as any
+    other), the ellipse for a third, 0.6 to 0.95 of the lines for a fifth, and interpolation with zeros by up
+    to 2 for a fifth. The others are resampled: with each of the filters, half of them blurred before. Half of
+    all slices get noise.
+
+    What is drawn follows from the pixels of a slice, so that it has the same LR wherever it is degraded.
+
+    Args:
+        scale: Integer factor, 1 or more.
+        largest_sigma: Upper bound of the blur, in HR pixels.
+        lowest_snr: Lower bound of the signal-to-noise ratio, which is drawn on a logarithmic scale.
+        name: What the degradation is called in messages and in `model.json`.
+
+    Raises:
+        ConfigError: An argument is out of range.
+    """
+
+    scale: int
+    fixed = False
+
+    def __init__(
+        self,
+        scale: int,
+        largest_sigma: float = 2.0,
+        lowest_snr: float = 10.0,
+        name: str = "random-acquisition",
+    ) -> None:
+        if not (is_number(lowest_snr) and 0 < lowest_snr <= _QUIET):
+            raise ConfigError(
+                f"lowest_snr must be over 0 and up to {_QUIET:g}. Received: lowest_snr={lowest_snr!r}"
+            )
+        self._widest = BlurBicubic(scale, largest_sigma, name=name)
+        self.name = name
+        self.scale = scale
+        self.largest_sigma = float(largest_sigma)
+        self.lowest_snr = float(lowest_snr)
+
+    @property
+    def smallest_size(self) -> tuple[int, ...]:
+        return self._widest.smallest_size
+
+    def get_config(self) -> dict[str, Any]:
+        return {"largest_sigma": self.largest_sigma, "lowest_snr": self.lowest_snr}
+
+    def __call__(self, hr: Tensor) -> Tensor:
+        # Imported here, so that the other methods need no Keras.
+        from keras import ops
+
+        slices = [ops.convert_to_numpy(one) for one in hr]
+        return ops.stack([ops.convert_to_tensor(self._on_host(one)) for one in slices])
+
+    def of_slice(self, hr: np.ndarray) -> Acquisition:
+        """The `Acquisition` of this slice, array (H, W, C)."""
+        seed = zlib.crc32(hr.tobytes())
+        rng = np.random.default_rng(seed)
+        options = self._scanner(rng) if rng.random() < 0.6 else self._software(rng)
+        if rng.random() < 0.5:
+            options["snr"] = float(np.exp(rng.uniform(np.log(self.lowest_snr), np.log(_QUIET))))
+        return Acquisition(self.scale, **options, seed=seed, name=self.name)
+
+    def _scanner(self, rng: np.random.Generator) -> dict[str, Any]:
+        windows = ("none", "none", *WINDOWS)
+        window = windows[int(rng.integers(len(windows)))]
+        return {
+            "window": window,
+            "alpha": float(rng.uniform(*_ALPHA[window])) if window in _ALPHA else None,
+            "ellipse": bool(rng.random() < 1 / 3),
+            "partial": float(rng.uniform(0.6, 0.95)) if rng.random() < 0.2 else 1.0,
+            "filled": float(rng.uniform(1, 2)) if rng.random() < 0.2 else 1.0,
+        }
+
+    def _software(self, rng: np.random.Generator) -> dict[str, Any]:
+        sigma = float(rng.uniform(0, self.largest_sigma)) if rng.random() < 0.5 else 0.0
+        return {"resampled": FILTERS[int(rng.integers(len(FILTERS)))], "sigma": sigma}
+
+    def _on_host(self, hr: np.ndarray) -> np.ndarray:
+        return self.of_slice(hr).degrade(hr)
