@@ -259,7 +259,8 @@ class RunConfig(Config):
         scale: 2, 3, 4 or 8; for a 3-D generator the factors (x, y, z) of the axes, each 1 to 4, where z
             goes across the slices.
         degradation: What made LR of HR: "paper", "bicubic", "random-blur", "kspace", "acquisition",
-            "random-acquisition", "paired" (LR folders), or "slice-profile" for volumes; name and arguments for `get_degradation`.
+            "random-acquisition", "paired" (LR folders), or "slice-profile" for volumes; name and arguments
+            for `get_degradation`.
         generator: Network: "srresnet", "edsr", or "srresnet3d" for volumes; name and options for
             `build_generator`.
         data: A `DataConfig`.

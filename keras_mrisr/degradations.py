@@ -25,6 +25,7 @@ __all__ = [
     "RandomBlur",
     "RicianNoise",
     "SliceProfile",
+    "ThickSlices",
     "get_degradation",
     "interpolate",
     "rician_noise",

@@ -122,7 +122,8 @@ def plan_grid(volume: Volume, spacing: Sequence[float] | np.ndarray) -> Grid:
         if factor > FACTORS[1] + 1e-6:
             raise DataError(
                 f"{volume.name}: from {now:.4g} to {spacing[axis]:.4g} mm is a factor of {factor:.3g}; at "
-                f"most {FACTORS[1]:g} can be restored. Ask for {now / FACTORS[1]:.3g} mm or more with `spacing`."
+                f"most {FACTORS[1]:g} can be restored. Ask for a `spacing` of {now / FACTORS[1]:.3g} mm or "
+                "more."
             )
         counts.append(count)
         if factor >= FACTORS[0] - 1e-6:
