@@ -80,8 +80,7 @@ def line_pairs(planes: FinePlanes, factor: Sequence[float]) -> list[LinePair]:
     low, high = factor
     factors = [one for one in FACTORS if low <= one <= high] or [(low * high) ** 0.5]
     images = [image.T if place % 2 else image for place, image in enumerate(planes)]
-    found = [line_pair(image, one) for one in factors for image in images]
-    pairs = [pair for pair in found if pair is not None]
+    pairs = list(filter(None, (line_pair(image, one) for one in factors for image in images)))
     if not pairs:
         raise ConfigError(
             "The planes of the validation patients are too small for two slices: choose another "
