@@ -50,7 +50,9 @@ from .export import (
 from .finetune import FinetuneConfig as FinetuneConfig, finetune_features as finetune_features
 from .inference import (
     SuperResolver as SuperResolver,
+    ThroughPlaneResolver as ThroughPlaneResolver,
     upscale_path as upscale_path,
+    upscale_through_plane as upscale_through_plane,
     upscale_volume as upscale_volume,
 )
 from .losses import PerceptualLoss as PerceptualLoss
@@ -60,6 +62,7 @@ from .models import (
     edsr as edsr,
     srresnet as srresnet,
     srresnet3d as srresnet3d,
+    through_plane as through_plane,
 )
 from .models.storage import load_trained as load_trained
 from .presets import preset_config as preset_config

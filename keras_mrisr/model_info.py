@@ -118,6 +118,9 @@ class ModelInfo(Description):
 
 
 THROUGH_PLANE = "through-plane"
+# Inputs of such a network beside the plane; see `models.through_plane`.
+POSITIONS = "positions"
+ACQUISITION = "acquisition"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`mrisr upscale`."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
 from keras_mrisr.errors import ConfigError
@@ -10,6 +10,9 @@ from keras_mrisr.memory import memory_limit, parse_memory
 if TYPE_CHECKING:
     from keras_mrisr.inference.inputs import Folder, Input
     from keras_mrisr.inference.super_resolver import SuperResolver
+    from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
+    from keras_mrisr.inference.ways import BundledModels, Models
+    from keras_mrisr.pretrained import Pretrained
 
 
 def add(commands: Commands, common: Parser) -> None:
@@ -22,7 +25,9 @@ def add(commands: Commands, common: Parser) -> None:
         help="trained model directory, an ONNX export, or a name from mrisr models (default: of these "
         "the one that fits --scale and IN)",
     )  # fmt: skip
-    upscale.add_argument("--scale", type=int, help="upscale by this (default: by 2, or as the model does)")
+    upscale.add_argument(
+        "--scale", type=int, help="make planes finer by this (default: by 2, or as the model does)"
+    )
     upscale.add_argument(
         "--memory",
         metavar="SIZE",
@@ -33,6 +38,24 @@ def add(commands: Commands, common: Parser) -> None:
         metavar="NAME,...",
         help="of an ONNX export: where it runs, such as cuda,cpu (default: the best that is installed)",
     )
+    slices = upscale.add_argument_group(
+        "of thick slices",
+        "Where the largest spacing is over 1.5 times the smallest, slices are made as thin as their pixels "
+        "are wide; other volumes get finer planes.",
+    )
+    ways = slices.add_mutually_exclusive_group()
+    for way, what in (("through-plane", "make slices thin"), ("in-plane", "make planes finer")):
+        ways.add_argument(
+            f"--{way}", dest="way", action="store_const", const=way, help=f"{what}, whatever IN holds"
+        )
+    slices.add_argument(
+        "--spacing", metavar="MM",
+        help="make voxels of this size, such as 1 or 0.8x0.8x1 (default: the smallest of IN, on all axes)",
+    )  # fmt: skip
+    slices.add_argument(
+        "--slice-thickness", metavar="MM", type=float,
+        help="of IN (default: what its header or BIDS sidecar says, or else its spacing)",
+    )  # fmt: skip
     upscale.set_defaults(run=_upscale)
 
 
@@ -71,9 +94,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(
-    resolver: "SuperResolver", options: argparse.Namespace, found: "Input | Folder | None" = None
+    resolver: "Models",
+    options: argparse.Namespace,
+    found: "Input | Folder | None" = None,
+    **more: Any,
 ) -> None:
-    """Upscales what the options of `add_options` say with a `SuperResolver`."""
+    """Upscales what the options of `add_options` say.
+
+    Args:
+        resolver: A `SuperResolver`, or another of `ways.Models`.
+        options: The options.
+        found: What `input_at` found at the input, where that is known.
+        more: More of `UpscaleOptions`.
+    """
     from keras_mrisr.inference.inputs import input_at
     from keras_mrisr.inference.options import UpscaleOptions
     from keras_mrisr.inference.upscale import upscale_input
@@ -89,13 +122,14 @@ def run(
         series=options.series,
         uncertainty=options.uncertainty,
         figure=options.figure,
+        **more,
     )
     with progress_bar("Upscaling") as progress:
         outcome = upscale_input(found or input_at(options.input), options.output, resolver, how, progress)
     written = outcome.written
     where = ", ".join(map(str, written)) if len(written) <= 3 else f"{len(written)} files to {options.output}"
     say(f"Wrote {where}")
-    say(f"Verdict: {outcome.verdict.sentence(resolver.name)}")
+    say(f"Verdict: {outcome.verdict.sentence(' and '.join(outcome.models))}")
 
 
 def _upscale(options: argparse.Namespace) -> None:
@@ -103,45 +137,87 @@ def _upscale(options: argparse.Namespace) -> None:
     if options.scale is not None and options.scale < 2:
         raise ConfigError(f"--scale must be 2 or more. Received: {options.scale}")
     from keras_mrisr.inference.inputs import input_at
+    from keras_mrisr.inference.target_grid import parse_spacing
 
+    spacing = None if options.spacing is None else parse_spacing(options.spacing)
+    if options.scale is not None:
+        if options.way == "through-plane" or spacing is not None:
+            raise ConfigError("--scale makes planes finer. Leave it out, or --through-plane and --spacing.")
+        options.way = "in-plane"
     found = input_at(options.input)
-    if options.model is None:
-        options.model = _choose(options, found)
-    check_models(options.model)
     memory = None if options.memory is None else parse_memory(options.memory)
-    resolver = _load(options, memory)
+    models = _bundled(options, found, memory) if options.model is None else _named(options, memory)
+    with memory_limit(memory):
+        more = {"way": options.way, "spacing": spacing, "slice_thickness": options.slice_thickness}
+        run(models, options, found, **more)
+
+
+def _bundled(options: argparse.Namespace, found: "Input | Folder", memory: int | None) -> "BundledModels":
+    """The bundled models that fit the input."""
+    from keras_mrisr.inference.inputs import channels_of
+    from keras_mrisr.inference.ways import BundledModels
+    from keras_mrisr.pretrained import choose_model, choose_through_plane
+    from keras_mrisr.terminal import say
+
+    def in_plane() -> "SuperResolver":
+        channels = channels_of(found)
+        chosen = choose_model(options.scale or 2, channels or 1, volume=channels is None)
+        return _load_in_plane(load(*chosen), memory)
+
+    def through_plane() -> "ThroughPlaneResolver":
+        assert thick is not None
+        return _load_through_plane(load(*thick), memory)
+
+    def load(model: "Pretrained", reason: str) -> str:
+        say(f"Model: {reason}")
+        return str(model.folder)  # A path of the model's name would come before it.
+
+    if options.providers:
+        raise ConfigError("--providers is for an ONNX export. Give it with --model.")
+    thick = choose_through_plane()
+    return BundledModels(in_plane, None if thick is None else through_plane)
+
+
+def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | ThroughPlaneResolver":
+    """The model that is named, of whichever task."""
+    from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
+    from keras_mrisr.pretrained import restores_slices
+
+    check_models(options.model)
+    if restores_slices(options.model):
+        if options.scale is not None:
+            raise ConfigError(
+                f"{options.model} makes thick slices thin: --spacing says how thin. Leave out --scale."
+            )
+        return _load_through_plane(options.model, memory)
+    if is_onnx(options.model):
+        providers = options.providers.split(",") if options.providers else None
+        resolver: SuperResolver = OnnxSuperResolver.load(options.model, memory, providers)
+    elif options.providers:
+        raise ConfigError(f"--providers is for an ONNX export. Received: --model {options.model}")
+    else:
+        resolver = _load_in_plane(options.model, memory)
     if options.scale is not None and options.scale != resolver.scale:
         raise ConfigError(
             f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}. "
             f"Leave that out, or choose a model for x{options.scale} (see mrisr models)."
         )
-    with memory_limit(memory):
-        run(resolver, options, found)
+    return resolver
 
 
-def _choose(options: argparse.Namespace, found: "Input | Folder") -> str:
-    """The folder of the model that fits the input: a path of the model's name would come before it."""
-    from keras_mrisr.inference.inputs import channels_of
-    from keras_mrisr.pretrained import choose_model
-    from keras_mrisr.terminal import say
-
-    channels = channels_of(found)
-    model, reason = choose_model(options.scale or 2, channels or 1, volume=channels is None)
-    say(f"Model: {reason}")
-    return str(model.folder)
-
-
-def _load(options: argparse.Namespace, memory: int | None) -> "SuperResolver":
-    from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
-
-    if is_onnx(options.model):
-        providers = options.providers.split(",") if options.providers else None
-        return OnnxSuperResolver.load(options.model, memory, providers)
-    if options.providers:
-        raise ConfigError(f"--providers is for an ONNX export. Received: --model {options.model}")
+def _load_in_plane(model: str, memory: int | None) -> "SuperResolver":
     from keras_mrisr.terminal import load_tensorflow
 
     load_tensorflow()
     from keras_mrisr.inference import SuperResolver
 
-    return SuperResolver.load(options.model, memory)
+    return SuperResolver.load(model, memory)
+
+
+def _load_through_plane(model: str, memory: int | None) -> "ThroughPlaneResolver":
+    from keras_mrisr.terminal import load_tensorflow
+
+    load_tensorflow()
+    from keras_mrisr.inference import ThroughPlaneResolver
+
+    return ThroughPlaneResolver.load(model, memory)

@@ -66,12 +66,16 @@ def before_after_volume(
     stack = slice_axis(before)
     pairs = []
     for axis in axes:
-        sizes, spacing = np.delete(before.shape, axis), np.delete(before.spacing, axis)
-        strip = min(sizes) < _FEWEST or max(spacing) > _MOST_ASPECT * min(spacing)
-        if strip and plane is None and axis != stack:
+        if plane is None and axis != stack and _is_strip(before, axis) and _is_strip(after, axis):
             continue
         pairs.append(_plane_pair(before, after, axis))
     draw_before_after(pairs, path, name)
+
+
+def _is_strip(volume: Volume, axis: int) -> bool:
+    """Whether planes across an axis have few lines, or far apart."""
+    sizes, spacing = np.delete(volume.shape, axis), np.delete(volume.spacing, axis)
+    return bool(min(sizes) < _FEWEST or max(spacing) > _MOST_ASPECT * min(spacing))
 
 
 def before_after_image(
@@ -162,10 +166,10 @@ def _in_ras(volume: Volume) -> Volume:
 def _plane_pair(before: Volume, after: Volume, axis: int) -> Pair:
     """The planes across an axis of two volumes in RAS, as one looks at them: the head up, or the nose."""
     index = _middle(before, axis)
-    factors = [big // small for big, small in zip(after.shape, before.shape, strict=True)]
+    factors = np.divide(after.shape, before.shape)
     in_plane = np.delete(factors, axis).tolist()
     # The plane of the result in the middle of the measured one.
-    place = index * factors[axis] + factors[axis] // 2
+    place = int((index + 0.5) * factors[axis])
     # From (x, y) to rows from the top: the second axis downwards, and right to left but for sagittal planes.
     flip = (slice(None, None, -1), slice(None) if axis == 0 else slice(None, None, -1))
     lr = _interpolated(np.take(before.array, index, axis=axis), in_plane).T[flip]

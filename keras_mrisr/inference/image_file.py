@@ -133,13 +133,15 @@ class ImageFile:
         level = float(np.sqrt(np.mean(np.square(read.image, dtype="float64"))))
         relative = None if residual is None else residual[1] / level if level else 0.0
         verdict = Verdict(self.outside(read, resolver), upscaled.mismatches, relative)
-        return Outcome(written, verdict, residual)
+        return Outcome(written, verdict, residual, (resolver.name,))
 
 
 def refuse_for_volumes(path: pathlib.Path, options: UpscaleOptions) -> None:
     """Raises DataError for an option that images do not have."""
-    for name in ("plane", "volume_index", "series", "uncertainty"):
-        if getattr(options, name) is not None:
+    for name in ("plane", "volume_index", "series", "uncertainty", "way", "spacing", "slice_thickness"):
+        value = getattr(options, name)
+        if value is not None:
+            name = f"way={value}" if name == "way" else name
             raise DataError(f"{path} is no NIfTI or DICOM: leave out `{name}`.")
 
 

@@ -14,7 +14,6 @@ from keras_mrisr.errors import DataError
 from keras_mrisr.inference.image_file import ImageFile, refuse_for_volumes
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.scan import Scan
-from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes.formats import ENDINGS, IN_FOLDERS, format_at
 
@@ -26,7 +25,10 @@ _NOT_RAW = ("code", "derivatives", "sourcedata")
 
 
 class Input(Protocol):
-    """One image or scan: how it is read, where its result may go and how that is written."""
+    """One image or scan: how it is read, where its result may go and how that is written.
+
+    `models` is a `SuperResolver` for images, and what `ways.way_for` takes for scans.
+    """
 
     @property
     def path(self) -> pathlib.Path:
@@ -41,19 +43,17 @@ class Input(Protocol):
     def outputs(self, target: pathlib.Path, options: UpscaleOptions) -> list[pathlib.Path]:
         """All paths that `upscale` writes."""
 
-    def read(self, resolver: SuperResolver, options: UpscaleOptions) -> Any:
+    def read(self, models: Any, options: UpscaleOptions) -> Any:
         """Reads it; raises DataError where the model cannot upscale it."""
 
-    def check(
-        self, read: Any, target: pathlib.Path, resolver: SuperResolver, options: UpscaleOptions
-    ) -> None:
+    def check(self, read: Any, target: pathlib.Path, models: Any, options: UpscaleOptions) -> None:
         """Raises DataError where `upscale` could not write its result."""
 
     def upscale(
         self,
         read: Any,
         target: pathlib.Path,
-        resolver: SuperResolver,
+        models: Any,
         options: UpscaleOptions,
         progress: Progress | None = None,
     ) -> Outcome:

@@ -10,6 +10,7 @@ from keras_mrisr.inference.verdict import Verdict
 from keras_mrisr.types import PathLike
 
 NAN = ("refuse", "zero")
+WAYS = ("in-plane", "through-plane")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +18,7 @@ class UpscaleOptions:
     """What `upscale_path` is asked for.
 
     Attributes:
-        ensemble: Average over the 8 flips and quarter turns.
+        ensemble: Average over the 8 flips and quarter turns (through thick slices over 4 flips).
         consistency: Change nothing that was measured.
         overwrite: Replace what is there.
         nan: What becomes of NaN and infinite values: "refuse", or "zero" where they are background.
@@ -26,6 +27,10 @@ class UpscaleOptions:
         series: Which series of a DICOM folder.
         uncertainty: Where the standard deviations of a volume go.
         figure: Where a picture of before and after goes.
+        way: Of a volume: "in-plane" makes its planes finer, "through-plane" its thick slices thin; None
+            decides by its spacings.
+        spacing: Of a volume: millimetres between its voxels, along each axis or along all; or None.
+        slice_thickness: Of a volume: millimetres of a slice, where its header does not say or is wrong.
         report: Whether a residual is written beside each result, or by who asks for several.
     """
 
@@ -38,11 +43,19 @@ class UpscaleOptions:
     series: str | int | None = None
     uncertainty: PathLike | None = None
     figure: PathLike | None = None
+    way: str | None = None
+    spacing: tuple[float, float, float] | None = None
+    slice_thickness: float | None = None
     report: bool = True
 
     def __post_init__(self) -> None:
         if self.nan not in NAN:
             raise ConfigError(f"`nan` must be {' or '.join(NAN)}. Received: {self.nan!r}")
+        if self.way not in (None, *WAYS):
+            raise ConfigError(f"`way` must be {' or '.join(WAYS)}. Received: {self.way!r}")
+        if self.way == "in-plane" and (self.spacing is not None or self.slice_thickness is not None):
+            name = "spacing" if self.spacing is not None else "slice_thickness"
+            raise ConfigError(f"`{name}` is for thick slices made thin: leave it out with `way=in-plane`.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +66,13 @@ class Outcome:
         written: The files that were written.
         verdict: What is known of how good the result is.
         residual: (before, after) of a consistent image, root mean squares in its units; or None.
+        models: The names of the models that made it.
     """
 
     written: list
     verdict: Verdict
     residual: tuple[float, float] | None = None
+    models: tuple[str, ...] = ()
 
     @staticmethod
     def joined(outcomes: "list[Outcome]") -> "Outcome":
@@ -68,4 +83,5 @@ class Outcome:
             [path for one in outcomes for path in one.written],
             Verdict.joined([one.verdict for one in outcomes]),
             (float(before), float(after)) if residuals else None,
+            tuple(dict.fromkeys(name for one in outcomes for name in one.models)),
         )

@@ -4,14 +4,11 @@ import dataclasses
 import logging
 import pathlib
 
-import numpy as np
-
 from keras_mrisr.inference.figure import before_after_volume, check_figure
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.report import check_report, residual_path, write_report
-from keras_mrisr.inference.super_resolver import SuperResolver
-from keras_mrisr.inference.volume import check_model, stacking_axis, upscale_volume
-from keras_mrisr.inference.volume_result import array_factors, without_holes
+from keras_mrisr.inference.volume_result import without_holes
+from keras_mrisr.inference.ways import Models, ThroughPlane, Way, way_for
 from keras_mrisr.types import Progress
 from keras_mrisr.volumes import Volume, check_target, check_volume
 from keras_mrisr.volumes.formats import Reader, format_for, target_in
@@ -44,18 +41,20 @@ class Scan:
         outputs = [target, *(pathlib.Path(path) for path in others if path is not None)]
         return [*outputs, residual_path(target)] if options.consistency else outputs
 
-    def read(self, resolver: SuperResolver, options: UpscaleOptions) -> Volume:
-        """Reads the volume, and checks that the model can upscale it."""
+    def read(self, models: Models, options: UpscaleOptions) -> "tuple[Volume, Way]":
+        """Reads the volume, decides which way it goes, and checks that the model can upscale it."""
         volume = self.format.read(self.path, options.volume_index, options.series)
-        check_model(volume, resolver)
+        way = way_for(volume, models, options)
+        way.check(volume, options)
         check_volume(volume, options.nan)
-        return volume
+        return volume, way
 
     def check(
-        self, volume: Volume, target: pathlib.Path, resolver: SuperResolver, options: UpscaleOptions
+        self, read: "tuple[Volume, Way]", target: pathlib.Path, models: Models, options: UpscaleOptions
     ) -> None:
         """Checks before the work that all outputs can be written."""
-        result = _stand_in(volume, resolver, options.plane)
+        volume, way = read
+        result = way.stand_in(volume, options)
         for output in (target, options.uncertainty):
             if output is not None:
                 check_target(result, output, options.overwrite)
@@ -66,23 +65,15 @@ class Scan:
 
     def upscale(
         self,
-        volume: Volume,
+        read: "tuple[Volume, Way]",
         target: pathlib.Path,
-        resolver: SuperResolver,
+        models: Models,
         options: UpscaleOptions,
         progress: Progress | None = None,
     ) -> Outcome:
         """Upscales the volume and writes what is asked for, each file or folder whole or not at all."""
-        upscaled = upscale_volume(
-            volume,
-            resolver,
-            options.plane,
-            ensemble=options.ensemble,
-            uncertainty=options.uncertainty is not None,
-            consistency=options.consistency,
-            nan=options.nan,
-            progress=progress,
-        )
+        volume, way = read
+        upscaled = way.upscale(volume, options, progress)
         written = format_for(target).write(upscaled.volume, target, options.overwrite)
         if upscaled.uncertainty is not None and options.uncertainty is not None:
             path = pathlib.Path(options.uncertainty)
@@ -95,17 +86,11 @@ class Scan:
                 *(residual[name] for name in ("before", "after", "written")),
                 *(residual[f"relative_{name}"] for name in ("before", "after", "written")),
             )
-            write_report(residual_path(target), resolver.name, residual)
+            write_report(residual_path(target), way.name, residual)
             written.append(residual_path(target))
         if options.figure is not None:
             volume, _ = without_holes(volume)
-            before_after_volume(volume, upscaled.volume, options.figure, options.plane, resolver.name)
+            plane = None if isinstance(way, ThroughPlane) else options.plane  # The others changed the most.
+            before_after_volume(volume, upscaled.volume, options.figure, plane, way.name)
             written.append(pathlib.Path(options.figure))
-        return Outcome(written, upscaled.verdict)
-
-
-def _stand_in(volume: Volume, resolver: SuperResolver, plane: str | None) -> Volume:
-    """A `Volume` of the size that the result will have, which takes no memory."""
-    factors = array_factors(resolver, stacking_axis(volume, plane))
-    shape = (*(size * by for size, by in zip(volume.shape, factors, strict=True)), *volume.array.shape[3:])
-    return dataclasses.replace(volume, array=np.broadcast_to(volume.array.flat[0], shape))
+        return Outcome(written, upscaled.verdict, models=(way.name,))

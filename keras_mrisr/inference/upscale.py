@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Generator, Sequence
+from typing import Any
 
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_directory, check_only_holds, held, whole_directory
@@ -15,13 +16,16 @@ from keras_mrisr.inference.inputs import Folder, Input, input_at
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.report import check_report, residual_path, write_report
 from keras_mrisr.inference.super_resolver import SuperResolver
+from keras_mrisr.inference.target_grid import parse_spacing
+from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
+from keras_mrisr.inference.ways import BundledModels, Models
 from keras_mrisr.types import PathLike, Progress
 
 
 def upscale_path(
     source: PathLike,
     target: PathLike,
-    resolver: SuperResolver,
+    resolver: Models,
     ensemble: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -33,6 +37,9 @@ def upscale_path(
     uncertainty: PathLike | None = None,
     nan: str = "refuse",
     figure: PathLike | None = None,
+    way: str | None = None,
+    spacing: float | Sequence[float] | None = None,
+    slice_thickness: float | None = None,
 ) -> list[pathlib.Path]:
     """Upscales an image file, a volume, or all images or volumes in a folder and below.
 
@@ -47,7 +54,8 @@ def upscale_path(
         target: The file to write (or an existing folder for it); for a folder, the folder to write, in which
             the names of the source stay the same; for a DICOM series its folder. The ending of a volume says
             its format.
-        resolver: A `SuperResolver`; its `memory` counts.
+        resolver: A `SuperResolver`; of volumes also a `ThroughPlaneResolver`, or `BundledModels` of both. Its
+            `memory` counts.
         ensemble: See `SuperResolver.upscale`.
         overwrite: Replace a target that exists; a folder only if nothing but earlier results is in it.
         progress: Called with the number of files (of a volume: tiles) done so far and the number in all.
@@ -61,6 +69,9 @@ def upscale_path(
             the result. "refuse" raises DataError.
         figure: Where a picture of the input, interpolated, beside the result goes (PNG, PDF or SVG), or None;
             of one image or volume only.
+        way: Of volumes: "in-plane", "through-plane" or None: see `UpscaleOptions`.
+        spacing: Of volumes: millimetres, see `upscale_through_plane`.
+        slice_thickness: Of volumes: millimetres, see `upscale_through_plane`.
 
     Returns:
         The paths that were written.
@@ -71,35 +82,48 @@ def upscale_path(
             of a folder that could not be completed.
         ModelError: The model gives something that is not finite.
     """
+    millimetres = None if spacing is None else parse_spacing(spacing)
     options = UpscaleOptions(
-        ensemble, consistency, overwrite, nan, plane, volume_index, series, uncertainty, figure
-    )
+        ensemble, consistency, overwrite, nan, plane, volume_index, series, uncertainty, figure,
+        way, millimetres, slice_thickness,
+    )  # fmt: skip
     return upscale_input(input_at(source), target, resolver, options, progress).written
 
 
 def upscale_input(
     found: Input | Folder,
     target: PathLike,
-    resolver: SuperResolver,
+    resolver: Models,
     options: UpscaleOptions,
     progress: Progress | None = None,
 ) -> Outcome:
     """Upscales what `input_at` found; see `upscale_path`."""
     target = pathlib.Path(target)
     found.check_options(options)
+    images = isinstance(found, ImageFile) or (isinstance(found, Folder) and found.holds_images)
+    models: Any = _for_images(found, resolver) if images else resolver
     if isinstance(found, Folder):
         outputs = [target, residual_path(target)] if options.consistency and found.holds_images else [target]
         with held(*outputs):
-            return _upscale_folder(found, target, resolver, options, progress)
+            return _upscale_folder(found, target, models, options, progress)
     target = found.place(target)
     outputs = found.outputs(target, options)
     _check_apart(found.path, outputs, options.figure)
     with held(*outputs):
-        read = found.read(resolver, options)
-        found.check(read, target, resolver, options)
+        read = found.read(models, options)
+        found.check(read, target, models, options)
         if isinstance(found, ImageFile):  # Of a volume, `upscale_volume` warns itself.
-            warn_outside(found.path, found.outside(read, resolver))
-        return found.upscale(read, target, resolver, options, progress)
+            warn_outside(found.path, found.outside(read, models))
+        return found.upscale(read, target, models, options, progress)
+
+
+def _for_images(found: Input | Folder, resolver: Models) -> SuperResolver:
+    if isinstance(resolver, ThroughPlaneResolver):
+        raise DataError(
+            f"{resolver.name} makes the slices of a volume thin, and {found.path} is no NIfTI or DICOM: give "
+            "`model` one that makes planes finer."
+        )
+    return resolver.in_plane() if isinstance(resolver, BundledModels) else resolver
 
 
 def _check_apart(source: pathlib.Path, outputs: Sequence[pathlib.Path], figure: PathLike | None) -> None:
@@ -117,7 +141,7 @@ def _check_apart(source: pathlib.Path, outputs: Sequence[pathlib.Path], figure: 
 def _upscale_folder(
     folder: Folder,
     target: pathlib.Path,
-    resolver: SuperResolver,
+    resolver: Any,
     options: UpscaleOptions,
     progress: Progress | None,
 ) -> Outcome:
@@ -171,9 +195,7 @@ def _check_folders(folder: Folder, target: pathlib.Path, options: UpscaleOptions
         check_report(target / report, options.overwrite)
 
 
-def _check_inputs(
-    folder: Folder, target: pathlib.Path, resolver: SuperResolver, options: UpscaleOptions
-) -> None:
+def _check_inputs(folder: Folder, target: pathlib.Path, resolver: Any, options: UpscaleOptions) -> None:
     """Reads all inputs once, so that a bad one is found before the long work begins."""
     sizes: dict[tuple[int, ...], tuple[pathlib.Path, str | None]] = {}
     for name, one in folder.inputs.items():
@@ -186,7 +208,7 @@ def _check_inputs(
 
 
 def _upscaled(
-    folder: Folder, target: pathlib.Path, resolver: SuperResolver, options: UpscaleOptions
+    folder: Folder, target: pathlib.Path, resolver: Any, options: UpscaleOptions
 ) -> Generator[Outcome]:
     """Upscales the inputs into a folder, in their order, as many at a time as the resolver likes."""
 
@@ -194,7 +216,7 @@ def _upscaled(
         one = folder.inputs[name]
         return one.upscale(one.read(resolver, options), target / name, resolver, options)
 
-    if resolver.images_at_once == 1 or not folder.holds_images:
+    if not folder.holds_images or resolver.images_at_once == 1:
         yield from map(upscale, folder.inputs)
         return
     with concurrent.futures.ThreadPoolExecutor(resolver.images_at_once) as pool:

@@ -51,6 +51,8 @@ class Verdict:
 
     def _fit(self) -> str:
         count = len(self.mismatches)
+        if not count and self.residual is not None:
+            return ""  # That says it.
         if not count:
             return "it was not checked whether the result degrades to the input again"
         bad = [value for value in self.mismatches if value]

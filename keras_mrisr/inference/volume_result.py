@@ -91,7 +91,7 @@ def stacked(array: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(array if array.ndim == 4 else array[..., np.newaxis], axis, 2)
 
 
-def _check_room(name: str, needed: int, memory: int | None) -> None:
+def check_room(name: str, needed: int, memory: int | None) -> None:
     """Raises DataError unless so many bytes can still be taken, within `memory` in all."""
     if memory is None and needed > available_memory():
         raise DataError(
@@ -156,7 +156,7 @@ class GrowingResult:
         sizes = [size * factor for size, factor in zip(self.volume.shape, self.factors, strict=True)]
         shape = (*sizes, *self.volume.array.shape[3:])
         needed = math.prod(shape) * (self.volume.array.itemsize + 4 * self.uncertainty)
-        _check_room(self.volume.name, needed, memory)
+        check_room(self.volume.name, needed, memory)
         self.array = np.empty(shape, self.volume.array.dtype)
         self.array.fill(0)  # Unlike numpy.zeros, this takes the memory now.
         if self.uncertainty:

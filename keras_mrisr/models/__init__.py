@@ -7,6 +7,7 @@ from keras_mrisr.models.layers import ICNR, BicubicUpsampling, PixelShuffle
 from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.srresnet import srresnet
 from keras_mrisr.models.srresnet3d import srresnet3d
+from keras_mrisr.models.through_plane import through_plane
 
 __all__ = [
     "GENERATORS",
@@ -17,4 +18,5 @@ __all__ = [
     "edsr",
     "srresnet",
     "srresnet3d",
+    "through_plane",
 ]

@@ -4,13 +4,14 @@ import json
 import pathlib
 import re
 import typing
+from typing import Any
 
 import keras
 
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file, write_json, write_text
-from keras_mrisr.model_info import Description, ModelInfo
+from keras_mrisr.model_info import THROUGH_PLANE, Description, ModelInfo, ThroughPlaneInfo
 from keras_mrisr.pretrained import find_model
 from keras_mrisr.registration import ENTRY_POINTS, load_entry_points
 from keras_mrisr.types import Model, PathLike
@@ -81,11 +82,31 @@ def load_description(path: PathLike, kind: type[_Kind]) -> _Kind:
             f"{directory} is no model directory: {INFO} is missing. Give a folder that mrisr train wrote."
         )
     try:
-        return kind.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        values = json.loads(file.read_text(encoding="utf-8"))
+        other = _other_task(values, kind, directory)
+        if not other:
+            return kind.from_dict(values)
     except ValueError as error:  # ModelError, and those of broken JSON or UTF-8.
         raise ModelError(
             f"{file} is no model description: {error}. Copy the model again or retrain."
         ) from error
+    raise ModelError(other)
+
+
+def _other_task(values: Any, kind: type[Description], directory: pathlib.Path) -> str:
+    """What is wrong with the description of a model of another task; "" where it is of the right one."""
+    task = values.get("task") if isinstance(values, dict) else None
+    if kind is ThroughPlaneInfo and task is None:
+        return (
+            f"{directory} is no model that makes thick slices thin: give one whose {INFO} has the task "
+            f"{THROUGH_PLANE}, such as thick."
+        )
+    if kind is not ThroughPlaneInfo and task == THROUGH_PLANE:
+        return (
+            f"{directory} is a model that makes thick slices thin (task {THROUGH_PLANE}), which mrisr "
+            "upscale and `ThroughPlaneResolver` take: give one of the task that is asked for."
+        )
+    return ""
 
 
 def load_trained(source: PathLike | Model) -> tuple[Model, ModelInfo]:

@@ -7,12 +7,9 @@ import numpy as np
 from keras import layers, ops
 
 from keras_mrisr.checks import check_counts
+from keras_mrisr.model_info import ACQUISITION, POSITIONS
 from keras_mrisr.models import blocks as parts
 from keras_mrisr.types import Model, Shape, Tensor
-
-# Inputs beside the plane; see `through_plane`.
-POSITIONS = "positions"
-ACQUISITION = "acquisition"
 
 
 def through_plane(

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Sequence
 
 from keras_mrisr.errors import ModelError
-from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.model_info import THROUGH_PLANE, ModelInfo, ThroughPlaneInfo
 from keras_mrisr.types import PathLike
 
 FOLDER = pathlib.Path(__file__).parent
@@ -32,14 +32,14 @@ class Pretrained:
     Attributes:
         name: What `--model` and `SuperResolver.load` take.
         folder: Its model directory.
-        info: Its `ModelInfo`.
+        info: Its `ModelInfo`, or `ThroughPlaneInfo` of a model for thick slices.
         scores: Of `pack_model`: rows of scores on patients that it was not trained on; empty if there are
             none.
     """
 
     name: str
     folder: pathlib.Path
-    info: ModelInfo
+    info: ModelInfo | ThroughPlaneInfo
     scores: tuple
 
     @property
@@ -60,13 +60,16 @@ class Pretrained:
     @property
     def purpose(self) -> str:
         """What it undoes, in a few words."""
+        if isinstance(self.info, ThroughPlaneInfo):
+            least, most = self.info.factors
+            return f"thick slices made thin, by {least:g} to {most:g} times, any contrast"
         channels = self.info.image_channels
         images = "any number of channels, one by one" if channels is None else f"{channels} channel(s)"
         kind = ", adversarial" if self.adversarial else ""
         return f"x{self.info.scale_text}, {images}, degraded by {self.info.degradation['name']}{kind}"
 
 
-def held_out_text(patients: Sequence[str], info: ModelInfo) -> str:
+def held_out_text(patients: Sequence[str], info: ModelInfo | ThroughPlaneInfo) -> str:
     """ "11 held-out patients (5 of 11 chose the epoch)": validation patients are not quite unseen."""
     chose = len(set(patients) & set(info.data.get("split", {}).get("val", ())))
     return f"{len(patients)} held-out patients" + (
@@ -134,15 +137,19 @@ def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretr
     Raises:
         ModelError: There is none.
     """
-    models = [one for one in pretrained_models() if not one.adversarial and one.info.dimensions == 2]
+    models = [
+        (one, one.info)
+        for one in pretrained_models()
+        if isinstance(one.info, ModelInfo) and one.info.dimensions == 2 and not one.adversarial
+    ]
     wanted = [None, channels] if volume or channels != 3 else [channels, None]
-    models.sort(key=lambda one: _HARMLESS.index(one.info.degradation.get("name", "paper")))
+    models.sort(key=lambda pair: _HARMLESS.index(pair[1].degradation.get("name", "paper")))
     for kind in wanted:
-        for one in models:
-            if one.info.scale == scale and one.info.image_channels == kind:
+        for one, info in models:
+            if info.scale == scale and info.image_channels == kind:
                 terms = f"; weights under {one.licence}" if one.licence else ""
                 return one, f"{one.name} ({one.purpose}){terms}; `model` takes another"
-    of_colour = [one.name for one in models if (one.info.scale, one.info.image_channels) == (scale, 3)]
+    of_colour = [one.name for one, info in models if (info.scale, info.image_channels) == (scale, 3)]
     if of_colour and wanted[0] is None:
         images = "volumes" if volume else "grey images"
         raise ModelError(
@@ -150,18 +157,42 @@ def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretr
             f"set have x{scale} ({', '.join(of_colour)}). Choose another `scale`, or train one and give it "
             "with `model`."
         )
-    names = ", ".join(f"{one.name} ({one.purpose})" for one in models) or "none"
+    names = ", ".join(f"{one.name} ({one.purpose})" for one, _ in models) or "none"
     raise ModelError(
         f"No bundled model is for x{scale} and {channels} channel(s): {names}. Train one and give "
         "it with `model`."
     )
 
 
+def choose_through_plane() -> tuple[Pretrained, str] | None:
+    """The bundled model for thick slices and a line that says which it is, as `choose_model`; or None."""
+    for one in pretrained_models():
+        if isinstance(one.info, ThroughPlaneInfo) and not one.adversarial:
+            terms = f"; weights under {one.licence}" if one.licence else ""
+            return one, f"{one.name} ({one.purpose}){terms}; `model` takes another"
+    return None
+
+
+def restores_slices(model: PathLike) -> bool:
+    """Whether the `model.json` of a model says that it makes thick slices thin.
+
+    Raises:
+        ModelError: There is no model.
+    """
+    try:
+        values = json.loads((find_model(model) / _INFO).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # No model directory, or a broken one, of which who loads it says more.
+        return False
+    return isinstance(values, dict) and values.get("task") == THROUGH_PLANE
+
+
 def _read(folder):
     scores = folder / SCORES
+    values = json.loads((folder / _INFO).read_text(encoding="utf-8"))
+    kind = ThroughPlaneInfo if values.get("task") == THROUGH_PLANE else ModelInfo
     return Pretrained(
         folder.name,
         folder,
-        ModelInfo.from_dict(json.loads((folder / _INFO).read_text(encoding="utf-8"))),
+        kind.from_dict(values),
         tuple(json.loads(scores.read_text(encoding="utf-8"))) if scores.is_file() else (),
     )

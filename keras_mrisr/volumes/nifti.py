@@ -1,13 +1,17 @@
 """NIfTI-1 and NIfTI-2 files, plain or gzipped, through nibabel."""
 
 import dataclasses
+import json
 import logging
+import math
 import pathlib
+from typing import Any
 
 import nibabel
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
+from keras_mrisr.checks import is_number
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_file, whole_file
 from keras_mrisr.volumes.geometry import is_invertible, is_sheared
@@ -65,7 +69,19 @@ def read(path: pathlib.Path, index: int | None = None, series: str | int | None 
             header = _read_header(stream, path)
             shape, dtype = header.get_data_shape(), header.get_data_dtype()
             stored = read_voxels(stream, path, zipped, shape, dtype, header.get_data_offset(), index)
-        return volume_of(stored, header, path)
+        volume = volume_of(stored, header, path)
+    return dataclasses.replace(volume, slice_thickness=_thickness(path))
+
+
+def _thickness(path: pathlib.Path) -> float | None:
+    """The slice thickness that the sidecar says (NAME.json beside NAME.nii.gz, as in BIDS), or None."""
+    name = path.name[: -len(".nii.gz" if path.name.lower().endswith(".gz") else ".nii")]
+    try:
+        values = json.loads(path.with_name(f"{name}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # None there, or none that anybody can read.
+        return None
+    value: Any = values.get("SliceThickness") if isinstance(values, dict) else None
+    return float(value) if is_number(value) and 0 < value < math.inf else None
 
 
 def volume_of(

@@ -79,6 +79,7 @@ class Volume:
         factors: Sequence[float] = (1, 1, 1),
         description: str = "",
         quantity: str | None = None,
+        slice_thickness: float | None = None,
     ) -> Self:
         """The volume of a result on a grid `factors` times as fine over the same extent.
 
@@ -91,6 +92,7 @@ class Volume:
                 float32. Otherwise they get this volume's type: rounded where that is an integer, in the
                 next wider integer type where that is needed to keep the bright end; below zero becomes
                 zero in an unsigned type.
+            slice_thickness: Of the result, where it is known.
 
         Raises:
             DataError: A shape that doesn't fit the factors, or NaN or infinite values.
@@ -111,7 +113,7 @@ class Volume:
             affine=geometry.scaled_affine(self.affine, factors),
             description=description,
             quantity=quantity,
-            slice_thickness=None,  # That of the old grid.
+            slice_thickness=slice_thickness,
         )
 
 

@@ -260,14 +260,14 @@ def set_orientation(item: Any, series: NewSeries) -> None:
 def set_measures(item: Any, series: NewSeries) -> None:
     """Sets the pixel spacing, and what the slices' distance changes, in a header or a functional group."""
     item.PixelSpacing = decimals(series.volume.spacing[[1, 0]])
-    thickness = number_of(item, "SliceThickness", 0.0)
+    thickness = series.volume.slice_thickness or number_of(item, "SliceThickness", 0.0) / series.thinner
     if thickness and series.thinner != 1:
-        item.SliceThickness = decimal(thickness / series.thinner)
+        item.SliceThickness = decimal(thickness)
     said, distance = number_of(item, "SpacingBetweenSlices", 0.0), slice_distance(series.frames)
     wrong = abs(abs(said) - distance) > _WRONG_DISTANCE * distance
     if said and (wrong or series.thinner != 1):
         item.SpacingBetweenSlices = decimal((distance if wrong else said) / series.thinner)
-    elif not said and thickness and series.slices == 1:
+    elif not said and thickness and (series.slices == 1 or series.volume.slice_thickness):
         # Without a neighbour, readers (ITK, highdicom) take nothing else, not even the thickness.
         item.SpacingBetweenSlices = decimal(series.volume.spacing[2])
 
