@@ -196,3 +196,20 @@ def packed_models(tiny_run, models, tmp_path_factory):
     values["training"]["adversarial"] = {"kind": "bce"}
     path.write_text(json.dumps(values))
     return folder
+
+
+@pytest.fixture(scope="session")
+def thick_model(tmp_path_factory):
+    """The directory of an untrained model for thick slices, which interpolates as Keys' cubic does."""
+    import keras
+
+    from keras_mrisr.model_info import ThroughPlaneInfo
+    from keras_mrisr.models.storage import save_trained
+    from keras_mrisr.models.through_plane import through_plane
+
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("through-plane") / "thick"
+    options = {"blocks": 1, "filters": 8, "tail": 4}
+    info = ThroughPlaneInfo("through-plane", options, [1.5, 8], [0.5, 1.5])
+    save_trained(folder, through_plane(**options), info, "The card of thick.\n")
+    return folder
