@@ -36,9 +36,7 @@ def place(tmp_path, monkeypatch, models, thick_model, phantom, axial, dicom_seri
 
 
 def corners(volume):
-    ends = np.array(
-        [[end * n - 0.5 for n, end in zip(volume.shape, corner)] for corner in np.ndindex(2, 2, 2)]
-    )
+    ends = np.array(list(np.ndindex(2, 2, 2))) * volume.shape - 0.5
     return ends @ volume.affine[:3, :3].T + volume.affine[:3, 3]
 
 
