@@ -37,6 +37,7 @@ from keras_mrisr.terminal import start_logging
 SECONDS = 20  # For one file.
 MEMORY = 3 * 2**30  # Of address space, over what the program takes itself.
 BATCH = 50  # Files that one child reads.
+HEADER = 348  # Bytes of the header of a pair.
 EXTREMES = (b"\x00", b"\x01", b"\x7f", b"\x80", b"\xff")
 Reader = Callable[[pathlib.Path], object]
 
@@ -57,6 +58,11 @@ def images(ending: str, **options: object) -> Callable[[pathlib.Path], list[byte
             content = io.BytesIO()
             Image.fromarray(array).save(content, ending, **options)
             made.append(content.getvalue())
+        if ending == "png":  # Read in another way.
+            from keras_mrisr.data import write_image
+
+            write_image(folder / "a.png", np.stack([picture().astype("uint16") * 9] * 3, axis=-1))
+            made.append((folder / "a.png").read_bytes())
         return made
 
     return make
@@ -72,6 +78,13 @@ def tiffs(slices: int) -> Callable[[pathlib.Path], list[bytes]]:
             # Three slices of 16 bits would otherwise be taken for the planes of one colour image.
             tifffile.imwrite(folder / "a.tif", array, photometric="minisblack", **options)
             made.append((folder / "a.tif").read_bytes())
+        if slices == 1:
+            from PIL import Image
+
+            for code in ("tiff_lzw", "packbits", "jpeg", "tiff_adobe_deflate", "group4"):
+                grey = picture() if code != "group4" else picture() > 120
+                Image.fromarray(grey).save(folder / "a.tif", compression=code)
+                made.append((folder / "a.tif").read_bytes())
         return made
 
     return make
@@ -86,6 +99,36 @@ def voxels(ending: str, image_class: str) -> Callable[[pathlib.Path], list[bytes
         for dtype in ("int16", "float32"):
             array = np.arange(6 * 5 * 4).reshape(6, 5, 4).astype(dtype)
             nibabel.save(kind(array, np.diag([1.0, 1.0, 2.0, 1.0])), folder / f"a{ending}")
+            made.append((folder / f"a{ending}").read_bytes())
+        return made
+
+    return make
+
+
+def pairs(image_class: str) -> Callable[[pathlib.Path], list[bytes]]:
+    """Headers of pairs with their voxels behind them, as `read_pair` takes them apart."""
+
+    def make(folder: pathlib.Path) -> list[bytes]:
+        import nibabel
+
+        made = []
+        for dtype in ("int16", "float32"):
+            array = np.arange(6 * 5 * 4).reshape(6, 5, 4).astype(dtype)
+            getattr(nibabel, image_class)(array, np.diag([1.0, 1.0, 2.0, 1.0])).to_filename(folder / "a.img")
+            made.append((folder / "a.hdr").read_bytes()[:HEADER] + (folder / "a.img").read_bytes())
+        return made
+
+    return make
+
+
+def itk_volumes(ending: str) -> Callable[[pathlib.Path], list[bytes]]:
+    def make(folder: pathlib.Path) -> list[bytes]:
+        import SimpleITK
+
+        made = []
+        for dtype, compressed in (("int16", False), ("float32", True)):
+            image = SimpleITK.GetImageFromArray(np.arange(6 * 5 * 4).reshape(4, 5, 6).astype(dtype))
+            SimpleITK.WriteImage(image, str(folder / f"a{ending}"), useCompression=compressed)
             made.append((folder / f"a{ending}").read_bytes())
         return made
 
@@ -157,6 +200,13 @@ def read_volume(path: pathlib.Path) -> object:
     return volume
 
 
+def read_pair(path: pathlib.Path) -> object:
+    content = path.read_bytes()
+    path.with_suffix(".img").write_bytes(content[HEADER:])
+    path.write_bytes(content[:HEADER])
+    return read_volume(path)
+
+
 def read_config(path: pathlib.Path) -> object:
     from keras_mrisr.config import read_config
 
@@ -186,6 +236,10 @@ READERS: dict[str, tuple[str, Callable[[pathlib.Path], list[bytes]], Reader]] = 
     "nifti2": (".nii", voxels(".nii", "Nifti2Image"), read_volume),
     "mgh": (".mgh", voxels(".mgh", "MGHImage"), read_volume),
     "mgz": (".mgz", voxels(".mgz", "MGHImage"), read_volume),
+    "pair": (".hdr", pairs("Nifti1Pair"), read_pair),
+    "analyze": (".hdr", pairs("Spm2AnalyzeImage"), read_pair),
+    "nrrd": (".nrrd", itk_volumes(".nrrd"), read_volume),
+    "mha": (".mha", itk_volumes(".mha"), read_volume),
     "dicom": (".dcm", dicom, read_volume),
     "config": (".yaml", shipped("config.yaml"), read_config),
     "study": (".yaml", studies, read_study),

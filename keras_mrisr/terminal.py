@@ -5,10 +5,8 @@ Progress and results stand on stdout, warnings and errors on stderr.
 
 import contextlib
 import logging
-import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +20,7 @@ from rich.text import Text
 
 from keras_mrisr import types
 from keras_mrisr.errors import MissingDependencyError
+from keras_mrisr.stderr import captured_stderr
 
 # What a terminal would act on or lay out another way: control characters, line separators, characters that
 # turn the direction of writing, and the bytes of file names that are no text.
@@ -137,10 +136,7 @@ def load_tensorflow() -> None:
     Raises:
         MissingDependencyError: Keras or its backend is missing, as where only ONNX exports run.
     """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as chatter:
-        stderr = os.dup(2)
-        os.dup2(chatter.fileno(), 2)
+    with captured_stderr() as said:
         try:
             import keras  # noqa: F401
         except ModuleNotFoundError as error:
@@ -148,13 +144,9 @@ def load_tensorflow() -> None:
                 f"This needs {error.name}, which is not installed: pip install keras tensorflow. Without it "
                 "mrisr upscale takes --model FILE.onnx, and mrisr serve-client takes --rest."
             ) from error
-        except ImportError:
-            chatter.seek(0)
-            os.write(stderr, chatter.read())
+        except ImportError as error:
+            error.add_note(said())
             raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 

@@ -15,7 +15,9 @@ from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import whole_file
 from keras_mrisr.memory import check_claim
+from keras_mrisr.stderr import captured_stderr
 from keras_mrisr.types import PathLike
+from keras_mrisr.volumes.tiff_stack import check_chain
 from keras_mrisr.volumes.voxel_file import MOST_DEFLATED, silent
 
 log = logging.getLogger(__name__)
@@ -168,7 +170,8 @@ def _decode_png(path: pathlib.Path, stream: BinaryIO) -> np.ndarray:
         import tensorflow as tf
 
         stream.seek(0)
-        array = _without_alpha(path, tf.io.decode_png(stream.read(), dtype=tf.uint16).numpy())
+        with captured_stderr():
+            array = _without_alpha(path, tf.io.decode_png(stream.read(), dtype=tf.uint16).numpy())
     return _upright(array, orientation)
 
 
@@ -179,6 +182,7 @@ def _decode_tiff(path: pathlib.Path, stream: BinaryIO) -> np.ndarray:
     with silent("tifffile"):
         try:
             tiff = tifffile.TiffFile(stream)
+            check_chain(stream, tiff)
             pages, page = len(tiff.pages), tiff.pages[0]
             whole = _is_whole(stream, size, tiff, page)
         except Exception:
@@ -191,7 +195,8 @@ def _decode_tiff(path: pathlib.Path, stream: BinaryIO) -> np.ndarray:
         _check_size(path, page.imagewidth, page.imagelength, bits, most)
         _check_code(stream, page)
         stream.seek(0)
-        array = _from_tiff_page(path, stream, page)
+        with captured_stderr():  # libtiff writes about what it finds, be it harmless.
+            array = _from_tiff_page(path, stream, page)
     return _black_is_zero(path, array, page)
 
 
@@ -211,7 +216,7 @@ def _is_whole(stream: BinaryIO, size: int, tiff: Any, page: Any) -> bool:
 
 
 def _check_code(stream: BinaryIO, page: Any) -> None:
-    """Finds damage that libtiff would write about to the terminal, past every log."""
+    """Finds damage that libtiff would not raise."""
     if page.compression in _DEFLATE:
         for start, length in zip(page.dataoffsets, page.databytecounts, strict=True):
             stream.seek(start)

@@ -4,13 +4,16 @@ import dataclasses
 import logging
 import math
 import pathlib
-from typing import Any
+import re
+import zlib
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from keras_mrisr.errors import DataError, MissingDependencyError
 from keras_mrisr.files import check_new_file, whole_file
 from keras_mrisr.memory import check_claim
+from keras_mrisr.stderr import captured_stderr
 from keras_mrisr.volumes.volume import Volume
 from keras_mrisr.volumes.voxel_file import MOST_DEFLATED, check_index, reading
 
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 _HEADERS = (".nhdr", ".mhd")  # Their voxels lie in another file beside them.
 # Of the types in ITK's order: 8 to 64 bits signed and not, float, double, and complex; vectors follow.
 _BYTES = (1, 1, 2, 2, 4, 4, 8, 8, 4, 8, 8, 16)
+_CHUNK = 2**20
 _LPS = np.diag([-1.0, -1.0, 1.0])  # ITK's world, and the one of DICOM.
 
 
@@ -48,24 +52,25 @@ def read(path: pathlib.Path, index: int | None = None, series: str | int | None 
     itk = _simpleitk()
     reader = itk.ImageFileReader()
     reader.SetFileName(str(path))
-    with reading(path):
+    with reading(path), captured_stderr() as said:  # MetaIO writes there what it finds.
         try:
             reader.ReadImageInformation()
         except RuntimeError as error:
-            raise ValueError(_reason(error)) from error
+            raise ValueError(said() or _reason(error)) from error
         shape = reader.GetSize()
         if len(shape) not in (2, 3, 4):
             raise DataError(f"{path} has {len(shape)} dimensions. Save the volume that you want.")
         count = shape[3] if len(shape) == 4 else 1
         check_index(path, count, index)
         _check_size(path, reader, count)
+        _check_code(path)
         if len(shape) == 4:
             reader.SetExtractIndex([0, 0, 0, index or 0])
             reader.SetExtractSize([*shape[:3], 0])
         try:
             image = reader.Execute()
         except RuntimeError as error:
-            raise ValueError(_reason(error)) from error
+            raise ValueError(said() or _reason(error)) from error
         channels = image.GetNumberOfComponentsPerPixel()
         spatial = image.GetDimension()
         array = itk.GetArrayFromImage(image).reshape(*image.GetSize()[::-1], channels)
@@ -116,6 +121,40 @@ def _check_size(path: pathlib.Path, reader: Any, count: int) -> None:
     files = path.parent.iterdir() if path.suffix.lower() in _HEADERS else [path]
     held = sum(file.stat().st_size for file in files if file.is_file()) * MOST_DEFLATED
     check_claim(path, f"{' x '.join(map(str, shape))} voxels", stored // count, stored, held)
+
+
+def _check_code(path: pathlib.Path) -> None:
+    """Unpacks zipped voxels once: ITK passes over damage in them."""
+    with path.open("rb") as file:
+        fields = _fields(file)
+        begin = file.tell()
+    if fields.get("compresseddata") != "true" and fields.get("encoding") not in ("gzip", "gz"):
+        return
+    name = fields.get("elementdatafile", fields.get("data file", fields.get("datafile", "LOCAL")))
+    apart = name.upper() != "LOCAL"
+    source = path.parent / name if apart else path
+    # What only ITK finds its way in: lists of files, and bytes before the voxels.
+    if not source.is_file() or {"byte skip", "line skip", "headersize"} & set(fields):
+        return
+    with source.open("rb") as file:
+        file.seek(0 if apart else begin)
+        unzip = zlib.decompressobj(wbits=47)  # With zlib's header or gzip's.
+        while not unzip.eof:
+            content = unzip.unconsumed_tail or file.read(_CHUNK)
+            if not content:
+                raise ValueError("the end of its voxels is missing")
+            unzip.decompress(content, _CHUNK)
+
+
+def _fields(file: BinaryIO) -> dict[str, str]:
+    """The fields of a header: it ends with an empty line (NRRD) or the name of what holds the voxels."""
+    fields: dict[str, str] = {}
+    while line := file.readline(_CHUNK).decode("latin-1").strip():
+        name, _, value = re.sub("[:=]+", "=", line, count=1).partition("=")
+        fields[name.strip().lower()] = value.strip()
+        if "elementdatafile" in fields:
+            break
+    return {name: value if "file" in name else value.lower() for name, value in fields.items()}
 
 
 def _affine(image: Any) -> np.ndarray:

@@ -4,8 +4,9 @@ import dataclasses
 import logging
 import math
 import pathlib
+import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -48,10 +49,32 @@ def recognises(path: pathlib.Path) -> bool:
             return False
         stream.seek(0)
         try:
-            series = tifffile.TiffFile(stream, _multifile=False).series
+            tiff = tifffile.TiffFile(stream, _multifile=False)
+            check_chain(stream, tiff)
+            series = tiff.series
             return len(series) == 1 and len(_other_axes(series[0])) > 0
         except Exception:  # Broken files raise almost anything; the reader of images says what is wrong.
             return False
+
+
+def check_chain(stream: BinaryIO, tiff: Any) -> None:
+    """Raises ValueError where a page leads back to an earlier one: tifffile would go round for ever.
+
+    Args:
+        stream: Of the file.
+        tiff: tifffile's TiffFile.
+    """
+    form, seen, place = tiff.tiff, set(), tiff.pages.first.offset
+    while place:
+        if place in seen:
+            raise ValueError("its pages go round in a circle")
+        seen.add(place)
+        stream.seek(place)
+        count = stream.read(form.tagnosize)
+        if len(count) == form.tagnosize:
+            stream.seek(struct.unpack(form.tagnoformat, count)[0] * form.tagsize, 1)
+        following = stream.read(form.offsetsize)
+        place = struct.unpack(form.offsetformat, following)[0] if len(following) == form.offsetsize else 0
 
 
 def read(path: pathlib.Path, index: int | None = None, series: str | int | None = None) -> Volume:

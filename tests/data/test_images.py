@@ -402,3 +402,15 @@ def test_damage_in_a_deflated_tiff_is_said_by_us_alone(tmp_path, capfd, place):
     with pytest.raises(MrisrError, match="broken or cut short"):
         read_image(path)
     assert capfd.readouterr().err == ""  # libtiff would write to it, past every log.
+
+
+def test_what_libtiff_says_of_harmless_tags_stays_off_the_terminal(tmp_path, capfd):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, _GREY, compression="zlib", resolution=(1, 1), resolutionunit=2)
+    with tifffile.TiffFile(path) as tiff:
+        unit = tiff.pages[0].tags["ResolutionUnit"].valueoffset
+    content = bytearray(path.read_bytes())
+    content[unit + 1] = 8  # A unit that does not exist: 2050.
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_image(path)[..., 0], _GREY)
+    assert capfd.readouterr().err == ""

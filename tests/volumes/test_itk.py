@@ -85,6 +85,37 @@ def test_broken_files_and_promises(tmp_path, itk, suffix):
         read_volume(path)
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nhdr", ".mhd"])
+def test_damage_in_zipped_voxels(tmp_path, itk, capfd, suffix):
+    """ITK reads other voxels then: of MetaImage always, of NRRD near the end."""
+    array = np.random.default_rng(0).integers(0, 300, (5, 6, 7)).astype("int16")
+    itk.WriteImage(itk.GetImageFromArray(array), str(tmp_path / f"a{suffix}"), useCompression=True)
+    np.testing.assert_array_equal(read_volume(tmp_path / f"a{suffix}").array, array.transpose(2, 1, 0))
+    path = next(
+        (one for one in tmp_path.iterdir() if one.suffix in (".gz", ".zraw")), tmp_path / f"a{suffix}"
+    )
+    content = path.read_bytes()
+    for place in (-12, -100, -200):
+        changed = bytearray(content)
+        changed[place] ^= 16
+        path.write_bytes(changed)
+        with pytest.raises(MrisrError, match="broken or cut off"):
+            read_volume(tmp_path / f"a{suffix}")
+    path.write_bytes(content[:-1])
+    with pytest.raises(MrisrError, match="the end of its voxels is missing"):
+        read_volume(tmp_path / f"a{suffix}")
+    assert capfd.readouterr().err == ""
+
+
+def test_what_metaio_says_is_the_reason(tmp_path, itk, capfd):
+    path = tmp_path / "a.mha"
+    itk.WriteImage(itk.GetImageFromArray(np.ones((4, 4, 4), "int16")), str(path))
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(MrisrError, match="data not read completely ideal = 128 : actual = 127"):
+        read_volume(path)
+    assert capfd.readouterr().err == ""
+
+
 def test_without_simpleitk(tmp_path, monkeypatch):
     real = builtins.__import__
 

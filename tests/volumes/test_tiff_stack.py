@@ -1,3 +1,6 @@
+import io
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tifffile
@@ -7,6 +10,7 @@ from keras_mrisr.data import read_image
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.volumes import read_volume
 from keras_mrisr.volumes.formats import format_at
+from keras_mrisr.volumes.tiff_stack import check_chain
 
 STACK = np.random.default_rng(0).integers(0, 4000, (5, 8, 9)).astype("uint16")  # Slices, rows, columns.
 
@@ -109,3 +113,21 @@ def test_a_stack_that_is_cut_off(tmp_path):
     (tmp_path / "s.tif").write_bytes(content[:-100])
     with pytest.raises(MrisrError):
         read_volume(tmp_path / "s.tif")
+
+
+@pytest.mark.parametrize(("following", "circle"), [((30, 52, 0), False), ((30, 52, 30), True), ((8,), True)])
+def test_pages_that_go_round_in_a_circle(tmp_path, following, circle):
+    """Directories of one tag each, without a file around them: 8 bytes of header, 22 bytes or so each."""
+    content = bytearray(74)
+    places = (8, 30, 52)[: len(following)]
+    for place, next_place in zip(places, following, strict=True):
+        content[place : place + 2] = (1).to_bytes(2, "little")
+        content[place + 14 : place + 18] = next_place.to_bytes(4, "little")
+    tiff = SimpleNamespace(
+        tiff=tifffile.TIFF.CLASSIC_LE, pages=SimpleNamespace(first=SimpleNamespace(offset=8))
+    )
+    if circle:
+        with pytest.raises(ValueError, match="round in a circle"):
+            check_chain(io.BytesIO(content), tiff)
+    else:
+        check_chain(io.BytesIO(content), tiff)
