@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.model_info import ModelInfo, ThroughPlaneInfo
 from keras_mrisr.packing.scores import METRICS
 from keras_mrisr.pretrained import held_out_text
 
 
 def card_sections(
-    info: ModelInfo, scores: Sequence[dict[str, Any]], difference: float, notes: Sequence[str], config: str
+    info: ModelInfo | ThroughPlaneInfo,
+    scores: Sequence[dict[str, Any]],
+    difference: float,
+    notes: Sequence[str],
+    config: str,
 ) -> str:
     """The sections as Markdown.
 
@@ -21,6 +25,7 @@ def card_sections(
         config: Name of the file with the recipe.
     """
     split = info.data["split"]
+    task = f"--task {info.task} " if isinstance(info, ThroughPlaneInfo) else ""
     parts = [_score_table(scores, info)] if scores else []
     if limits := _limits(info.data["domain"]):
         parts.append(f"## Made for\n\n{'; '.join(limits)}. `mrisr upscale` warns about others.\n")
@@ -34,8 +39,8 @@ def card_sections(
         f"{len(split['val'])} validation and {len(split['test'])} test patients of its split. `model.json` "
         "holds salted digests in place of all names of patients. By these `mrisr evaluate` recognises them "
         "in a data set, and so can anybody who guesses a name.\n\n"
-        f"{_recipe(info.training, config)} `mrisr train --config FOLDER/{config} --data ROOT --out RUN`, "
-        "with the FOLDER that `mrisr models show` names. Weights are stored in float16, which changes the "
+        f"{_recipe(info.training, config)} `mrisr train {task}--config FOLDER/{config} --data ROOT --out "
+        "RUN`, with the FOLDER that `mrisr models show` names. Weights are stored in float16, which changes the "
         f"result by {difference:.1g} at most (white is 1).\n"
     )
     return "\n" + "\n".join(parts)
@@ -61,13 +66,14 @@ def _recipe(training: dict[str, Any], config: str) -> str:
     )
 
 
-def _score_table(scores: Sequence[dict[str, Any]], info: ModelInfo) -> str:
+def _score_table(scores: Sequence[dict[str, Any]], info: Any) -> str:
     text = ["## Scores\n"]
+    what = "volumes" if isinstance(info, ThroughPlaneInfo) else "whole slices"
     for degradation in dict.fromkeys(row["degradation"] for row in scores):
         rows = [row for row in scores if row["degradation"] == degradation]
         first = rows[0]
         text.append(
-            f"Degraded by `{degradation}`, {first['images']} whole slices of "
+            f"Degraded by `{degradation}`, {first['images']} {what} of "
             f"{held_out_text(first['patients'], info)}; HR {first['hr']}; LR {first['lr']}; "
             f"SR {first['sr']}; {first['averaging']}; here the mean over images:\n"
         )

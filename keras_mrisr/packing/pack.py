@@ -1,6 +1,7 @@
 """From the folder of a run to a model directory that can be handed on."""
 
 import dataclasses
+import json
 import math
 import pathlib
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import yaml
 from keras_mrisr.data import Split
 from keras_mrisr.errors import ConfigError, ModelError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
-from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.model_info import THROUGH_PLANE, ModelInfo, ThroughPlaneInfo
 from keras_mrisr.packing.card import card_sections
 from keras_mrisr.packing.scores import check_evaluations, read_scores
 from keras_mrisr.packing.weights import halve_weights, largest_difference
@@ -21,6 +22,7 @@ from keras_mrisr.types import Model, PathLike
 CONFIG = "config.yaml"
 PICTURE = "failure.jpg"
 FILES = ("generator.keras", "model.json", "card.md", CONFIG, SCORES, PICTURE)
+Info = ModelInfo | ThroughPlaneInfo
 # A grey level of 256, on noise, which is harder than any image.
 _TOLERANCE = 1 / 255
 
@@ -65,14 +67,15 @@ def pack_model(
         ConfigError: The bounds of `lr_spacing` or `lr_size` are none.
         DataError: The target exists, holds something else, or cannot be written.
     """
-    from keras_mrisr.models.storage import CARD, WEIGHTS, load_info, load_network, load_trained
-    from keras_mrisr.training.card import model_card
+    from keras_mrisr.models.storage import CARD, WEIGHTS, load_description, load_network
 
     source, target = find_model(run), pathlib.Path(target)
     check_new_directory(target, overwrite)
     check_only_holds(target, FILES)
     domain = _domain(lr_spacing=lr_spacing, lr_size=lr_size)
-    generator, info = load_trained(source)
+    generator, info = _load(source)
+    if picture_of is not None and isinstance(info, ThroughPlaneInfo):
+        raise ConfigError("`picture_of` is for models that make planes finer. Leave it out.")
     config = _config_without_paths(source)
     check_evaluations(evaluations, source, info)
     info = _without_names(info, licence, domain)
@@ -87,14 +90,35 @@ def pack_model(
         difference = largest_difference(generator, load_network(folder / WEIGHTS))
         if not difference <= _TOLERANCE:
             raise ModelError(f"In float16 {source} differs by {difference:.2g}: it was not packed.")
-        if picture_of is not None:
+        if picture_of is not None and isinstance(info, ModelInfo):
             notes = [*notes, _picture(generator, info, picture_of, folder / PICTURE)]
         write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
         write_json(folder / SCORES, scores)
-        write_text(folder / CARD, model_card(info) + card_sections(info, scores, difference, notes, CONFIG))
+        write_text(folder / CARD, _card(info) + card_sections(info, scores, difference, notes, CONFIG))
         write_json(folder / "model.json", info.to_dict())
-    load_info(target)
+    load_description(target, type(info))
     return difference
+
+
+def _load(source: pathlib.Path) -> tuple[Model, Info]:
+    """The network of a run of either task, and what it is."""
+    from keras_mrisr.models.storage import INFO, WEIGHTS, load_description, load_network, load_trained
+
+    folder = source.parent if source.suffix == ".keras" else source
+    try:
+        task = json.loads((folder / INFO).read_text(encoding="utf-8")).get("task")
+    except (OSError, ValueError, AttributeError):
+        task = None  # What is wrong there is said when it is loaded.
+    if task != THROUGH_PLANE:
+        return load_trained(source)
+    info = load_description(source, ThroughPlaneInfo)
+    return load_network(folder / WEIGHTS), info
+
+
+def _card(info: Info) -> str:
+    from keras_mrisr.training.card import model_card, through_plane_card
+
+    return model_card(info) if isinstance(info, ModelInfo) else through_plane_card(info)
 
 
 def _domain(**bounds: tuple[float, float] | None) -> dict[str, list[float]]:
@@ -107,7 +131,7 @@ def _domain(**bounds: tuple[float, float] | None) -> dict[str, list[float]]:
     return {name: list(map(float, pair)) for name, pair in bounds.items() if pair}
 
 
-def _without_names(info: ModelInfo, licence: str, domain: dict[str, list[float]]) -> ModelInfo:
+def _without_names(info: Info, licence: str, domain: dict[str, list[float]]) -> Info:
     """The description without names of patients and without the path of a model that it began with."""
     training = dict(info.training)
     if training.get("init"):

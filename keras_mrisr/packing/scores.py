@@ -9,7 +9,7 @@ from keras_mrisr.errors import ModelError
 from keras_mrisr.evaluation.compatibility import split_of
 from keras_mrisr.evaluation.protocol import SR
 from keras_mrisr.factors import factors_of, scale_text
-from keras_mrisr.model_info import ModelInfo
+from keras_mrisr.model_info import ModelInfo, ThroughPlaneInfo
 from keras_mrisr.types import PathLike
 
 METRICS = {
@@ -19,6 +19,7 @@ METRICS = {
     "lpips": ("LPIPS", "{:.4f}"),
 }
 """Metric: its heading and format in the card."""
+_REGIONS = ("whole", "volume")  # Of slices, and of thick slices restored.
 
 
 def read_scores(folder: PathLike) -> list[dict[str, Any]]:
@@ -37,7 +38,7 @@ def read_scores(folder: PathLike) -> list[dict[str, Any]]:
     protocol, summary, own = _read_evaluation(folder)
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for row in summary:
-        if row["region"] == "whole" and row["metric"] in METRICS:
+        if row["region"] in _REGIONS and row["metric"] in METRICS:
             method = SR if row["method"] == own else row["method"]
             rows.setdefault((method, row["channel"]), {})[row["metric"]] = row["image_mean"]
     facts = {
@@ -50,14 +51,19 @@ def read_scores(folder: PathLike) -> list[dict[str, Any]]:
     return [{**facts, "method": key[0], "channel": key[1], **values} for key, values in rows.items()]
 
 
-def check_evaluations(folders: Sequence[PathLike], run: pathlib.Path, info: ModelInfo) -> None:
+def check_evaluations(
+    folders: Sequence[PathLike], run: pathlib.Path, info: ModelInfo | ThroughPlaneInfo
+) -> None:
     """Raises ModelError for evaluations of another model than `run`, or none of its own degradation.
 
     Args:
         folders: What `mrisr evaluate` wrote.
         run: Folder of the model.
-        info: Its `ModelInfo`.
+        info: Its `ModelInfo` or `ThroughPlaneInfo`.
     """
+    if isinstance(info, ThroughPlaneInfo):
+        _check_thick(folders, run.resolve().name)
+        return
     name = run.resolve().name
     split = split_of(info)
     degradations = []
@@ -78,6 +84,18 @@ def check_evaluations(folders: Sequence[PathLike], run: pathlib.Path, info: Mode
             f"No evaluation has the degradation that {name} undoes ({info.degradation['name']}): evaluate it "
             "without --degradation, too."
         )
+
+
+def _check_thick(folders: Sequence[PathLike], name: str) -> None:
+    """Raises ModelError for evaluations that are not of this model for thick slices."""
+    for folder in folders:
+        protocol, _, own = _read_evaluation(folder)
+        source = pathlib.Path(protocol["methods"][own])
+        if protocol["degradation"]["name"] != "thick-slices" or source.name not in (name, "", ".."):
+            raise ModelError(
+                f"{folder} is an evaluation of {source} on {protocol['degradation']['name']}, not of {name} "
+                "on thick-slices: pack with what mrisr evaluate --task through-plane wrote for it."
+            )
 
 
 def _read_evaluation(folder: PathLike) -> tuple[dict, list[dict], str]:

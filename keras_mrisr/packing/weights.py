@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mrisr.degrade.thick_slices import positions
 from keras_mrisr.types import Model, PathLike
 
 _ARCHIVED = "model.weights.h5"
@@ -41,13 +42,25 @@ def _in_float16(stored: bytes) -> bytes:
 
 
 def largest_difference(generator: Model, other: Model) -> float:
-    """How far two networks are apart at most on noise and on a smooth image, on the scale of [0, 1]."""
+    """How far two networks are apart at most on noise and on a smooth image, on the scale of [0, 1].
+
+    Those for thick slices make four lines of each.
+    """
     rng = np.random.default_rng(0)
-    edges = (24,) * (len(generator.input_shape) - 2)
-    noise = rng.random((2, *edges, generator.input_shape[-1]), dtype="float32")
+    shape = generator.input_shape
+    thick = isinstance(shape, list)
+    edges = (24,) * (len(shape[0] if thick else shape) - 2)
+    noise = rng.random((2, *edges, (shape[0] if thick else shape)[-1]), dtype="float32")
     smooth = np.cumsum(noise, axis=1) / np.arange(1, edges[0] + 1).reshape(-1, *[1] * len(edges))
     worst = 0.0
     for batch in (noise, smooth.astype("float32")):
-        results = [np.asarray(network(batch, training=False)) for network in (generator, other)]
+        inputs = [batch, *_four_lines(edges[0])] if thick else batch
+        results = [np.asarray(network(inputs, training=False)) for network in (generator, other)]
         worst = max(worst, float(np.max(np.abs(results[0] - results[1]))))
     return worst
+
+
+def _four_lines(slices: int) -> tuple[np.ndarray, np.ndarray]:
+    """The inputs beside two planes of so many slices: see `models.through_plane`."""
+    rows = positions(slices, 4 * slices).astype("float32")
+    return np.tile(rows, (2, 1)), np.full((2, 2), (0.25, 1), "float32")

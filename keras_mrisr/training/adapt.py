@@ -173,8 +173,8 @@ def _check(resolver: ThroughPlaneResolver, minutes: float | None, steps: int | N
         raise ConfigError(f"`adapt` must be over 0. Received: {budget!r}")
     if keras.backend.backend() not in ("tensorflow", "torch", "jax"):
         raise MissingDependencyError(
-            f"`adapt` trains, which Keras' backend {keras.backend.backend()} does not: pip install tensorflow, "
-            "or leave out `adapt`."
+            f"`adapt` trains, which Keras' backend {keras.backend.backend()} does not: pip install "
+            "tensorflow, or leave out `adapt`."
         )
     if not isinstance(getattr(resolver, "network", None), keras.Model):
         raise ConfigError(
