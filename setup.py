@@ -28,8 +28,13 @@ setup(
     long_description=(here / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="The keras-mrisr authors",
-    license_expression="Apache-2.0 AND CC-BY-NC-SA-4.0",  # The code, and the weights in pretrained.
-    license_files=["LICENSE", "keras_mrisr/pretrained/LICENSE"],
+    # The code, the weights in pretrained, and NiiVue with its libraries in the page of `upscale --report`.
+    license_expression="Apache-2.0 AND CC-BY-NC-SA-4.0 AND BSD-2-Clause AND MIT AND ISC",
+    license_files=[
+        "LICENSE",
+        "keras_mrisr/pretrained/LICENSE",
+        "keras_mrisr/inference/templates/niivue/LICENSE",
+    ],
     python_requires=">=3.11",
     # `tuning` and `export` stand at the top of the tree, but are installed inside the package, so
     # that no generic top-level name lands in anyone's environment.
@@ -41,6 +46,7 @@ setup(
     package_data={
         "": ["*.pyi", "py.typed"],
         "keras_mrisr.evaluation": ["templates/*"],
+        "keras_mrisr.inference": ["templates/*", "templates/niivue/*"],
         "keras_mrisr.pretrained": ["LICENSE", "*/*"],
         "keras_mrisr.tuning": ["studies/*", "slurm.sh", "compose.yaml"],
     },

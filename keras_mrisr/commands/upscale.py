@@ -80,6 +80,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--figure", metavar="OUT", help="also write a picture: IN interpolated beside the result"
     )
+    parser.add_argument(
+        "--report", metavar="PAGE.html",
+        help="also write a page to look at IN and the result in a browser, with crosshair, window, difference and "
+        "uncertainty; works offline",
+    )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace what exists at OUT")
     volumes = parser.add_argument_group("of volumes")
     volumes.add_argument(
@@ -122,6 +127,7 @@ def run(
         series=options.series,
         uncertainty=options.uncertainty,
         figure=options.figure,
+        report=options.report,
         **more,
     )
     with progress_bar("Upscaling") as progress:

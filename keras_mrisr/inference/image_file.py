@@ -13,6 +13,7 @@ from keras_mrisr.files import check_new_file
 from keras_mrisr.inference.figure import before_after_image, check_figure
 from keras_mrisr.inference.input_range import outside_of
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
+from keras_mrisr.inference.page import check_page, write_image_page
 from keras_mrisr.inference.report import check_report, residual_path, write_report
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.upscaled_image import upscaled_mask
@@ -63,11 +64,12 @@ class ImageFile:
     def outputs(self, target: pathlib.Path, options: UpscaleOptions) -> list[pathlib.Path]:
         """All that is written for one result."""
         outputs = [target]
-        if options.consistency and options.report:
+        if options.consistency and options.residuals:
             outputs.append(residual_path(target))
-        if options.figure is not None:
-            outputs.append(pathlib.Path(options.figure))
-        return outputs
+        return [
+            *outputs,
+            *(pathlib.Path(path) for path in (options.figure, options.report) if path is not None),
+        ]
 
     def read(self, resolver: SuperResolver, options: UpscaleOptions) -> ReadImage:
         """Reads the image and its neighbours, and checks that the model can upscale them."""
@@ -94,10 +96,12 @@ class ImageFile:
             raise DataError(f"{target} is the source itself. Choose another name.")
         check_new_file(target, options.overwrite)
         check_image_name(target, read.image.dtype)
-        if options.consistency and options.report:
+        if options.consistency and options.residuals:
             check_report(residual_path(target), options.overwrite)
         if options.figure is not None:
             check_figure(options.figure, options.overwrite)
+        if options.report is not None:
+            check_page(options.report, options.overwrite)
 
     def outside(self, read: ReadImage, resolver: SuperResolver) -> str | None:
         """How the image differs from what the model was made for; see `outside_of`."""
@@ -120,7 +124,7 @@ class ImageFile:
             upscaled.sr[upscaled_mask(read.holes, resolver.factors)] = 0
         write_image(target, upscaled.sr)
         written, residual = [target], upscaled.residual
-        if residual is not None and options.report:
+        if residual is not None and options.residuals:
             log_residual(residual)
             values = {"before": residual[0], "after": residual[1], "images": 1}
             write_report(residual_path(target), resolver.name, values)
@@ -133,6 +137,17 @@ class ImageFile:
         level = float(np.sqrt(np.mean(np.square(read.image, dtype="float64"))))
         relative = None if residual is None else residual[1] / level if level else 0.0
         verdict = Verdict(self.outside(read, resolver), upscaled.mismatches, relative)
+        if options.report is not None:
+            write_image_page(
+                read.image,
+                upscaled.sr,
+                options.report,
+                name=str(self.path),
+                model=resolver.name,
+                verdict=verdict.sentence(resolver.name),
+                overwrite=options.overwrite,
+            )
+            written.append(pathlib.Path(options.report))
         return Outcome(written, verdict, residual, (resolver.name,))
 
 

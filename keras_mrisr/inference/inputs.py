@@ -81,7 +81,7 @@ class Folder:
         """Refuses what is for one input alone."""
         if self.holds_images:
             refuse_for_volumes(self.path, options)
-        for name in ("series", "uncertainty", "figure"):
+        for name in ("series", "uncertainty", "figure", "report"):
             if getattr(options, name) is not None:
                 what = "images" if self.holds_images else "NIfTI volumes"
                 raise DataError(f"{self.path} is a folder of {what}: give them one by one for `{name}`.")

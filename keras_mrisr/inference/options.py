@@ -27,11 +27,12 @@ class UpscaleOptions:
         series: Which series of a DICOM folder.
         uncertainty: Where the standard deviations of a volume go.
         figure: Where a picture of before and after goes.
+        report: Where a page to look at before and after goes.
         way: Of a volume: "in-plane" makes its planes finer, "through-plane" its thick slices thin; None
             decides by its spacings.
         spacing: Of a volume: millimetres between its voxels, along each axis or along all; or None.
         slice_thickness: Of a volume: millimetres of a slice, where its header does not say or is wrong.
-        report: Whether a residual is written beside each result, or by who asks for several.
+        residuals: Whether a residual is written beside each result, or by who asks for several.
     """
 
     ensemble: bool = False
@@ -43,10 +44,11 @@ class UpscaleOptions:
     series: str | int | None = None
     uncertainty: PathLike | None = None
     figure: PathLike | None = None
+    report: PathLike | None = None
     way: str | None = None
     spacing: tuple[float, float, float] | None = None
     slice_thickness: float | None = None
-    report: bool = True
+    residuals: bool = True
 
     def __post_init__(self) -> None:
         if self.nan not in NAN:

@@ -6,8 +6,9 @@ import pathlib
 
 from keras_mrisr.inference.figure import before_after_volume, check_figure
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
+from keras_mrisr.inference.page import check_page, write_page
 from keras_mrisr.inference.report import check_report, residual_path, write_report
-from keras_mrisr.inference.volume_result import without_holes
+from keras_mrisr.inference.volume_result import UpscaledVolume, without_holes
 from keras_mrisr.inference.ways import Models, ThroughPlane, Way, way_for
 from keras_mrisr.types import Progress
 from keras_mrisr.volumes import Volume, check_target, check_volume
@@ -37,7 +38,7 @@ class Scan:
 
     def outputs(self, target: pathlib.Path, options: UpscaleOptions) -> list[pathlib.Path]:
         """All that is written for one result."""
-        others = (options.uncertainty, options.figure)
+        others = (options.uncertainty, options.figure, options.report)
         outputs = [target, *(pathlib.Path(path) for path in others if path is not None)]
         return [*outputs, residual_path(target)] if options.consistency else outputs
 
@@ -62,6 +63,8 @@ class Scan:
             check_report(residual_path(target), options.overwrite)
         if options.figure is not None:
             check_figure(options.figure, options.overwrite)
+        if options.report is not None:
+            check_page(options.report, options.overwrite)
 
     def upscale(
         self,
@@ -88,9 +91,28 @@ class Scan:
             )
             write_report(residual_path(target), way.name, residual)
             written.append(residual_path(target))
-        if options.figure is not None:
-            volume, _ = without_holes(volume)
-            plane = None if isinstance(way, ThroughPlane) else options.plane  # The others changed the most.
-            before_after_volume(volume, upscaled.volume, options.figure, plane, way.name)
-            written.append(pathlib.Path(options.figure))
+        written += _views(without_holes(volume)[0], upscaled, way, options)
         return Outcome(written, upscaled.verdict, models=(way.name,))
+
+
+def _views(
+    volume: Volume, upscaled: UpscaledVolume, way: Way, options: UpscaleOptions
+) -> list[pathlib.Path]:
+    """Writes the picture and the page of before and after that are asked for."""
+    written = []
+    if options.figure is not None:
+        plane = None if isinstance(way, ThroughPlane) else options.plane  # The others changed the most.
+        before_after_volume(volume, upscaled.volume, options.figure, plane, way.name)
+        written.append(pathlib.Path(options.figure))
+    if options.report is not None:
+        write_page(
+            volume,
+            upscaled.volume,
+            options.report,
+            uncertainty=upscaled.uncertainty,
+            model=way.name,
+            verdict=upscaled.verdict.sentence(way.name),
+            overwrite=options.overwrite,
+        )
+        written.append(pathlib.Path(options.report))
+    return written

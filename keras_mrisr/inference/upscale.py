@@ -37,6 +37,7 @@ def upscale_path(
     uncertainty: PathLike | None = None,
     nan: str = "refuse",
     figure: PathLike | None = None,
+    report: PathLike | None = None,
     way: str | None = None,
     spacing: float | Sequence[float] | None = None,
     slice_thickness: float | None = None,
@@ -69,6 +70,8 @@ def upscale_path(
             the result. "refuse" raises DataError.
         figure: Where a picture of the input, interpolated, beside the result goes (PNG, PDF or SVG), or None;
             of one image or volume only.
+        report: Where a page to look at both in a browser goes (.html), or None; see `write_page`. Of one image
+            or volume only.
         way: Of volumes: "in-plane", "through-plane" or None: see `UpscaleOptions`.
         spacing: Of volumes: millimetres, see `upscale_through_plane`.
         slice_thickness: Of volumes: millimetres, see `upscale_through_plane`.
@@ -85,7 +88,7 @@ def upscale_path(
     millimetres = None if spacing is None else parse_spacing(spacing)
     options = UpscaleOptions(
         ensemble, consistency, overwrite, nan, plane, volume_index, series, uncertainty, figure,
-        way, millimetres, slice_thickness,
+        report, way, millimetres, slice_thickness,
     )  # fmt: skip
     return upscale_input(input_at(source), target, resolver, options, progress).written
 
@@ -108,7 +111,7 @@ def upscale_input(
             return _upscale_folder(found, target, models, options, progress)
     target = found.place(target)
     outputs = found.outputs(target, options)
-    _check_apart(found.path, outputs, options.figure)
+    _check_apart(found.path, outputs, (options.figure, options.report))
     with held(*outputs):
         read = found.read(models, options)
         found.check(read, target, models, options)
@@ -126,16 +129,19 @@ def _for_images(found: Input | Folder, resolver: Models) -> SuperResolver:
     return resolver.in_plane() if isinstance(resolver, BundledModels) else resolver
 
 
-def _check_apart(source: pathlib.Path, outputs: Sequence[pathlib.Path], figure: PathLike | None) -> None:
-    """Raises DataError where one output is or holds another, or the picture would replace the source."""
+def _check_apart(
+    source: pathlib.Path, outputs: Sequence[pathlib.Path], views: Sequence[PathLike | None]
+) -> None:
+    """Raises DataError where one output is or holds another, or a picture or page would replace the source."""
     for one, other in itertools.permutations(outputs, 2):
         if one.resolve() in (other.resolve(), *other.resolve().parents):
             raise DataError(
-                f"{one} cannot hold {other}: result, uncertainty, figure and residual (OUT.json) need names "
-                "apart."
+                f"{one} cannot hold {other}: result, uncertainty, figure, report and residual (OUT.json) "
+                "need names apart."
             )
-    if figure is not None and pathlib.Path(figure).resolve() == source.resolve():
-        raise DataError(f"{figure} is the source itself. Choose another name for the figure.")
+    for view in views:
+        if view is not None and pathlib.Path(view).resolve() == source.resolve():
+            raise DataError(f"{view} is the source itself. Choose another name for what shows it.")
 
 
 def _upscale_folder(
@@ -150,7 +156,7 @@ def _upscale_folder(
     together = options.consistency and folder.holds_images
     if together:
         check_report(residual_path(target), options.overwrite)
-        options = dataclasses.replace(options, report=False)
+        options = dataclasses.replace(options, residuals=False)
     _check_inputs(folder, target, resolver, options)
     outcomes = []
     # Closed, so that an interruption also ends what is under way in other threads.
