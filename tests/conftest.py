@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 
 # Before anything imports TensorFlow: the same numbers on machines with and without a GPU, and silence.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -179,7 +180,6 @@ def tiny_run(lgg_root, tmp_path_factory):
 def packed_models(tiny_run, models, tmp_path_factory):
     """A folder of models: "tiny" packed from `tiny_run`, "grey" of 1 channel, and "a-gan", all x2."""
     import json
-    import shutil
 
     from keras_mrisr.packing import pack_model
 
@@ -213,3 +213,33 @@ def thick_model(tmp_path_factory):
     info = ThroughPlaneInfo("through-plane", options, [1.5, 8], [0.5, 1.5])
     save_trained(folder, through_plane(**options), info, "The card of thick.\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, which draws WebGL without a graphics card."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        pytest.skip("no Chromium is installed")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--use-angle=swiftshader",
+        "--enable-unsafe-swiftshader",
+        "--disable-dev-shm-usage",
+        "--window-size=1280,1000",
+        "--force-prefers-reduced-motion",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    # Next to Debian's chromium lies its own driver; without one Selenium would try to download it.
+    driver_path = shutil.which("chromedriver")
+    if driver_path is None:
+        pytest.skip("no chromedriver is installed")
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
+    yield driver
+    driver.quit()

@@ -82,8 +82,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--report", metavar="PAGE.html",
-        help="also write a page to look at IN and the result in a browser, with crosshair, window, difference and "
-        "uncertainty; works offline",
+        help="also write a page to look at IN and the result in a browser, with crosshair, window, "
+        "difference and uncertainty; works offline",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace what exists at OUT")
     volumes = parser.add_argument_group("of volumes")

@@ -1,4 +1,4 @@
-"""A page to look at a result: before and after with a linked crosshair, in one HTML file that needs nothing else."""
+"""A page to look at a result: before and after in one HTML file that needs nothing else."""
 
 import base64
 import gzip
@@ -33,10 +33,10 @@ def write_page(
 ) -> None:
     """Writes a page with the three orthogonal planes of a volume before and after.
 
-    Both are shown where they lie in the world, with 256 grey levels from the lowest value to a fifth above the
-    99.9th percentile. The difference from the cubic B-spline interpolation of `before` and, where it is given,
-    the uncertainty can be laid over them. NiiVue, which draws them, is in the page. Nothing of the headers is,
-    but the names of files, sizes and spacings.
+    Both are shown where they lie in the world, with a linked crosshair, in 256 grey levels from the lowest
+    value to a fifth above the 99.9th percentile. The difference from the cubic B-spline interpolation of
+    `before` and, where it is given, the uncertainty can be laid over the result. NiiVue, which draws them, is
+    in the page. Of the headers it holds sizes, spacings and places alone, beside the name of the file.
 
     Args:
         before: The measured volume.
@@ -49,7 +49,8 @@ def write_page(
         limit: Voxels of `after` above which only its central part is in the page, at full resolution.
 
     Raises:
-        DataError: Another ending, the file exists or cannot be written, or the volumes cover different extents.
+        DataError: Another ending, the file exists or cannot be written, or the volumes cover
+            different extents.
     """
     check_page(path, overwrite)
     content = volume_content(before, after, uncertainty, limit)

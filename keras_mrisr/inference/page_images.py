@@ -42,7 +42,7 @@ def image_content(before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
         "plane": "",
         "overlays": [difference_words(peak)],
     }
-    sizes = [f"{image.shape[1]} × {image.shape[0]}" for image in (before, after)]
+    sizes = [f"{image.shape[1]} x {image.shape[0]}" for image in (before, after)]
     notes = [] if step == 1 else [f"Values from {low:.4g} to {normalizer.high:.4g} are shown in 256 steps."]
     axes = ["Left to right", "Top to bottom"]
     return {"data": data, "files": files, "facts": [("Pixels", *sizes)], "notes": notes, "axes": axes}

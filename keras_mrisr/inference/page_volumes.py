@@ -34,8 +34,8 @@ def volume_content(before: Volume, after: Volume, uncertainty: Volume | None, li
     notes = []
     if volumes[1].shape != after.shape:
         notes.append(
-            f"Shown at full resolution: the central {_times(volumes[1].shape)} of {_times(after.shape)} voxels; "
-            "all of them would make this page too large for a browser."
+            f"Shown at full resolution: the central {_times(volumes[1].shape)} of {_times(after.shape)} "
+            "voxels; all of them would make this page too large for a browser."
         )
     before, after, uncertainty = volumes
     normalizer = volume_normalizer(before.array)
@@ -77,7 +77,7 @@ def difference_words(peak: float) -> dict[str, Any]:
 
 
 def _overlay(name: str, text: str, low: float, high: float) -> dict[str, Any]:
-    ends = {"low": f"{low:.3g}".replace("-", "−"), "high": f"{high:.3g}"}
+    ends = {"low": f"{low:.3g}", "high": f"{high:.3g}"}
     return {
         "name": name,
         "key": name[0],
@@ -160,7 +160,7 @@ def _difference(before: Volume, after: Volume) -> np.ndarray:
 def _plane(before: Volume, after: Volume) -> str:
     """The plane that shows best what changed: one with the axes that became finer."""
     factors = np.array(after.shape) / before.shape
-    return plane_of(before.affine, int(np.argmin(factors + (0.0, 1e-6, 2e-6))))
+    return plane_of(before.affine, int(np.argmin(factors)))
 
 
 def _facts(before: Volume, after: Volume) -> list[tuple[str, str, str]]:
@@ -174,8 +174,8 @@ def _facts(before: Volume, after: Volume) -> list[tuple[str, str, str]]:
 
 
 def _times(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
+    return " x ".join(map(str, shape))
 
 
 def _numbers(values: np.ndarray) -> str:
-    return " × ".join(f"{value:.4g}" for value in values)
+    return " x ".join(f"{value:.4g}" for value in values)

@@ -95,9 +95,7 @@ class Scan:
         return Outcome(written, upscaled.verdict, models=(way.name,))
 
 
-def _views(
-    volume: Volume, upscaled: UpscaledVolume, way: Way, options: UpscaleOptions
-) -> list[pathlib.Path]:
+def _views(volume: Volume, upscaled: UpscaledVolume, way: Way, options: UpscaleOptions) -> list[pathlib.Path]:
     """Writes the picture and the page of before and after that are asked for."""
     written = []
     if options.figure is not None:

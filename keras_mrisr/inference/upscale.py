@@ -70,8 +70,8 @@ def upscale_path(
             the result. "refuse" raises DataError.
         figure: Where a picture of the input, interpolated, beside the result goes (PNG, PDF or SVG), or None;
             of one image or volume only.
-        report: Where a page to look at both in a browser goes (.html), or None; see `write_page`. Of one image
-            or volume only.
+        report: Where a page to look at both in a browser goes (.html), or None; see `write_page`. Of one
+            image or volume only.
         way: Of volumes: "in-plane", "through-plane" or None: see `UpscaleOptions`.
         spacing: Of volumes: millimetres, see `upscale_through_plane`.
         slice_thickness: Of volumes: millimetres, see `upscale_through_plane`.
@@ -132,7 +132,7 @@ def _for_images(found: Input | Folder, resolver: Models) -> SuperResolver:
 def _check_apart(
     source: pathlib.Path, outputs: Sequence[pathlib.Path], views: Sequence[PathLike | None]
 ) -> None:
-    """Raises DataError where one output is or holds another, or a picture or page would replace the source."""
+    """Raises DataError where one output is or holds another, or what shows it would replace the source."""
     for one, other in itertools.permutations(outputs, 2):
         if one.resolve() in (other.resolve(), *other.resolve().parents):
             raise DataError(

@@ -4,7 +4,6 @@ import dataclasses
 import html
 import html.parser
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -13,8 +12,6 @@ from keras_mrisr.data import read_image, write_image
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.evaluation import evaluate_models, page
 from keras_mrisr.evaluation.page import render_page, write_page
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -111,32 +108,6 @@ def test_existing_page(evaluation, tmp_path):
     assert (tmp_path / "page.html").read_text() == "mine"
     evaluation.save_html(tmp_path / "page.html", overwrite=True)
     assert "<!doctype html>" in (tmp_path / "page.html").read_text()[:2000]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1280,1000",
-        "--force-prefers-reduced-motion",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # Next to Debian's chromium lies its own driver; without one Selenium would try to download it.
-    driver_path = shutil.which("chromedriver")
-    if driver_path is None:
-        pytest.skip("no chromedriver is installed")
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
