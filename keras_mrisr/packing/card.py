@@ -40,9 +40,8 @@ def card_sections(
         "holds salted digests in place of all names of patients. By these `mrisr evaluate` recognises them "
         "in a data set, and so can anybody who guesses a name.\n\n"
         f"{_recipe(info.training, config)} `mrisr train {task}--config FOLDER/{config} --data ROOT "
-        "--out "
-        "RUN`, with the FOLDER that `mrisr models show` names. Weights are stored in float16, which changes the "
-        f"result by {difference:.1g} at most (white is 1).\n"
+        "--out RUN`, with the FOLDER that `mrisr models show` names. Weights are stored in float16, which "
+        f"changes the result by {difference:.1g} at most (white is 1).\n"
     )
     return "\n" + "\n".join(parts)
 
