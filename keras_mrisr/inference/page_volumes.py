@@ -28,7 +28,8 @@ _CORNERS = 0.05  # By how much of a voxel the outer faces may lie apart.
 def volume_content(before: Volume, after: Volume, uncertainty: Volume | None, limit: int) -> dict[str, Any]:
     """What the template of the page needs; see `write_page`."""
     _check_same_box(before, after)
-    before, after, uncertainty = (None if one is None else _grey(one) for one in (before, after, uncertainty))
+    before, after = _grey(before), _grey(after)
+    uncertainty = None if uncertainty is None else _grey(uncertainty)
     facts = _facts(before, after)
     volumes = _part(before, after, uncertainty, limit)
     notes = []
@@ -165,11 +166,11 @@ def _plane(before: Volume, after: Volume) -> str:
 
 def _facts(before: Volume, after: Volume) -> list[tuple[str, str, str]]:
     """Rows of the table: what, before, after."""
-    extents = [_numbers(volume.spacing * volume.shape) for volume in (before, after)]
+    extent, same = (_numbers(volume.spacing * volume.shape) for volume in (before, after))
     return [
         ("Voxels", _times(before.shape), _times(after.shape)),
         ("Spacing, mm", _numbers(before.spacing), _numbers(after.spacing)),
-        ("Extent, mm", *extents),
+        ("Extent, mm", extent, same),
     ]
 
 
