@@ -3,6 +3,7 @@
 from keras_mrisr.data import SliceDataset, SliceRecord, Split, read_dataset, split_patients
 from keras_mrisr.data.pipeline import PatchDataset, SlicePair, load_pairs, separate_channels
 from keras_mrisr.data.volume_pairs import VolumePair, VolumePatches, load_volume_pairs
+from keras_mrisr.training.through_plane_patches import ThroughPlanePatches
 
 __all__ = [
     "PatchDataset",
@@ -10,6 +11,7 @@ __all__ = [
     "SlicePair",
     "SliceRecord",
     "Split",
+    "ThroughPlanePatches",
     "VolumePair",
     "VolumePatches",
     "load_pairs",

@@ -14,6 +14,7 @@ from keras_mrisr.degrade import (
 )
 from keras_mrisr.degrade.noise import RicianNoise, rician_noise
 from keras_mrisr.degrade.thick_slices import ThickSlices
+from keras_mrisr.degrade.thick_slices import ThickSlices
 
 __all__ = [
     "DEGRADATIONS",
@@ -25,6 +26,7 @@ __all__ = [
     "RandomBlur",
     "RicianNoise",
     "SliceProfile",
+    "ThickSlices",
     "ThickSlices",
     "get_degradation",
     "interpolate",
