@@ -14,7 +14,6 @@ from keras_mrisr.degrade import (
 )
 from keras_mrisr.degrade.noise import RicianNoise, rician_noise
 from keras_mrisr.degrade.thick_slices import ThickSlices
-from keras_mrisr.degrade.thick_slices import ThickSlices
 
 __all__ = [
     "DEGRADATIONS",
@@ -26,7 +25,6 @@ __all__ = [
     "RandomBlur",
     "RicianNoise",
     "SliceProfile",
-    "ThickSlices",
     "ThickSlices",
     "get_degradation",
     "interpolate",
