@@ -68,7 +68,7 @@ class OnnxSuperResolver(ExportedSuperResolver):
             if metadata.get("symmetric"):
                 log.warning(
                     "%s has 8-bit activations with a sign, as TensorRT wants them: on a CPU about half of "
-                    "its convolutions run in float. Export it without --symmetric for this machine.",
+                    "its convolutions run in float. Export it without `symmetric` for this machine.",
                     path,
                 )
             faster = _for_cpu(path)
@@ -99,7 +99,7 @@ class _Network:
             place = slice(1, None) if self.channels_first else slice(None, -1)
             raise ModelError(
                 f"The network was exported for slices of {'x'.join(map(str, fixed[place]))} only. Received: "
-                f"shape {lr.shape}. Export it without --size."
+                f"shape {lr.shape}. Export it without `size`."
             )
         try:
             (sr,) = self.session.run(None, {self.input: lr})
@@ -171,7 +171,7 @@ def _check_active(active: str, chosen: str, asked: bool) -> str:
     if asked:
         raise ModelError(
             f"onnxruntime could not start {missing}: its libraries or its device are missing, as the lines "
-            "above say. Install them, or choose --providers cpu."
+            "above say. Install them, or choose `providers` cpu."
         )
     log.warning("onnxruntime could not start %s; the network runs on the CPU", missing)
     return active

@@ -67,9 +67,9 @@ def _zero_point_reason(point: Any) -> str | None:
     if point is None:
         return "its zero point is no constant"
     if point.data_type == onnx.TensorProto.UINT8:
-        return "activations are unsigned: export with --symmetric"
+        return "activations are unsigned: export with `symmetric`"
     if point.data_type == onnx.TensorProto.INT32:
-        return "biases are 32-bit integers: export with --symmetric"
+        return "biases are 32-bit integers: export with `symmetric`"
     return "its zero point is not 0" if numpy_helper.to_array(point).any() else None
 
 
