@@ -2,6 +2,7 @@
 
 import warnings
 
+from keras_mrisr.inference.page import write_image_page, write_page
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.through_plane import upscale_through_plane
 from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
@@ -19,6 +20,8 @@ __all__ = [
     "upscale_path",
     "upscale_through_plane",
     "upscale_volume",
+    "write_image_page",
+    "write_page",
 ]
 
 

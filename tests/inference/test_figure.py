@@ -94,9 +94,13 @@ def resolver(channels):
 def test_of_an_image(tmp_path, smooth_image, channels):
     write_image(tmp_path / "in.png", smooth_image(20, 30, channels))
     written = upscale_path(
-        tmp_path / "in.png", tmp_path / "out.png", resolver(channels), figure=tmp_path / "figure.png"
+        tmp_path / "in.png",
+        tmp_path / "out.png",
+        resolver(channels),
+        figure=tmp_path / "figure.png",
+        report=tmp_path / "page.html",
     )
-    assert written == [tmp_path / "out.png", tmp_path / "figure.png"]
+    assert written == [tmp_path / "out.png", tmp_path / "figure.png", tmp_path / "page.html"]
     with Image.open(tmp_path / "figure.png") as image:
         assert image.width > 3 * image.height
         coloured = np.array(image.convert("RGB")).astype(int)
@@ -118,6 +122,8 @@ def test_what_cannot_be_drawn(tmp_path, smooth_image):
             upscale_path(source, tmp_path / "b.png", model, overwrite=True, figure=tmp_path / figure)
     with pytest.raises(MrisrError, match="in is a folder of images: give them one by one for `figure`"):
         upscale_path(tmp_path / "in", tmp_path / "b", model, figure=tmp_path / "fig.png")
+    with pytest.raises(MrisrError, match="give them one by one for `report`"):
+        upscale_path(tmp_path / "in", tmp_path / "b", model, report=tmp_path / "page.html")
     with pytest.raises(MrisrError, match="Unknown plane 'oblique'"):
         before_after_volume(volume((4, 4, 4)), volume((4, 4, 4)), "x.png", "oblique")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "old.png"]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import resource
 import shutil
 
@@ -451,6 +452,25 @@ def test_nan_as_background(place, upscale, refused, axial):
     sr = read_volume(place / "sr.nii").array
     assert not sr[:4].any() and np.isfinite(sr).all()
     assert (place / "sr.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_to_look_at(place, upscale, refused):
+    code, out, err = upscale("head.nii.gz", "sr.nii", "--uncertainty", "std.nii", "--report", "page.html")
+    assert (code, err) == (0, "")
+    assert "Wrote sr.nii, std.nii, page.html\n" in out
+    page = (place / "page.html").read_text(encoding="utf-8")
+    verdict = re.search("Verdict: (.*)", out)[1]
+    assert (
+        verdict in page
+        and "12 x 10 x 6" in page
+        and "24 x 20 x 6" in page
+        and 'id="file-uncertainty"' in page
+    )
+    refused("head.nii.gz", "b.nii", "--report", "page.html", parts=["page.html exists", "--overwrite"])
+    refused(
+        "head.nii.gz", "b.nii", "--report", "page.json", parts=["page.json is no page", "End it in .html"]
+    )
+    refused("head.nii.gz", "page.html/b.nii", "--report", "page.html", parts=["page.html"])
 
 
 def test_a_network_that_diverged(place, refused, monkeypatch):
