@@ -1,6 +1,9 @@
 """`mrisr upscale`."""
 
 import argparse
+import math
+import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
@@ -56,6 +59,14 @@ def add(commands: Commands, common: Parser) -> None:
         "--slice-thickness", metavar="MM", type=float,
         help="of IN (default: what its header or BIDS sidecar says, or else its spacing)",
     )  # fmt: skip
+    slices.add_argument(
+        "--adapt", metavar="MINUTES",
+        help="first train the model further on the slices of IN for so long, or steps=N; kept only where it "
+        "is better on slices that were held out",
+    )  # fmt: skip
+    slices.add_argument(
+        "--save-model", metavar="DIR", help="keep the adapted model there, for other scans of the session"
+    )
     upscale.set_defaults(run=_upscale)
 
 
@@ -151,10 +162,16 @@ def _upscale(options: argparse.Namespace) -> None:
             raise ConfigError("--scale makes planes finer. Leave it out, or --through-plane and --spacing.")
         options.way = "in-plane"
     found = input_at(options.input)
+    adapt = _adaptation(options, found)
     memory = None if options.memory is None else parse_memory(options.memory)
     models = _bundled(options, found, memory) if options.model is None else _named(options, memory)
     with memory_limit(memory):
-        more = {"way": options.way, "spacing": spacing, "slice_thickness": options.slice_thickness}
+        more = {
+            "way": options.way,
+            "spacing": spacing,
+            "slice_thickness": options.slice_thickness,
+            "adapt": adapt,
+        }
         run(models, options, found, **more)
 
 
@@ -227,3 +244,48 @@ def _load_through_plane(model: str, memory: int | None) -> "ThroughPlaneResolver
     from keras_mrisr.inference import ThroughPlaneResolver
 
     return ThroughPlaneResolver.load(model, memory)
+
+
+def _adaptation(options: argparse.Namespace, found: "Input | Folder") -> "Callable[..., Any] | None":
+    """The function that trains a model further on a scan, as --adapt says; None without that."""
+    if options.adapt is None:
+        if options.save_model is not None:
+            raise ConfigError("--save-model keeps what --adapt trains. Give that, too.")
+        return None
+    budget = _budget(options.adapt)
+    target = options.save_model
+    if target is not None and os.path.isdir(options.input) and not hasattr(found, "format"):
+        raise ConfigError(
+            "--save-model keeps the model of one scan. Give IN as one, not as a folder of several."
+        )
+    if target is not None and os.path.exists(target) and not options.overwrite:
+        raise ConfigError(f"{target} exists. Choose another --save-model, or pass --overwrite.")
+
+    def adapt(resolver: Any, volume: Any, grid: Any) -> Any:
+        from keras_mrisr.terminal import say
+        from keras_mrisr.training.adapt import adapt as train_further, save_adapted
+
+        axis = grid.restored[0]
+        place = {"axis": axis, "factor": grid.factors(volume)[axis], "thickness": grid.thickness[0]}
+        adapted, adaptation = train_further(resolver, volume, **budget, **place)
+        if target is not None and adaptation.kept:
+            save_adapted(adapted, target)
+            say(f"Wrote {target}")
+        elif target is not None:
+            say(f"{target} is not written: the weights stayed as they were.")
+        return adapted
+
+    return adapt
+
+
+def _budget(text: str) -> dict[str, Any]:
+    """Turns "5" into minutes and "steps=200" into steps."""
+    name, separator, value = text.rpartition("=")
+    try:
+        if not separator and 0 < float(value) < math.inf:
+            return {"minutes": float(value)}
+        if name == "steps" and int(value) > 0:
+            return {"steps": int(value)}
+    except ValueError:
+        pass
+    raise ConfigError(f"--adapt takes minutes over 0, such as 5, or steps=N. Received: {text}")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,8 @@ class UpscaleOptions:
             decides by its spacings.
         spacing: Of a volume: millimetres between its voxels, along each axis or along all; or None.
         slice_thickness: Of a volume: millimetres of a slice, where its header does not say or is wrong.
+        adapt: Of thick slices: function (resolver, volume, grid) that returns the resolver for this scan; or
+            None for the model as it is.
         residuals: Whether a residual is written beside each result, or by who asks for several.
     """
 
@@ -48,6 +52,7 @@ class UpscaleOptions:
     way: str | None = None
     spacing: tuple[float, float, float] | None = None
     slice_thickness: float | None = None
+    adapt: Callable[..., Any] | None = None
     residuals: bool = True
 
     def __post_init__(self) -> None:

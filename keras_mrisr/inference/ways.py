@@ -93,7 +93,7 @@ def way_for(volume: Volume, models: Models, options: UpscaleOptions) -> Way:
                 "makes planes finer, such as kspace-x2."
             )
         return ThroughPlane(models)
-    asked = _asked_of_slices(options)
+    asked = _asked_of_slices(options) or ("`adapt`" if options.adapt is not None else "")
     if asked:
         raise ConfigError(
             f"{models.name} makes planes finer by {models.info.scale_text}: leave out {asked}, or give "
@@ -164,10 +164,12 @@ class ThroughPlane:
         return _of_size(volume, _grid(volume, options).shape)
 
     def upscale(self, volume: Volume, options: UpscaleOptions, progress: Progress | None) -> UpscaledVolume:
-        log.info("%s", grid_words(volume, _grid(volume, options)))
+        grid = _grid(volume, options)
+        log.info("%s", grid_words(volume, grid))
+        adapted = self.resolver if options.adapt is None else options.adapt(self.resolver, volume, grid)
         return upscale_through_plane(
             volume,
-            self.resolver,
+            adapted,
             options.spacing,
             thickness=options.slice_thickness,
             plane=options.plane,
