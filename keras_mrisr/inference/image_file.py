@@ -155,7 +155,7 @@ def refuse_for_volumes(path: pathlib.Path, options: UpscaleOptions) -> None:
     """Raises DataError for an option that images do not have."""
     for name in ("plane", "volume_index", "series", "uncertainty", "way", "spacing", "slice_thickness"):
         value = getattr(options, name)
-        if value is not None:
+        if value not in (None, "in-plane"):  # Which is the way of every image.
             name = f"way={value}" if name == "way" else name
             raise DataError(f"{path} is no NIfTI or DICOM: leave out `{name}`.")
 
