@@ -157,7 +157,10 @@ def test_empty_folder(place, refused, command):
         (train("--scale", "two"), ["argument --scale: invalid scale value: 'two'"]),
         (train("--preset", "huge"), ["Unknown preset 'huge'. Known: compact, full, paper"]),
         (train("--generator", "unet"), ["Unknown generator 'unet'. Known: edsr, srresnet"]),
-        (train("--degradation", "fog"), ["Unknown degradation 'fog'. Known: bicubic, kspace, paired, paper"]),
+        (
+            train("--degradation", "fog"),
+            ["Unknown degradation 'fog'. Known: acquisition, bicubic, kspace, paired, paper"],
+        ),
         (train("--kind", "dicom"), ["data.kind must be one of auto, lgg, images, volumes."]),
         (train("--set", "training.epoch=1"), ["Unknown config key 'training.epoch'", "'training.epochs'"]),
         (train("--set", "epochs=1"), ["Unknown config key 'epochs'", "'training.epochs'"]),

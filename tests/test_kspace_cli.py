@@ -56,7 +56,10 @@ def test_train_and_evaluate(mrisr, image_root, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--set", "degradation.window=hann"], "window must be one of none, hamming, tukey"),
+        (
+            ["--set", "degradation.window=x"],
+            "window must be one of none, hamming, hann, tukey, kaiser, fermi",
+        ),
         (["--set", "degradation.sigma=2"], "Unknown option 'sigma' of 'kspace'"),
         (["--set", "training.noise_snr=0"], "training.noise_snr must be a number over 0, or [low, high]"),
     ],

@@ -86,6 +86,7 @@ def bundled(tmp_path_factory):
     """The bundled models, but for their size: one block of eight filters, with random weights."""
     from keras_mrisr import pretrained
     from keras_mrisr.models import build_generator
+    from keras_mrisr.models.through_plane import through_plane
 
     folder = tmp_path_factory.mktemp("bundled")
     for one in pretrained.pretrained_models():
@@ -93,7 +94,10 @@ def bundled(tmp_path_factory):
         text = json.loads((one.folder / "model.json").read_text())
         text["generator"] |= TINY["generator"]
         (folder / one.name / "model.json").write_text(json.dumps(text))
-        model = build_generator(scale=text["scale"], channels=text["channels"], **text["generator"])
+        if text.get("task") == "through-plane":
+            model = through_plane(**text["generator"])
+        else:
+            model = build_generator(scale=text["scale"], channels=text["channels"], **text["generator"])
         model.save(folder / one.name / "generator.keras")
     return folder
 
