@@ -93,6 +93,9 @@ def to_int8(model: onnx.ModelProto, slices: Sequence[np.ndarray], symmetric: boo
             _Batches(batches),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
+            # Weights of 7 bits: processors without 8-bit dot products (AVX2) add pairs of products in 16 bits
+            # and would saturate.
+            reduce_range=True,
             weight_type=quantization.QuantType.QInt8,
             activation_type=quantization.QuantType.QInt8 if symmetric else quantization.QuantType.QUInt8,
             nodes_to_exclude=[convolutions[0], *kept],

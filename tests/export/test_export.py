@@ -102,8 +102,7 @@ def test_onnx_in_other_forms(trained, lgg_root, image_root, tmp_path):
         trained["rgb"], tmp_path / "small", "onnx", precision="int8", calibration=lgg_root, symmetric=True
     )
     assert small.parity is None
-    # Processors without 8-bit dot products add pairs of products in 16 bits, which saturate: 0.40 dB there.
-    assert 0 < abs(small.psnr["float32"] - small.psnr["int8"]) < 0.5
+    assert 0 < abs(small.psnr["float32"] - small.psnr["int8"]) < 0.3
     assert any("INT8 costs" in line for line in small.lines())
     text = (tmp_path / "small/tensorrt.md").read_text()
     assert "nodes are supported" in text
