@@ -167,7 +167,7 @@ def test_int8(generators, smooth_image, layout):
     x = x if layout == "nhwc" else np.ascontiguousarray(x.transpose(0, 3, 1, 2))
     expected, got = run(model, x), run(quantised, x)
     assert 0 < np.abs(got - expected).mean() < 0.05 * expected.std()
-    assert [line for line in unsupported(quantised) if "--symmetric" in line]
+    assert [line for line in unsupported(quantised) if "`symmetric`" in line]
 
 
 def test_symmetric_int8_is_what_tensorrt_takes(generators, smooth_image):
