@@ -1,6 +1,7 @@
 """`mrisr evaluate`."""
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands.arguments import (
     Commands,
@@ -12,6 +13,15 @@ from keras_mrisr.commands.arguments import (
     parse_degradation,
 )
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.types import PathLike
+
+if TYPE_CHECKING:
+    from keras_mrisr.evaluation import Evaluation
+
+# Options of one task alone.
+_OF_SLICES = ("scale", "degradation", "metrics", "features")
+_OF_THICK_SLICES = ("factor", "axis", "profile", "slice_thickness", "gap", "mask", "lr_out")
+_BUNDLED = "thick"  # What makes thick slices thin without --model.
 
 
 def add(commands: Commands, common: Parser) -> None:
@@ -26,7 +36,11 @@ def add(commands: Commands, common: Parser) -> None:
         "--predictions", metavar="NAME=FOLDER", action="append", default=[],
         help="images that another program made, under the names of the HR slices",
     )  # fmt: skip
-    evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of the data")
+    evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of the data, or one volume")
+    evaluate.add_argument(
+        "--task", choices=("slices", "through-plane"), default="slices",
+        help="slices are made larger, or thick slices of volumes are made thin (default: slices)",
+    )  # fmt: skip
     add_data_kind(evaluate)
     evaluate.add_argument("--part", default="test", help="test, val, all-unseen or held-out (default: test)")
     evaluate.add_argument("--scale", type=int, help="refuse models of another scale")
@@ -56,16 +70,51 @@ def add(commands: Commands, common: Parser) -> None:
         "--cases", type=int, default=3, help="patients in figure and report, worst to best (default: 3)"
     )
     evaluate.add_argument("--overwrite", action="store_true", help="replace an existing --out and --report")
+    _add_through_plane(evaluate)
     evaluate.set_defaults(run=_evaluate)
+
+
+def _add_through_plane(evaluate: Parser) -> None:
+    thick = evaluate.add_argument_group("with --task through-plane")
+    thick.add_argument(
+        "--factor", dest="factor", metavar="F", type=float, nargs="+",
+        help="thick slices lie so many times as far apart, 1.2 to 8; one or several (default: 4)",
+    )  # fmt: skip
+    thick.add_argument(
+        "--axis", choices=("slice", "axial", "coronal", "sagittal", "all"),
+        help="the axis of the scan's own slices, the plane of the thick ones, or each of the three in turn "
+        "(default: slice)",
+    )  # fmt: skip
+    thick.add_argument(
+        "--profile", choices=("gaussian", "sinc", "box"), help="of a slice (default: gaussian)"
+    )
+    thick.add_argument(
+        "--slice-thickness", metavar="MM", type=float,
+        help="millimetres of a thick slice, at half of the profile (default: their spacing)",
+    )  # fmt: skip
+    thick.add_argument(
+        "--gap", metavar="SHARE", type=float, help="part of the spacing between slices that none covers: 0.2"
+    )
+    thick.add_argument(
+        "--mask", metavar="PATH",
+        help="score inside of this mask, or of those of a folder under the volumes' names (default: tissue)",
+    )  # fmt: skip
+    thick.add_argument(
+        "--lr-out", metavar="FOLDER", help="also write the thick volumes, for another program to restore"
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     import pathlib
 
-    from keras_mrisr.commands.naming import named_paths, parse_features, single_name
-    from keras_mrisr.terminal import load_tensorflow, progress_bar, say, show
+    from keras_mrisr.commands.naming import named_paths, single_name
+    from keras_mrisr.terminal import say, show
 
+    _check_task(options)
     models, predictions = named_paths(options.model), named_paths(options.predictions)
+    if options.task == "through-plane" and not models and not predictions:
+        options.model = [_BUNDLED]
+        models = named_paths(options.model)
     if not models and not predictions:
         raise ConfigError("Nothing to evaluate: give --model RUN or --predictions NAME=FOLDER.")
     check_exists(*predictions.values(), options.data)
@@ -76,35 +125,73 @@ def _evaluate(options: argparse.Namespace) -> None:
         out = (folder.parent if folder.suffix == ".keras" else folder) / f"evaluation-{options.part}"
         if not folder.exists():  # It comes with the package, where nothing is written.
             out = pathlib.Path(f"{folder.name}-evaluation-{options.part}")
+    shared = {
+        "predictions": predictions,
+        "part": options.part,
+        "patient_pattern": options.patient_pattern,
+        "noise_snr": options.noise_snr,
+        "limit": options.limit,
+        "ensemble": options.ensemble,
+        "consistency": options.consistency,
+        "figure_cases": options.cases,
+        "report": options.report,
+        "overwrite": options.overwrite,
+    }
+    for name in ("methods", "metrics"):
+        if (words := getattr(options, name)) is not None:
+            shared[name] = words.split(",")
+    named = single_name(options.model, models, predictions)
+    if options.task == "through-plane":
+        evaluation = _evaluate_through_plane(named, options, out, shared)
+    else:
+        evaluation = _evaluate_slices(named, options, out, shared)
+    show(evaluation.report())
+    for written in (out, options.report):
+        if written is not None:
+            say(f"Wrote {written}")
+
+
+def _check_task(options: argparse.Namespace) -> None:
+    """Raises ConfigError for an option of another task."""
+    other = _OF_SLICES if options.task == "through-plane" else _OF_THICK_SLICES
+    given = [name for name in other if getattr(options, name) is not None]
+    if options.task == "through-plane" and options.kind not in ("auto", "volumes"):
+        given.append("kind")
+    if given:
+        word = f"--{given[0].replace('_', '-')}"
+        way = "Leave it out." if options.task == "through-plane" else "Give --task through-plane, too."
+        raise ConfigError(f"{word} is no option of --task {options.task}. {way}")
+
+
+def _evaluate_slices(
+    models: dict[str, Any], options: argparse.Namespace, out: PathLike | None, shared: dict[str, Any]
+) -> "Evaluation":
+    from keras_mrisr.commands.naming import parse_features
+    from keras_mrisr.terminal import load_tensorflow, progress_bar
+
     features = parse_features(options.features)
     degradation = parse_degradation(options.degradation)
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models
 
-    lists = {name: getattr(options, name) for name in ("methods", "metrics")}
+    shared |= {"kind": options.kind, "scale": options.scale, "degradation": degradation, "features": features}
     with progress_bar("Scoring slices") as progress:
-        evaluation = evaluate_models(
-            single_name(options.model, models, predictions),
-            options.data,
-            out,
-            predictions=predictions,
-            part=options.part,
-            kind=options.kind,
-            patient_pattern=options.patient_pattern,
-            scale=options.scale,
-            degradation=degradation,
-            noise_snr=options.noise_snr,
-            limit=options.limit,
-            ensemble=options.ensemble,
-            consistency=options.consistency,
-            features=features,
-            figure_cases=options.cases,
-            report=options.report,
-            overwrite=options.overwrite,
-            progress=progress,
-            **{name: words.split(",") for name, words in lists.items() if words is not None},
-        )
-    show(evaluation.report())
-    for written in (out, options.report):
-        if written is not None:
-            say(f"Wrote {written}")
+        return evaluate_models(models, options.data, out, progress=progress, **shared)
+
+
+def _evaluate_through_plane(
+    models: dict[str, Any], options: argparse.Namespace, out: PathLike | None, shared: dict[str, Any]
+) -> "Evaluation":
+    from keras_mrisr.terminal import load_tensorflow, progress_bar
+
+    load_tensorflow()
+    from keras_mrisr.evaluation import evaluate_through_plane
+
+    names = {"factor": "factors"}
+    shared |= {
+        names.get(name, name): value
+        for name in _OF_THICK_SLICES
+        if (value := getattr(options, name)) is not None
+    }
+    with progress_bar("Restoring volumes") as progress:
+        return evaluate_through_plane(models, options.data, out, progress=progress, **shared)

@@ -13,6 +13,7 @@ from keras_mrisr.evaluation.scores import ImageScore, choose_cases
 from keras_mrisr.evaluation.side_by_side import compare_image
 from keras_mrisr.evaluation.slices import SliceImages
 from keras_mrisr.evaluation.summary import Summary, summarise
+from keras_mrisr.evaluation.through_plane import ThroughPlaneOptions, evaluate_through_plane
 from keras_mrisr.evaluation.views import Case
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Protocol",
     "SliceImages",
     "Summary",
+    "ThroughPlaneOptions",
     "choose_cases",
     "choose_common_patients",
     "choose_patients",
@@ -35,6 +37,7 @@ __all__ = [
     "comparison_figure",
     "evaluate_model",
     "evaluate_models",
+    "evaluate_through_plane",
     "summarise",
     "tissue_mask",
 ]

@@ -49,7 +49,10 @@ def compare_methods(samples: Sequence[Samples], plain: Collection[str] = ()) -> 
 
 
 def summarise_groups(
-    scores: Sequence[ImageScore], measures: Sequence[Measure], groups: Mapping[str, str | None]
+    scores: Sequence[ImageScore],
+    measures: Sequence[Measure],
+    groups: Mapping[str, str | None],
+    baseline: str = "bicubic",
 ) -> dict[str, list[Summary]]:
     """Summaries of groups of patients, such as sites.
 
@@ -57,12 +60,13 @@ def summarise_groups(
         scores: `ImageScore`s.
         measures: `Measure`s.
         groups: Dict patient -> name of its group; patients without one are left out.
+        baseline: The method that differences are taken to.
 
     Returns:
         Dict group -> list of `Summary`, groups in the order in which they first appear in `groups`.
     """
     names = dict.fromkeys(name for name in groups.values() if name is not None)
     return {
-        name: summarise([score for score in scores if groups.get(score.patient) == name], measures)
+        name: summarise([one for one in scores if groups.get(one.patient) == name], measures, baseline)
         for name in names
     }

@@ -87,21 +87,42 @@ def evaluate_models(
             models.
     """
     options = dataclasses.replace(options or EvaluationOptions(), **changes)
-    page = _place_inside(out, report)
-    if out is not None and overwrite:
-        check_only_holds(out, (*FILES, *([page.name] if page and page.name == str(page) else [])))
-    if report is not None:
-        _check_report(report, overwrite)
+    page = check_outputs(out, report, overwrite)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
         task = prepare(models, data_root, options)
         scores, patients = score(task, progress)
         evaluation = assemble(task, data_root, options, scores, patients)
-        if folder is not None:
-            evaluation.write(folder)
-        if report is not None:
-            evaluation.save_html(folder / page if folder and page else report, overwrite)
+        write_outputs(evaluation, folder, report, page, overwrite)
     return evaluation
+
+
+def check_outputs(out: PathLike | None, report: PathLike | None, overwrite: bool) -> pathlib.Path | None:
+    """The report's path relative to `out` where it lies in it, or None.
+
+    Raises:
+        DataError: One of them cannot be written, or holds something else.
+    """
+    page = _place_inside(out, report)
+    if out is not None and overwrite:
+        check_only_holds(out, (*FILES, *([page.name] if page and page.name == str(page) else [])))
+    if report is not None:
+        _check_report(report, overwrite)
+    return page
+
+
+def write_outputs(
+    evaluation: Evaluation,
+    folder: pathlib.Path | None,
+    report: PathLike | None,
+    page: pathlib.Path | None,
+    overwrite: bool,
+) -> None:
+    """Writes the files and the page of an evaluation; `folder` becomes `out`, and `page` lies in it."""
+    if folder is not None:
+        evaluation.write(folder)
+    if report is not None:
+        evaluation.save_html(folder / page if folder and page else report, overwrite)
 
 
 def score(task: Task, progress: Progress | None = None) -> tuple[list[ImageScore], tuple[Patient, ...]]:

@@ -103,7 +103,7 @@ def _lead(evaluation: Evaluation) -> list[dict[str, str]]:
         if math.isfinite(row.patient_low):
             text += f" (95 % interval {row.patient_low:{form}} to {row.patient_high:{form}})"
         if math.isfinite(row.patient_delta):
-            text += f", {row.patient_delta:+{form}} against bicubic"
+            text += f", {row.patient_delta:+{form}} against {evaluation.protocol.baseline}"
         sentences.append({"method": row.method, "text": f"{measure.title} {text}"})
     return sentences
 
@@ -175,7 +175,8 @@ def _scatters(evaluation: Evaluation) -> list[plots.Plot]:
     plain = [method for method in main.methods if method in interpolations]
     found = []
     if models and plain:
-        base = "bicubic" if "bicubic" in plain else plain[0]
+        baseline = evaluation.protocol.baseline
+        base = baseline if baseline in plain else plain[0]
         found.append(_against(evaluation, main, base, models, "the method"))
         found += _gains(evaluation, main, base, models)
     if len(models) > 1:

@@ -38,12 +38,14 @@ def result_table(evaluation: Evaluation, channel: str, region: str) -> dict[str,
 
 def _table(evaluation: Evaluation, rows: Sequence[Summary], where: tuple[str, str]) -> dict[str, Any]:
     found = {(row.method, row.metric): row for row in rows if (row.channel, row.region) == where}
-    methods = list(dict.fromkeys(method for method, _ in found))
+    methods, image = list(dict.fromkeys(method for method, _ in found)), evaluation.protocol.image
     of = {m: [row for row in found.values() if row.metric == m.name] for m in evaluation.measures}
     measures = [measure for measure in evaluation.measures if of[measure]]
     best = {measure: _best(of[measure], measure) for measure in measures}
     return {
-        "columns": [{"title": m.heading, "higher": m.higher, "counts": _count(of[m][0])} for m in measures],
+        "columns": [
+            {"title": m.heading, "higher": m.higher, "counts": _count(of[m][0], image)} for m in measures
+        ],
         "rows": [
             {
                 "name": method,
@@ -70,9 +72,9 @@ def _mean_cell(row: Summary | None, measure: Measure, best: float) -> dict[str, 
     return shown
 
 
-def _count(row: Summary) -> str:
+def _count(row: Summary, image: str) -> str:
     left = f", {row.excluded} left out" if row.excluded else ""
-    return f"{row.patients} patients, {row.images} slices{left}"
+    return f"{row.patients} patients, {row.images} {image}s{left}"
 
 
 def _best(rows: Sequence[Summary], measure: Measure) -> float:
@@ -123,6 +125,8 @@ def patient_table(evaluation: Evaluation) -> dict[str, Any] | None:
         "title": f"{measure.heading}, {main.channel}, {main.region}",
         "methods": main.methods,
         "higher": measure.higher,
+        "images": f"{evaluation.protocol.image}s".capitalize(),
+        "tumours": any(patient.tumour_images for patient in evaluation.patients),
         "rows": rows,
     }
 

@@ -102,7 +102,7 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
         measure=measures[0],
         kind=dataset.kind,
         part=part,
-        notes=(*notes, *left_out, *map(_note_on_predictions, predictions), *_note_on_stacks(reader)),
+        notes=(*notes, *left_out, *map(note_on_predictions, predictions), *_note_on_stacks(reader)),
     )
 
 
@@ -169,7 +169,8 @@ def _reader(
     return kind(dataset, degradation, *(fixed[0] if fixed else ()), **options)
 
 
-def _note_on_predictions(one: Predictions) -> str:
+def note_on_predictions(one: Any) -> str:
+    """What nobody checked about images that another program made; they have a `name`."""
     return (
         f"{one.name}: made elsewhere; whether it was made by something that saw these patients was not "
         "checked."

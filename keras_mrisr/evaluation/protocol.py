@@ -10,6 +10,9 @@ from keras_mrisr.factors import scale_text
 SR = "SR"
 """What a model is called that is evaluated alone."""
 
+BASELINES = ("bicubic", "cubic")
+"""Interpolators that differences are taken to: the first one that was scored."""
+
 _NAMED = ("name", "scale")
 
 
@@ -95,6 +98,21 @@ class Protocol:
         return tuple(name for name in self.methods if name not in self.interpolations)
 
     @property
+    def baseline(self) -> str:
+        """The interpolator that differences are taken to."""
+        return next((name for name in BASELINES if name in self.interpolations), BASELINES[0])
+
+    @property
+    def image(self) -> str:
+        """What one image is called."""
+        return "slice"
+
+    @property
+    def choice(self) -> str:
+        """How the cases of figure and page were chosen, after the name of the metric."""
+        return "on tissue; of each the slice nearest to the patient's own median"
+
+    @property
     def task(self) -> str:
         """Scale and degradation in a few words."""
         # What is off (None, False, 0) is left out here; the stored protocol has it.
@@ -123,7 +141,7 @@ class Protocol:
         ]
 
     def _counts(self) -> str:
-        counts = ((self.images, "slice"), (len(self.patients), "patient"))
+        counts = ((self.images, self.image), (len(self.patients), "patient"))
         text = " of ".join(f"{count} {noun}{'s' if count != 1 else ''}" for count, noun in counts)
         return text if self.limit is None else f"{text} (limit {self.limit}, evenly spread)"
 

@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import math
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_mrisr.errors import DataError
@@ -78,7 +78,7 @@ class Evaluation:
     @functools.cached_property
     def summary(self) -> list[Summary]:
         """Means over images and patients: a list of `Summary`."""
-        return summarise(self.scores, self.measures)
+        return summarise(self.scores, self.measures, self.protocol.baseline)
 
     @functools.cached_property
     def comparisons(self) -> list[Comparison]:
@@ -88,7 +88,7 @@ class Evaluation:
     @functools.cached_property
     def by_site(self) -> dict[str, list[Summary]]:
         """Site -> list of `Summary`; empty where the data names no sites."""
-        return summarise_groups(self.scores, self.measures, {p.name: p.site for p in self.patients})
+        return self._groups({patient.name: patient.site for patient in self.patients})
 
     @functools.cached_property
     def strata(self) -> dict[str, str]:
@@ -98,7 +98,10 @@ class Evaluation:
     @functools.cached_property
     def by_sharpness(self) -> dict[str, list[Summary]]:
         """Third of the patients by the sharpness of their originals -> list of `Summary`."""
-        return summarise_groups(self.scores, self.measures, self.strata)
+        return self._groups(self.strata)
+
+    def _groups(self, groups: Mapping[str, str | None]) -> dict[str, list[Summary]]:
+        return summarise_groups(self.scores, self.measures, groups, self.protocol.baseline)
 
     @functools.cached_property
     def footnotes(self) -> list[str]:
@@ -142,22 +145,24 @@ class Evaluation:
         method: str = SR,
         metric: str = "psnr",
         channel: str | None = None,
-        region: str = "whole",
+        region: str | None = None,
         delta: bool = False,
     ) -> float:
-        """One number: the mean per image, or its difference to bicubic.
+        """One number: the mean per image, or its difference to the baseline.
 
         Args:
             method: "SR", "nearest", "bicubic", "lanczos", or the name that a model was given.
             metric: "psnr", "ssim" or another that was scored.
             channel: The first set scored ("RGB" or "grey") by default.
-            region: "whole", "tissue" or "tumour".
-            delta: Return the difference to bicubic.
+            region: "whole" (the default), "tissue" or "tumour"; of thick slices "volume" (the default) or
+                the name of a plane.
+            delta: Return the difference to the baseline: bicubic, or of thick slices the cubic spline.
 
         Raises:
             DataError: Nothing of that name was scored.
         """
-        wanted = (method, metric, channel or self.protocol.channels[0], region)
+        protocol = self.protocol
+        wanted = (method, metric, channel or protocol.channels[0], region or protocol.regions[0])
         for row in self.summary:
             if (row.method, row.metric, row.channel, row.region) == wanted:
                 return row.image_delta if delta else row.image_mean

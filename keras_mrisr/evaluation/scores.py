@@ -92,7 +92,7 @@ def choose_cases(
     cases = []
     for place in evenly_spaced(len(patients), count, ends=True):
         chosen = _typical(stacks[patients[place]], metric)
-        words = (chosen.patient, f"slice {chosen.index}", _rank(place, len(patients)))
+        words = (chosen.patient, f"slice {chosen.index}", rank(place, len(patients)))
         cases.append((" · ".join(word for word in words if word), chosen.path))
     return cases
 
@@ -103,7 +103,8 @@ def _typical(stack: list[ImageScore], metric: str) -> ImageScore:
     return min(inner, key=lambda score: abs(score.values[metric] - middle))
 
 
-def _rank(place: int, number: int) -> str:
+def rank(place: int, number: int) -> str:
+    """Which one of so many patients, the worst of which is 0: "median patient"; empty for a single one."""
     if number == 1:
         return ""
     names = {0: "worst patient", number - 1: "best patient", round((number - 1) / 2): "median patient"}

@@ -17,13 +17,21 @@ if TYPE_CHECKING:
 _BEST = "bold green"
 
 
-def summary_table(rows: Sequence[Summary], title: str | None = None, unit: str = "patients") -> Any:
+def summary_table(
+    rows: Sequence[Summary],
+    title: str | None = None,
+    unit: str = "patients",
+    images: str = "images",
+    baseline: str = "bicubic",
+) -> Any:
     """A rich table of PSNR and SSIM, one section for each channel set and region.
 
     Args:
         rows: What `summarise` gives; channel sets and regions without PSNR and SSIM are left out.
         title: Line above the table.
         unit: What to call the patients.
+        images: What to call the images.
+        baseline: The method that differences are taken to.
 
     Returns:
         A `rich.table.Table` that fits 80 columns; the best PSNR and SSIM of a section are bold.
@@ -31,7 +39,9 @@ def summary_table(rows: Sequence[Summary], title: str | None = None, unit: str =
     table = _table(title)
     from rich.text import Text
 
-    for name in ("PSNR dB\nimages", "vs\nbicubic", f"PSNR dB\n{unit}", "SSIM\nimages", f"SSIM\n{unit}"):
+    for name in (
+        f"PSNR dB\n{images}", f"vs\n{baseline}", f"PSNR dB\n{unit}", f"SSIM\n{images}", f"SSIM\n{unit}",
+    ):  # fmt: skip
         table.add_column(name, justify="right", no_wrap=True)
     for section, cells in _sections(rows).items():
         if not {"psnr", "ssim"} <= {metric for _, metric in cells}:
@@ -41,16 +51,17 @@ def summary_table(rows: Sequence[Summary], title: str | None = None, unit: str =
         best = {m: max(_known(cells[one, m].image_mean) for one in methods) for m in ("psnr", "ssim")}
         for method in methods:
             table.add_row(
-                Text(f"  {method}"), *_summary_cells(cells[method, "psnr"], cells[method, "ssim"], best)
+                Text(f"  {method}"),
+                *_summary_cells(cells[method, "psnr"], cells[method, "ssim"], best, baseline),
             )
     return table
 
 
-def _summary_cells(psnr: Summary, ssim: Summary, best: Mapping[str, float]) -> tuple[Any, ...]:
+def _summary_cells(psnr: Summary, ssim: Summary, best: Mapping[str, float], baseline: str) -> tuple[Any, ...]:
     bold, bold_ssim = (_BEST if row.image_mean == best[row.metric] else "" for row in (psnr, ssim))
     return (
         _styled(_spread(psnr.image_mean, psnr.image_sd, 2), bold),
-        "" if psnr.method == "bicubic" else _number(psnr.image_delta, "+.2f"),
+        "" if psnr.method == baseline else _number(psnr.image_delta, "+.2f"),
         _styled(_spread(psnr.patient_mean, psnr.patient_sd, 2), bold),
         _styled(_spread(ssim.image_mean, ssim.image_sd, 4), bold_ssim),
         _styled(_spread(ssim.patient_mean, ssim.patient_sd, 4), bold_ssim),
@@ -143,7 +154,10 @@ def _report_tables(evaluation: "Evaluation", unit: str) -> Iterator[Any]:
     names = {measure.name for measure in evaluation.measures}
     first = {"psnr", "ssim"} if {"psnr", "ssim"} <= names else set()
     if first:
-        yield summary_table(evaluation.summary, unit=unit)
+        protocol = evaluation.protocol
+        yield summary_table(
+            evaluation.summary, unit=unit, images=f"{protocol.image}s", baseline=protocol.baseline
+        )
     others = [measure for measure in evaluation.measures if measure.name not in first]
     if others:
         yield metrics_table(evaluation.summary, others, f"Means over {unit}")

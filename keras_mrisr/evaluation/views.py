@@ -13,7 +13,7 @@ INSET = 0.38
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
-    """One row of the figure; all arrays uint8 (H, W, C), `lr` smaller by the scale.
+    """One row of the figure; all arrays uint8 (H, W, C), `lr` smaller by a factor for each axis.
 
     Attributes:
         label: Whose slice it is.
@@ -42,7 +42,7 @@ class CaseView:
         rgb: Show three channels as colours instead of one as grey.
 
     Attributes:
-        scale: Between LR and HR.
+        scale: Between LR and HR, for a person: "2", or "4x1" where the axes differ.
         lr: LR for display, float in [0, 1], on its own grid.
         images: For display, float in [0, 1]: LR upscaled by repeating pixels, every method, the original.
         errors: Absolute error of every method in grey levels, (H, W).
@@ -55,16 +55,19 @@ class CaseView:
     def __init__(self, case: Case, rgb: bool) -> None:
         self.case = case
         self.hr = case.hr
-        self.scale = case.hr.shape[0] // case.lr.shape[0]
+        factors = (large / small for large, small in zip(self.hr.shape[:2], case.lr.shape[:2], strict=True))
+        self.scale = "x".join(dict.fromkeys(f"{factor:.3g}" for factor in factors))
         colours = rgb and case.hr.shape[-1] == 3
         part = slice(0, 3) if colours else slice(case.channel, case.channel + 1)
-        lr = case.lr.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+        places = _nearest(case.lr.shape[:2], self.hr.shape[:2])
+        lr = case.lr[places]
         images = [image[..., part].astype("float32") for image in (lr, *case.images.values(), case.hr)]
         # One window for the row, opened to the slice's own brightness: LGG slices are dim.
         white = max(1.0, float(np.percentile(images[-1], 99.7)))
         shown = [np.clip(image / white, 0, 1) for image in images]
         self.images = shown if colours else [image[..., 0] for image in shown]
-        self.lr = self.images[0][:: self.scale, :: self.scale]
+        self.lr = np.clip(case.lr[..., part].astype("float32") / white, 0, 1)
+        self.lr = self.lr if colours else self.lr[..., 0]
         self.errors = [np.abs(image - images[-1]).mean(axis=-1) for image in images[1:-1]]
         self.numbers = quality(images[-1], images[1:-1])
         self.captions = self._captions("RGB" if colours else case.channel_name)
@@ -74,11 +77,16 @@ class CaseView:
     def _captions(self, channel: str) -> list[str]:
         height, width = self.hr.shape[:2]
         return [
-            f"{width // self.scale} x {height // self.scale} pixels",
+            "{1} x {0} pixels".format(*self.case.lr.shape),
             *(_caption(*numbers) for numbers in self.numbers),
             f"{channel}, {width} x {height} pixels",
             *(f"mean {error.mean():.2f}" for error in self.errors),
         ]
+
+
+def _nearest(small: tuple[int, ...], large: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Indices that repeat the pixels of an image so that it has another size."""
+    return np.ix_(*((2 * np.arange(n) + 1) * m // (2 * n) for m, n in zip(small, large, strict=True)))
 
 
 def detail_box(hr: np.ndarray) -> tuple[int, int, int]:
