@@ -105,27 +105,33 @@ def _add_through_plane(evaluate: Parser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    import pathlib
-
     from keras_mrisr.commands.naming import named_paths, single_name
     from keras_mrisr.terminal import say, show
 
     _check_task(options)
     models, predictions = named_paths(options.model), named_paths(options.predictions)
-    if options.task == "through-plane" and not models and not predictions:
-        options.model = [_BUNDLED]
-        models = named_paths(options.model)
+    if not models and not predictions and options.task == "through-plane":
+        models = named_paths([_BUNDLED])
     if not models and not predictions:
         raise ConfigError("Nothing to evaluate: give --model RUN or --predictions NAME=FOLDER.")
     check_exists(*predictions.values(), options.data)
     check_models(*models.values())
-    out = options.out
-    if out is None and len(models) == 1 and not predictions:
-        folder = pathlib.Path(*models.values())
-        out = (folder.parent if folder.suffix == ".keras" else folder) / f"evaluation-{options.part}"
-        if not folder.exists():  # It comes with the package, where nothing is written.
-            out = pathlib.Path(f"{folder.name}-evaluation-{options.part}")
-    shared = {
+    out = _out(options, models, predictions)
+    shared = _shared(options, predictions)
+    named = single_name(options.model or [_BUNDLED], models, predictions)
+    if options.task == "through-plane":
+        evaluation = _evaluate_through_plane(named, options, out, shared)
+    else:
+        evaluation = _evaluate_slices(named, options, out, shared)
+    show(evaluation.report())
+    for written in (out, options.report):
+        if written is not None:
+            say(f"Wrote {written}")
+
+
+def _shared(options: argparse.Namespace, predictions: dict[str, str]) -> dict[str, Any]:
+    """Arguments that both tasks take."""
+    shared: dict[str, Any] = {
         "predictions": predictions,
         "part": options.part,
         "patient_pattern": options.patient_pattern,
@@ -140,15 +146,19 @@ def _evaluate(options: argparse.Namespace) -> None:
     for name in ("methods", "metrics"):
         if (words := getattr(options, name)) is not None:
             shared[name] = words.split(",")
-    named = single_name(options.model, models, predictions)
-    if options.task == "through-plane":
-        evaluation = _evaluate_through_plane(named, options, out, shared)
-    else:
-        evaluation = _evaluate_slices(named, options, out, shared)
-    show(evaluation.report())
-    for written in (out, options.report):
-        if written is not None:
-            say(f"Wrote {written}")
+    return shared
+
+
+def _out(options: argparse.Namespace, models: dict[str, str], predictions: dict[str, str]) -> PathLike | None:
+    """The folder of --out; by default beside a single model."""
+    import pathlib
+
+    if options.out is not None or len(models) != 1 or predictions:
+        return options.out
+    folder = pathlib.Path(*models.values())
+    if not folder.exists():  # It comes with the package, where nothing is written.
+        return pathlib.Path(f"{folder.name}-evaluation-{options.part}")
+    return (folder.parent if folder.suffix == ".keras" else folder) / f"evaluation-{options.part}"
 
 
 def _check_task(options: argparse.Namespace) -> None:

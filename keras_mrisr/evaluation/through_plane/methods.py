@@ -14,7 +14,8 @@ from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.evaluation.through_plane.volumes import Thickened, file_of
 from keras_mrisr.evaluation.volumes import INTERPOLATIONS
 from keras_mrisr.inference.resample import apply_matrix, spline_matrix
-from keras_mrisr.inference.through_plane import ThroughPlaneResolver, upscale_through_plane
+from keras_mrisr.inference.through_plane import upscale_through_plane
+from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
 from keras_mrisr.types import PathLike
 from keras_mrisr.volumes import Volume, check_volume, read_volume
 
@@ -83,7 +84,7 @@ class Model:
         loaded = isinstance(model, ThroughPlaneResolver)
         self.resolver = model if loaded else ThroughPlaneResolver.load(model)
         self.name, self.source = name, self.resolver.name if loaded else str(model)
-        self.options = {"uncertainty": ensemble, "consistency": consistency}
+        self.options = {"ensemble": ensemble, "consistency": consistency}
         self.info = self.resolver.info
 
     def check(self, factors: Sequence[float]) -> None:

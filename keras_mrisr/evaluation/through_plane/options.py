@@ -75,6 +75,9 @@ class ThroughPlaneOptions:
         check(self.gap == 0 or thickness is None, "`gap`", self.gap, "left out beside `slice_thickness`")
         inside = is_number(self.gap) and _RATIOS[0] <= 1 - self.gap <= _RATIOS[1]
         check(inside, "`gap`", self.gap, f"{1 - _RATIOS[1]:g} to {1 - _RATIOS[0]:.2f} of the spacing")
+        self._check_counts()
+
+    def _check_counts(self) -> None:
         check(self.limit is None or self.limit >= 1, "`limit`", self.limit, "1 or more volumes")
         ratio = self.noise_snr
         check(ratio is None or 0 < ratio < float("inf"), "`noise_snr`", ratio, "a ratio over 0")

@@ -50,7 +50,7 @@ def resolver():
     import keras
 
     from keras_mrisr.data import Split
-    from keras_mrisr.inference.through_plane import ThroughPlaneResolver
+    from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
     from keras_mrisr.model_info import ThroughPlaneInfo
     from keras_mrisr.models.through_plane import through_plane
 
