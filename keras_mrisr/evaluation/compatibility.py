@@ -1,14 +1,22 @@
 """What models must agree on before their numbers may stand in one table."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from keras_mrisr.data import Split
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, ModelError
-from keras_mrisr.evaluation.methods import Method, Model
+from keras_mrisr.evaluation.methods import Model
 from keras_mrisr.evaluation.volumes import INTERPOLATIONS
+
+
+class Named(Protocol):
+    """What stands in a table: its name, and where it comes from."""
+
+    name: str
+    source: str
+
 
 IMAGES = ("LR", "HR", "original")
 """What figures and tables show beside the methods."""
@@ -118,7 +126,7 @@ def split_of(info: Any) -> Split | None:
     return Split.from_dict(split) if split else None
 
 
-def check_names(plain: Sequence[Method], others: Sequence[Method]) -> None:
+def check_names(plain: Sequence[Named], others: Sequence[Named]) -> None:
     """Raises ConfigError where two methods have one name, or one of `others` that of something else.
 
     Args:

@@ -113,13 +113,13 @@ class _Task:
         """Names of what the figure shows: one interpolator and all that is none."""
         names = [one.name for one in self.plain]
         first = ["cubic"] if "cubic" in names else names[:1]
-        return [*first, *(one.name for one in (*self.models, *self.predictions))]
+        return [*first, *(one.name for one in self.models), *(one.name for one in self.predictions)]
 
 
 def _prepare(models: Mapping[str, Any], data: PathLike, options: ThroughPlaneOptions) -> _Task:
     trained = make_models(models, options.ensemble, options.consistency)
-    for one in trained:
-        one.check(options.factors)
+    for model in trained:
+        model.check(options.factors)
     dataset = find_volumes(data, options.patient_pattern)
     predictions = [Predictions(name, folder, dataset.root) for name, folder in options.predictions.items()]
     plain = make_interpolators(options.methods)

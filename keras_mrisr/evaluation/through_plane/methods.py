@@ -11,6 +11,7 @@ from keras_mrisr.checks import known
 from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.degrade.thick_slices import positions
 from keras_mrisr.errors import ConfigError, DataError
+from keras_mrisr.evaluation.compatibility import Named
 from keras_mrisr.evaluation.through_plane.volumes import Thickened, file_of
 from keras_mrisr.evaluation.volumes import INTERPOLATIONS
 from keras_mrisr.inference.resample import apply_matrix, spline_matrix
@@ -23,16 +24,8 @@ _MATCH = 1e-3  # Of a voxel: by so much two grids may differ and are still the s
 _OUTSIDE = 1.0  # Of its voxels: so far the original's centres may lie beyond those of a prediction.
 
 
-class Method(Protocol):
-    """Gives a volume on the grid of the original.
-
-    Attributes:
-        name: What it is called in tables.
-        source: Where its volumes come from.
-    """
-
-    name: str
-    source: str
+class Method(Named, Protocol):
+    """Gives a volume on the grid of the original."""
 
     def __call__(self, case: Thickened) -> np.ndarray:
         """float32 array of the original's shape, in the file's units."""
@@ -81,10 +74,12 @@ class Model:
         ensemble: bool = False,
         consistency: bool = False,
     ) -> None:
-        loaded = isinstance(model, ThroughPlaneResolver)
-        self.resolver = model if loaded else ThroughPlaneResolver.load(model)
-        self.name, self.source = name, self.resolver.name if loaded else str(model)
-        self.options = {"ensemble": ensemble, "consistency": consistency}
+        if isinstance(model, ThroughPlaneResolver):
+            self.resolver, self.source = model, model.name
+        else:
+            self.resolver, self.source = ThroughPlaneResolver.load(model), str(model)
+        self.name = name
+        self.ensemble, self.consistency = ensemble, consistency
         self.info = self.resolver.info
 
     def check(self, factors: Sequence[float]) -> None:
@@ -100,7 +95,12 @@ class Model:
     def __call__(self, case: Thickened) -> np.ndarray:
         thickness = case.lr.slice_thickness
         found = upscale_through_plane(
-            case.lr, self.resolver, case.hr.spacing, thickness=thickness, **self.options
+            case.lr,
+            self.resolver,
+            case.hr.spacing.tolist(),
+            thickness=thickness,
+            ensemble=self.ensemble,
+            consistency=self.consistency,
         )
         return found.volume.array
 
