@@ -108,7 +108,7 @@ def burst_accumulation(volumes, power):
     largest = np.maximum.reduce([np.abs(one) for one in spectra]) + 1e-12
     weights = [(np.abs(one) / largest) ** power for one in spectra]
     total = sum(weight * one for weight, one in zip(weights, spectra, strict=True)) / sum(weights)
-    return np.fft.irfftn(total, volumes[0].shape).astype("float32")
+    return np.fft.irfftn(total, volumes[0].shape, axes=(0, 1, 2)).astype("float32")
 
 
 if __name__ == "__main__":
