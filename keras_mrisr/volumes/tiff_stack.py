@@ -58,7 +58,7 @@ def recognises(path: pathlib.Path) -> bool:
 
 
 def check_chain(stream: BinaryIO, tiff: Any) -> None:
-    """Raises ValueError where a page leads back to an earlier one: tifffile would go round for ever.
+    """Raises ValueError unless the chain of pages has an end.
 
     Args:
         stream: Of the file.
