@@ -101,7 +101,7 @@ def _rendered(content: dict[str, Any], name: str, model: str, verdict: str) -> s
         # Only these scripts may run, and nothing can be loaded from outside.
         allowed=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
         licence=_text("niivue/LICENSE") if volumes else "",
-        name=name,
+        name=pathlib.PurePath(name).name,  # Its folder may name a person, and the page is handed on.
         model=model,
         verdict=verdict,
         version=__version__,

@@ -16,7 +16,7 @@ from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference.page import write_image_page, write_page
 from keras_mrisr.volumes import Volume
 
-NAME = 'a"b<script>alert(1)</script>&.nii.gz'
+NAME = 'a"b<script>alert(1)<img src=x onerror=alert(2)>&.nii.gz'
 AFFINE = np.array([[-0.7, 0, 0, 5], [0, 0, 4.8, -20], [0, 0.7, 0, 3], [0, 0, 0, 1.0]])
 
 
@@ -163,7 +163,10 @@ def test_what_cannot_be_a_page(volumes, tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_of_an_image(tmp_path, smooth_image, channels):
     before, after = smooth_image(8, 12, channels), smooth_image(16, 24, channels, seed=1)
-    write_image_page(before, after, tmp_path / "x.html", name=NAME, model="m", verdict="v")
+    write_image_page(
+        before, after, tmp_path / "x.html", name=f"/home/somebody/{NAME}", model="m", verdict="v"
+    )
+    assert "somebody" not in (tmp_path / "x.html").read_text(encoding="utf-8")  # The page is handed on.
     contents = Contents((tmp_path / "x.html").read_text(encoding="utf-8"))
     for name, image in (("before", before), ("after", after)):
         (tmp_path / "x.png").write_bytes(base64.b64decode(contents.scripts[f"file-{name}"]))
