@@ -86,3 +86,17 @@ def server(server_process):
     tell()
     yield {**ports, "tell": tell}
     tell()
+
+
+@pytest.fixture
+def inputs(tmp_path, smooth_image):
+    """(folder, {name of an image, a folder, a scan: name of a result}); slices of 8x9."""
+    import nibabel
+    import numpy as np
+
+    from keras_mrisr.data import write_image
+
+    write_image(tmp_path / "in/a.png", smooth_image(8, 9))
+    volume = np.stack([smooth_image(8, 9, 1, "float32")[..., 0]] * 3, axis=-1)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "in.nii")
+    return tmp_path, {"in/a.png": "out.png", "in": "out", "in.nii": "out.nii"}

@@ -195,6 +195,19 @@ def test_bad_servers_on_the_command_line(mrisr, server, listing, tmp_path, smoot
     refused("allow a longer --deadline", "--server", server["grpc"], "--deadline", "0.5")
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_server_that_answers_nan(mrisr, server, listing, inputs, transport):
+    folder, targets = inputs
+    before = listing(folder)
+    server["tell"](nan=True)
+    for source, target in targets.items():
+        words = ["--server", server[transport], f"--{transport}", "--nan", "zero"]
+        code, _, err = mrisr("serve-client", "upscale", folder / source, folder / target, *words)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert f"mrisr on {server[transport]} gives 288 NaN or infinite values, first in slice 0" in err
+        assert listing(folder) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

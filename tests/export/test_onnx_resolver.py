@@ -140,22 +140,35 @@ def test_a_gpu_that_does_not_start(exported, monkeypatch, caplog, smooth_image):
     assert resolver(smooth_image(8, 9)).shape == (16, 18, 1)
 
 
-def test_a_network_that_fails_when_it_runs(exported, tmp_path, smooth_image):
-    import onnx
-    from onnx import helper, numpy_helper
-
-    model = onnx.load(exported["grey", "onnx"] / "model.onnx")
+def last_node(network, path, kind, constant):
+    """A copy of a network with one more node, of an output and a constant, behind it."""
+    model = onnx.load(network)
     output = model.graph.output[0].name
-    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 3, 3, 1]), "shape"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(constant), "constant"))
     for node in model.graph.node:
         node.output[:] = ["before" if name == output else name for name in node.output]
-    model.graph.node.append(helper.make_node("Reshape", ["before", "shape"], [output], "cannot_be"))
-    onnx.save(model, tmp_path / "model.onnx")
-    resolver = OnnxSuperResolver.load(tmp_path / "model.onnx")
-    with pytest.raises(
-        MrisrError, match=r"model\.onnx fails on \(1, 12, 12, 1\): .*cannot_be.*Export it again"
-    ):
-        resolver(smooth_image(12, 12, 1))
+    model.graph.node.append(onnx.helper.make_node(kind, ["before", "constant"], [output], "last"))
+    onnx.save(model, path)
+    return path
+
+
+def test_a_network_that_fails_when_it_runs(exported, tmp_path, smooth_image):
+    network = exported["grey", "onnx"] / "model.onnx"
+    path = last_node(network, tmp_path / "model.onnx", "Reshape", [1, 3, 3, 1])
+    with pytest.raises(MrisrError, match=r"model\.onnx fails on \(1, 12, 12, 1\): .*last.*Export it again"):
+        OnnxSuperResolver.load(path)(smooth_image(12, 12, 1))
+
+
+def test_a_network_that_gives_nan(exported, mrisr, listing, inputs):
+    folder, targets = inputs
+    path = last_node(exported["grey", "onnx"] / "model.onnx", folder / "a.onnx", "Mul", np.float32("nan"))
+    before = listing(folder)
+    for source, target in targets.items():
+        words = ["--model", path, "--nan", "zero"]
+        code, _, err = mrisr("upscale", folder / source, folder / target, *words)
+        assert (code, err.count("\n")) == (2, 1), err
+        assert "a.onnx gives 288 NaN or infinite values, first in slice 0" in err
+        assert listing(folder) == before
 
 
 def test_metadata_that_are_no_text(exported, tmp_path):
