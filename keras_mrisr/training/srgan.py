@@ -37,7 +37,8 @@ class SRGAN(keras.Model):
     and what should be saved and served. `generator` itself is what the gradients move.
 
     Compile it with `gan_optimizer(generator, discriminator)`; `fit`, `evaluate`, `save` and
-    `keras.models.load_model` work as for any model. Data are pairs (lr, hr) in [0, 1].
+    `keras.models.load_model` work as for any model. Data are pairs (lr, hr) in [0, 1]; for a generator of
+    several inputs, such as `models.through_plane`, lr is a dictionary of them.
 
     Args:
         generator: Functional model, LR to SR.
@@ -49,7 +50,8 @@ class SRGAN(keras.Model):
         segmentation: A `keras.losses.Loss` of (hr, sr), such as `SegmentationConsistencyLoss`; needed for
             its weight.
         adversarial_kind: "bce" (non-saturating), "relativistic" (pairs) or "relativistic_average".
-        degradation: Dictionary for `get_degradation`; needed for the weight of "consistency".
+        degradation: Dictionary for `get_degradation`; needed for the weight of "consistency", which is for
+            generators of one input.
         average: Momentum of the generator's moving average; 0 makes it a copy.
         discriminator_steps: Updates of the discriminator for each one of the generator.
         ramp: Steps over which the adversarial weight grows from 0 to its value.
@@ -95,6 +97,11 @@ class SRGAN(keras.Model):
         self.average_generator.trainable = False
         self.weights_of_losses = {**WEIGHTS, **(weights or {})}
         _check_losses(self.weights_of_losses, pixel, perceptual, segmentation, degradation)
+        if self.weights_of_losses["consistency"] and len(generator.inputs) > 1:
+            raise ConfigError(
+                "A weight on the loss 'consistency' is for generators of one input: the samples of "
+                f"{generator.name!r} each have a degradation of their own. Leave it out."
+            )
         self.pixel = pixel
         self.perceptual = perceptual
         self.segmentation = segmentation
@@ -368,7 +375,7 @@ def _scales(optimizer):
 def _pair(data):
     lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
     # PyTorch's trainer hands on the arrays as they are.
-    return ops.convert_to_tensor(lr), ops.convert_to_tensor(hr)
+    return keras.tree.map_structure(ops.convert_to_tensor, lr), ops.convert_to_tensor(hr)
 
 
 def _norm(found):

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.degrade.thick_slices import FACTORS, PROFILES, ThickSlices
-from keras_mrisr.errors import DataError
+from keras_mrisr.errors import ConfigError, DataError
 
 THICKNESS = (0.6, 1.4)  # Over spacing, of four samples in ten; the slices of the others touch.
 NOISE = (0.002, 0.03)  # Standard deviation of Rician noise in the thick slices of a third of the samples.
@@ -36,6 +36,7 @@ class ThroughPlanePatches(ResumableBatches):
         thickness: Slice thickness over spacing, of all samples; by default drawn.
         contrasts: Whether samples get contrasts that the images do not show.
         candidates: Places drawn for each patch; the one with the most contrast is taken.
+        multiple: The number of lines of a batch is a multiple of this, as some discriminators need it.
         seed: Seed of everything that is random.
 
     Yields:
@@ -43,6 +44,7 @@ class ThroughPlanePatches(ResumableBatches):
         1)), float32.
 
     Raises:
+        ConfigError: Batches of the lowest factor would have fewer lines than `multiple`.
         DataError: There are no images, or one is too small.
     """
 
@@ -57,6 +59,7 @@ class ThroughPlanePatches(ResumableBatches):
         thickness: float | None = None,
         contrasts: bool = True,
         candidates: int = 3,
+        multiple: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__(steps, seed)
@@ -66,6 +69,10 @@ class ThroughPlanePatches(ResumableBatches):
         if self.smallest < max(width, 4 * factor[1]):
             needed = math.ceil(max(width, 4 * factor[1]))
             raise DataError(f"An image is {self.smallest} pixels wide: patches need {needed}.")
+        if int(slices * factor[0]) < multiple:
+            raise ConfigError(
+                f"{slices} slices hold fewer than {multiple} lines at a factor of {factor[0]:g}: raise `slices`."
+            )
         self.images = images
         self.slices = slices
         self.width = width
@@ -74,6 +81,7 @@ class ThroughPlanePatches(ResumableBatches):
         self.thickness = thickness
         self.contrasts = contrasts
         self.candidates = candidates
+        self.multiple = multiple
 
     def __getitem__(self, index: int) -> tuple[dict[str, Any], Any]:
         return self._shapes() if _asked_for_shapes() else self._batch(index)
@@ -85,7 +93,8 @@ class ThroughPlanePatches(ResumableBatches):
         lines = int(slices * factor)
         # The grid of the slices lies anywhere between the lines.
         centres = (np.arange(slices) + 0.5) * factor - 0.5 + rng.uniform(-0.5, 0.5)
-        rows = np.arange(lines) / factor - centres[0] / factor
+        kept = lines - lines % self.multiple
+        rows = np.arange(kept) / factor - centres[0] / factor
         samples = [self._sample(factor, centres, lines, rng) for _ in range(self.batch_size)]
         lr, hr, thickness = (np.stack(part).astype("float32") for part in zip(*samples, strict=True))
         inputs = {
@@ -93,7 +102,7 @@ class ThroughPlanePatches(ResumableBatches):
             "positions": np.tile(rows.astype("float32"), (self.batch_size, 1)),
             "acquisition": np.stack([np.full_like(thickness, 1 / factor), thickness], axis=-1),
         }
-        return inputs, hr
+        return inputs, hr[:, :kept]
 
     def _shapes(self) -> tuple[dict[str, Any], Any]:
         """What all batches have in common."""
