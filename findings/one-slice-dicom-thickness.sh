@@ -24,47 +24,28 @@ import SimpleITK
 import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-
-def write(folder, slices, spacing_between=True, **tags):
-    """A series of 16x16 slices, 5 mm thick and apart."""
-    folder = pathlib.Path(folder)
-    folder.mkdir()
-    study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    for place in range(slices):
-        one = pydicom.Dataset()
-        one.file_meta = pydicom.dataset.FileMetaDataset()
-        one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = MRImageStorage
-        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-        one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = study, series, frame
-        one.Modality, one.Manufacturer, one.PatientID, one.PatientName = "MR", "SIEMENS", "phantom", "phantom"
-        one.PatientBirthDate = one.PatientSex = one.AccessionNumber = one.ReferringPhysicianName = ""
-        one.StudyID, one.StudyDate, one.StudyTime, one.PositionReferenceIndicator = "1", "20200101", "120000", ""
-        one.SeriesNumber, one.InstanceNumber = 1003, place + 1
-        one.SeriesDescription, one.ProtocolName = "t1_mprage SR", "t1_mprage"
-        one.ScanningSequence, one.SequenceVariant, one.ScanOptions, one.MRAcquisitionType = "GR", "SK", "", "3D"
-        one.EchoTime, one.RepetitionTime, one.InversionTime, one.FlipAngle, one.EchoTrainLength = 3, 2000, 900, 9, 1
-        one.ImageOrientationPatient, one.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 5 * place]
-        one.PixelSpacing, one.SliceThickness = [2, 2], 5
-        if spacing_between:
-            one.SpacingBetweenSlices = 5
-        one.Rows = one.Columns = 16
-        one.SamplesPerPixel, one.PhotometricInterpretation, one.PixelRepresentation = 1, "MONOCHROME2", 0
-        one.BitsAllocated = one.BitsStored = 16
-        one.HighBit = 15
-        for keyword, value in tags.items():
-            setattr(one, keyword, value)
-        one.PixelData = np.full((16, 16), place + 1, "uint16").tobytes()
-        one.save_as(folder / f"{place}.dcm", enforce_file_format=True)
-
-
 for given in (False, True):
-    folder = f"series{given}"
-    write(folder, 1, given, ImageType=["ORIGINAL", "PRIMARY", "M"])
+    one = pydicom.Dataset()
+    one.file_meta = pydicom.dataset.FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    one.SOPClassUID, one.SOPInstanceUID = MRImageStorage, generate_uid()
+    one.StudyInstanceUID, one.SeriesInstanceUID, one.FrameOfReferenceUID = (generate_uid() for _ in range(3))
+    one.Modality, one.InstanceNumber = "MR", 1
+    one.ImageOrientationPatient, one.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 0]
+    one.PixelSpacing, one.SliceThickness = [2, 2], 5
+    if given:
+        one.SpacingBetweenSlices = 5
+    one.Rows = one.Columns = 16
+    one.SamplesPerPixel, one.PhotometricInterpretation, one.PixelRepresentation = 1, "MONOCHROME2", 0
+    one.BitsAllocated, one.BitsStored, one.HighBit = 16, 16, 15
+    one.PixelData = np.ones((16, 16), "uint16").tobytes()
+    path = pathlib.Path(f"series{given}/0.dcm")
+    path.parent.mkdir()
+    one.save_as(path, enforce_file_format=True)
     reader = SimpleITK.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(folder))
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path.parent)))
     of_itk = reader.Execute().GetSpacing()[2]
-    geometry = highdicom.get_volume_from_series([pydicom.dcmread(f"{folder}/0.dcm")])
+    geometry = highdicom.get_volume_from_series([pydicom.dcmread(path)])
     print(f"SpacingBetweenSlices {5 if given else 'absent'}: ", end="")
     print(f"SimpleITK {of_itk:.0f} mm, highdicom {geometry.spacing[0]:.0f} mm")
 PYTHON
