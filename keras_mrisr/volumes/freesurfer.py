@@ -10,6 +10,7 @@ from nibabel.freesurfer.mghformat import DATA_OFFSET, MGHHeader
 
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_file, whole_file
+from keras_mrisr.volumes.stored_values import narrowest
 from keras_mrisr.volumes.volume import Volume
 from keras_mrisr.volumes.voxel_file import misnamed, opened, read_voxels, reading, scaled
 
@@ -94,12 +95,11 @@ def _type_of(header: MGHHeader, path: pathlib.Path) -> np.dtype:
 
 
 def _type_for(array: np.ndarray, path: pathlib.Path) -> str:
-    low, high = array.min(), array.max()
     if array.dtype.kind in "iu":
-        for name in (array.dtype.name, *_INTEGERS):
-            limits = np.iinfo(name)
-            if name in _INTEGERS and limits.min <= low and high <= limits.max:
-                return name
+        name = narrowest(array, sorted(_INTEGERS, key=lambda name: name != array.dtype.name))
+        if name is not None:
+            return name
+    low, high = array.min(), array.max()
     if max(-float(low), float(high)) > float(np.finfo("float32").max):
         raise DataError(f"{path}: MGH holds single precision, and values go up to {high}. Use .nii.gz.")
     return "float32"

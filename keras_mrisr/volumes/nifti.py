@@ -15,7 +15,7 @@ from keras_mrisr.checks import is_number
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import check_new_file, whole_file
 from keras_mrisr.volumes.geometry import is_invertible, is_sheared
-from keras_mrisr.volumes.stored_values import IntegerStorage, rounded
+from keras_mrisr.volumes.stored_values import IntegerStorage, narrowest, rounded
 from keras_mrisr.volumes.volume import Volume
 from keras_mrisr.volumes.voxel_file import Stream, as_rgb, misnamed, opened, read_voxels, reading, scaled
 
@@ -24,6 +24,7 @@ ENDINGS = (".nii", ".nii.gz")
 
 log = logging.getLogger(__name__)
 _MILLIMETRES = {1: 1000.0, 3: 0.001}  # By code of xyzt_units: metres, microns. Others are millimetres.
+_INTEGERS = ("uint8", "int16", "uint16", "int32", "uint32")
 _ROUNDING = 1e-3  # Of the length of a quaternion.
 _COLOURS = (128, 2304)  # RGB, and RGB with alpha, which is dropped.
 _DESCRIPTION_BYTES = 79  # The field has 80, and readers in C want the last to be zero.
@@ -121,6 +122,8 @@ def write(volume: Volume, path: pathlib.Path, overwrite: bool = False) -> list[p
     array, storage = volume.array, None
     if source and volume.quantity is None:
         array, storage = _as_stored(array, source)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:  # ANTs opens no such file.
+        array = array.astype(narrowest(array, _INTEGERS) or array.dtype, copy=False)
     header = _changed_header(source, volume, array) if source else _new_header(volume)
     header.set_data_dtype(array.dtype)
     image_class = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image

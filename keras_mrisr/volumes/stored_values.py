@@ -1,6 +1,7 @@
 """How values fit into the integer types of files: no wrap-around, no clipping of the bright end."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -52,6 +53,12 @@ def _as_wide(dtype: np.dtype) -> list[str]:
 def _holds(name: str, low: int, high: int) -> bool:
     limits = np.iinfo(name)
     return limits.min <= low and high <= limits.max
+
+
+def narrowest(array: np.ndarray, names: Iterable[str]) -> str | None:
+    """The first of some integer types that holds all values of an array of integers, or None."""
+    low, high = int(array.min()), int(array.max())
+    return next((name for name in names if _holds(name, low, high)), None)
 
 
 def rounded(array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:

@@ -351,6 +351,28 @@ def test_the_end_of_64_bits_is_not_wrapped(tmp_path, axial):
     np.testing.assert_array_equal(nibabel.load(tmp_path / "out.nii").dataobj, brighter)
 
 
+@pytest.mark.parametrize(
+    ("ends", "dtype", "kept"),
+    [
+        ((0, 200), "int64", "uint8"),
+        ((-1, 200), "int64", "int16"),
+        ((0, 40000), "uint64", "uint16"),
+        ((-(2**31), 7), "int64", "int32"),
+        ((0, 2**32), "int64", "int64"),
+        ((0, 2**63), "uint64", "uint64"),
+        ((0, 7), "int32", "int32"),
+    ],
+)
+def test_64_bits_become_the_narrowest_type_that_holds_the_values(tmp_path, axial, ends, dtype, kept):
+    array = np.array([[ends], [ends]], dtype)
+    nibabel.save(nibabel.Nifti1Image(array, axial, dtype=dtype), tmp_path / "in.nii")
+    for number, volume in enumerate((Volume(array, axial), read_volume(tmp_path / "in.nii"))):
+        write_volume(volume, tmp_path / f"{number}.nii")
+        after = nibabel.load(tmp_path / f"{number}.nii")
+        assert after.get_data_dtype() == kept
+        np.testing.assert_array_equal(after.dataobj.get_unscaled(), array)
+
+
 @pytest.mark.parametrize("wrong", ["zero", "nan", "sheared"])
 def test_a_good_qform_beside_a_bad_sform(tmp_path, phantom, axial, caplog, wrong):
     sform = {"zero": np.diag([0, 0, 0, 1.0]), "nan": np.full((4, 4), np.nan), "sheared": axial.copy()}[wrong]
