@@ -16,6 +16,7 @@ from typing import IO, Any
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.types import PathLike
 
+_LOCK = ".lock-"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # What makes a spreadsheet take a cell for a formula.
 
 
@@ -52,7 +53,7 @@ def _held(target: pathlib.Path, name: pathlib.Path) -> Iterator[None]:
     folder = target if inside else target.parent
     _check_place(name, folder)
     new_folders = _missing_folders(folder)
-    lock = folder / f".lock-{target.name}"
+    lock = folder / f"{_LOCK}{target.name}"
     try:
         file = _open_lock(lock, name)
     except OSError as error:
@@ -263,7 +264,7 @@ def check_new_directory(target: PathLike, overwrite: bool = False) -> None:
     target = pathlib.Path(target)
     if target.is_file():
         raise DataError(f"{target} is a file; an output folder is needed. Choose another name.")
-    if not overwrite and target.is_dir() and any(target.iterdir()):
+    if not overwrite and contents(target):
         raise DataError(f"{target} exists and is not empty. Choose another folder or pass `overwrite=True`.")
     _check_place(target, target)
 
@@ -303,13 +304,18 @@ def check_only_holds(target: PathLike, names: Iterable[str]) -> None:
         DataError: Something else is in `target`.
     """
     target = pathlib.Path(target)
-    there = {path.name for path in target.iterdir()} if target.is_dir() else set()
-    others = sorted(there - set(names))
+    others = sorted({path.name for path in contents(target)} - set(names))
     if others:
         raise DataError(
             f"{target} holds {others[0]}, which does not come from this command: it is not replaced. "
             "Choose another folder."
         )
+
+
+def contents(folder: PathLike) -> list[pathlib.Path]:
+    """What is in a folder, which need not exist; without a lock of `held` that could only lie in it."""
+    folder = pathlib.Path(folder)
+    return [path for path in folder.iterdir() if not path.name.startswith(_LOCK)] if folder.is_dir() else []
 
 
 def visible_files(folder: PathLike) -> Iterator[pathlib.Path]:

@@ -307,3 +307,16 @@ def test_held_in_a_bad_place(tmp_path):
     with pytest.raises(MrisrError, match="is not a writable folder"), held(tmp_path / "file" / "out"):
         pytest.fail("a file holds no files")
     assert names(tmp_path) == ["file"]
+
+
+def test_a_folder_beside_which_nothing_can_be_written_is_held_in_itself(tmp_path, monkeypatch):
+    out = tmp_path / "mounted"
+    out.mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and access(path, mode))
+    with held(out):
+        assert names(out) == [".lock-mounted"]
+        check_new_directory(out)
+        with pytest.raises(MrisrError, match="is being written"), held(out):
+            pytest.fail("both hold it")
+    assert names(out) == []

@@ -1,20 +1,17 @@
 """The folder of a search: what is in it, and whether it can be gone on with."""
 
-import contextlib
 import dataclasses
 import json
 import pathlib
 import shutil
-from collections.abc import Iterator
 from typing import Any
 
 from keras_mrisr.errors import ConfigError, MrisrError
-from keras_mrisr.files import check_new_directory, write_json
+from keras_mrisr.files import check_new_directory, contents, write_json
 from keras_mrisr.tuning.study import Study, read_study, write_study
 
 STUDY = "study.yaml"
 SEARCH = "search.json"
-LOCK = ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +31,17 @@ class Strategy:
 
 def check_folder(study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool) -> None:
     """Raises ConfigError for an `out` that cannot hold this search."""
-    if not (out / STUDY).is_file():
-        if out.is_dir() and [path.name for path in out.iterdir()] == [LOCK]:
-            return  # Of a search that was killed before it had begun.
-        if overwrite and out.is_dir() and any(out.iterdir()):
+    if (out / STUDY).is_file():
+        if not overwrite:
+            check_same(study, strategy, out)
+        return
+    left = [path.name for path in contents(out)]
+    if any(name != SEARCH and not name.startswith(".writing-") for name in left):
+        if overwrite:
             raise ConfigError(f"{out} is not a search; it is not overwritten. Choose another folder.")
         check_new_directory(out)
-    elif not overwrite:
-        check_same(study, strategy, out)
+    # The rest is of a search that was killed before it had begun.
+    check_new_directory(out, overwrite=True)
 
 
 def check_same(study: Study, strategy: Strategy, out: pathlib.Path) -> None:
@@ -85,45 +85,11 @@ def read_strategy(out: pathlib.Path) -> Strategy:
         raise ConfigError(f"{file} cannot be read: {error}.") from error
 
 
-@contextlib.contextmanager
-def held_folder(out: pathlib.Path) -> Iterator[None]:
-    """Keeps other searches off a folder; the system lets go of it however the process ends.
-
-    Raises:
-        ConfigError: Another search holds it, or it cannot be written to.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / LOCK).open("a")
-    except OSError as error:
-        raise ConfigError(f"Cannot write {out}: {error.strerror}. Choose a writable place.") from error
-    with file:
-        _lock(file, out)
-        yield
-
-
-def _lock(file, out):
-    try:
-        import fcntl
-    except ImportError:  # Not on Windows.
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigError(
-            f"Another mrisr tune searches in {out} just now. Wait for its end, choose another `out`, or "
-            "share one search with `chief` and `worker`."
-        ) from error
-    except OSError:
-        return  # Not every file system of a network has locks.
-
-
 def claim_folder(study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool, alone: bool) -> None:
     """Writes what is searched into a folder that is held, after what is left over there is gone."""
-    if overwrite and out.is_dir():
+    if overwrite:
         # The study goes last: a folder without it is not taken for a search.
-        old = [path for path in out.iterdir() if path.name != LOCK]
-        for path in sorted(old, key=lambda path: path.name == STUDY):
+        for path in sorted(contents(out), key=lambda path: path.name == STUDY):
             _remove(path)
     # Of a search that was killed while it wrote; with workers they may be of one that writes just now.
     for leftover in out.glob("**/.writing-*") if alone else ():

@@ -4,16 +4,17 @@ import contextlib
 import math
 import pathlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_mrisr.config import RunConfig
 from keras_mrisr.data import SliceDataset
 from keras_mrisr.errors import ConfigError, MissingDependencyError, MrisrError
+from keras_mrisr.files import held
 from keras_mrisr.tuning.budget import Budget
 from keras_mrisr.tuning.cluster import Place, await_chief, check_port, environment, serve
 from keras_mrisr.tuning.data import checked_data
-from keras_mrisr.tuning.folder import STUDY, Strategy, check_folder, check_same, claim_folder, held_folder
+from keras_mrisr.tuning.folder import STUDY, Strategy, check_folder, check_same, claim_folder
 from keras_mrisr.tuning.results import read_results
 from keras_mrisr.tuning.study import Study, check_options, check_study, present_values
 from keras_mrisr.types import PathLike, Progress
@@ -61,8 +62,8 @@ def search(
 
     Raises:
         ConfigError: A study or data of no use, no weights of the network that judges, an `out` of another
-            search or in use by one, no chief or no port, trials that fail one after the other, or nothing
-            within the budget.
+            search, no chief or no port, trials that fail one after the other, or nothing within the budget.
+        DataError: Another process searches in `out`.
         TrainingInterruptedError: Ctrl-C or SIGTERM; all is kept, and the same call resumes.
     """
     try:
@@ -80,35 +81,33 @@ def search(
     check_study(study)
     strategy = Strategy(tuner, seed, budget.to_dict())
     is_worker = place is not None and place.role == "worker"
-    if not is_worker:
-        check_folder(study, strategy, out, overwrite)
-    dataset, channels = checked_data(study, dataset)
-    oracle = _make_oracle(study, strategy, budget, max_trials, channels, place, lease)
-    if study.objective != "psnr" and (place is None or is_worker):
-        judge_network(study)  # Without its weights no trial could be scored.
-    try:
-        if place is not None and is_worker:
-            _await(study, strategy, out, place, wait)
-        claim = contextlib.nullcontext() if is_worker else _claimed(study, strategy, out, overwrite, place)
-        with claim, environment(place):  # Which the tuner asks already when it is made.
-            _run(StudyTuner(study, oracle, out, dataset, lease, progress), place)
-    except KeyboardInterrupt as error:
-        raise TrainingInterruptedError from error
-    if not is_worker:
-        _check_outcome(oracle, out)
+    # Workers share the folder, which the chief holds.
+    with contextlib.nullcontext() if is_worker else held(out):
+        if not is_worker:
+            check_folder(study, strategy, out, overwrite)
+        dataset, channels = checked_data(study, dataset)
+        oracle = _make_oracle(study, strategy, budget, max_trials, channels, place, lease)
+        if study.objective != "psnr" and (place is None or is_worker):
+            judge_network(study)  # Without its weights no trial could be scored.
+        try:
+            if place is not None and is_worker:
+                _await(study, strategy, out, place, wait)
+            else:
+                _claim(study, strategy, out, overwrite, place)
+            with environment(place):  # Which the tuner asks already when it is made.
+                _run(StudyTuner(study, oracle, out, dataset, lease, progress), place)
+        except KeyboardInterrupt as error:
+            raise TrainingInterruptedError from error
+        if not is_worker:
+            _check_outcome(oracle, out)
     return out
 
 
-@contextlib.contextmanager
-def _claimed(
-    study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool, place: Place | None
-) -> Iterator[None]:
-    """Holds the folder of a search, and the port of its chief, and says in it what is searched."""
+def _claim(study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool, place: Place | None) -> None:
+    """Finds the port of a chief free, and says in the folder of a search what is searched."""
     if place is not None:
         check_port(place)
-    with held_folder(out):
-        claim_folder(study, strategy, out, overwrite, alone=place is None)
-        yield
+    claim_folder(study, strategy, out, overwrite, alone=place is None)
 
 
 def _check_seconds(name: str, seconds: float) -> None:

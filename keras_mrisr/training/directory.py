@@ -10,7 +10,7 @@ from keras_mrisr.config_base import Config
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.splits import Split, split_patients
 from keras_mrisr.errors import ConfigError, MrisrError
-from keras_mrisr.files import check_new_directory, write_json
+from keras_mrisr.files import check_new_directory, contents, write_json
 from keras_mrisr.training.state import RunState, read_state
 from keras_mrisr.types import PathLike
 
@@ -49,7 +49,7 @@ def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple
     """
     out = pathlib.Path(out)
     there = (out / CONFIG).is_file()
-    if not there and overwrite and out.is_dir() and any(out.iterdir()):
+    if not there and overwrite and contents(out):
         raise ConfigError(f"{out} is not a training run; it is not overwritten. Choose another folder.")
     check_new_directory(out, overwrite=there)
     if overwrite or not there:
@@ -129,7 +129,7 @@ def claim_run(config: Config, out: PathLike, split: Split, overwrite: bool = Fal
         overwrite: Delete the run that is there.
     """
     out = pathlib.Path(out)
-    if overwrite and out.is_dir():
+    if overwrite:
         _empty(out)
     if out.is_dir():
         for leftover in out.glob(".writing-*"):  # Of a run, or an evaluation, that was killed while it wrote.
@@ -143,7 +143,7 @@ def claim_run(config: Config, out: PathLike, split: Split, overwrite: bool = Fal
 
 def _empty(out: pathlib.Path) -> None:
     # The config goes last: a folder without it is not taken for a run, and not overwritten again.
-    for path in sorted(out.iterdir(), key=lambda path: path.name == CONFIG):
+    for path in sorted(contents(out), key=lambda path: path.name == CONFIG):
         _remove(path)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def test_hyperband_promotes(tmp_path, rates, trained, caplog):
         "1 of 6 trials done, best score 30.000 dB (trial 0), about" in line for line in caplog.messages
     )
     names = {path.name for path in out.iterdir()}
-    assert names == {".lock", "study.yaml", "search.json", "oracle.json", *(f"trial_{i}" for i in range(6))}
+    assert names == {"study.yaml", "search.json", "oracle.json", *(f"trial_{i}" for i in range(6))}
     assert read_study(out / "study.yaml") == rates.fixed("training.epochs", 3)
 
 
@@ -150,7 +151,7 @@ def test_two_searches_at_once(tmp_path, rates, trained):
     def begin_another(number):
         before = (out / "oracle.json").read_bytes()
         for overwrite in (False, True):
-            with pytest.raises(MrisrError, match=r"Another mrisr tune searches in .*out just now") as caught:
+            with pytest.raises(MrisrError, match=r"out is being written by process \d+ on") as caught:
                 search(rates, out, "random", 2, overwrite=overwrite)
             assert "\n" not in str(caught.value)
         assert (out / "oracle.json").read_bytes() == before
@@ -162,9 +163,14 @@ def test_two_searches_at_once(tmp_path, rates, trained):
     search(rates, out, "random", 2, overwrite=True)
     assert len(trained) == 4, "the folder is free again"
     # One that was killed at its very start.
-    (tmp_path / "begun").mkdir()
-    (tmp_path / "begun/.lock").touch()
     search(rates, tmp_path / "begun", "random", 1)
+    (tmp_path / "begun/study.yaml").unlink()
+    for path in (tmp_path / "begun").iterdir():
+        if path.name != "search.json":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (tmp_path / "begun/.writing-abcdefgh-study.yaml").mkdir()
+    search(rates, tmp_path / "begun", "random", 1)
+    assert not list((tmp_path / "begun").glob(".writing-*"))
 
 
 def test_budget(tmp_path, study_file, trained, monkeypatch):
