@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -114,7 +115,7 @@ def _read_pair(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(HR, LR) of a slice, which must have so many channels unless that is None."""
     image = dataset.read(record)
-    check_channels(record, image, channels or image.shape[-1])
+    check_channels(record.path, image, channels or image.shape[-1])
     hr = crop_to_multiple(image, degradation.scale)
     try:
         degradation.check_size(hr.shape, original=image.shape)
@@ -126,12 +127,12 @@ def _read_pair(
     return hr, lr
 
 
-def check_channels(record: SliceRecord, image: np.ndarray, channels: int) -> None:
-    """Raises DataError unless a slice (H, W, C) has so many channels."""
+def check_channels(path: pathlib.Path, image: np.ndarray, channels: int) -> None:
+    """Raises DataError unless a slice (H, W, C) or a volume (X, Y, Z, C) has so many channels."""
     if image.shape[-1] != channels:
         raise DataError(
-            f"{record.path} has {image.shape[-1]} channels where {channels} were expected: "
-            "train on slices of one kind."
+            f"{path} has {image.shape[-1]} channels where {channels} were expected: "
+            "train on images of one kind."
         )
 
 

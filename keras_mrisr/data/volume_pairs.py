@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_mrisr.data.images import read_image
 from keras_mrisr.data.normalize import RangeNormalizer, normalizer_for, volume_normalizer
-from keras_mrisr.data.pipeline import PatchDataset
+from keras_mrisr.data.pipeline import PatchDataset, check_channels
 from keras_mrisr.data.slices import SliceDataset, SliceRecord
 from keras_mrisr.data.volume_slices import read_stack
 from keras_mrisr.errors import DataError, MrisrError
@@ -83,11 +83,7 @@ def _load_pair(
 ) -> VolumePair:
     path = records[0].path if from_file else records[0].path.parent
     hr = read_stack(path) if from_file else _stack_of_slices(records)
-    if hr.shape[-1] != (channels or hr.shape[-1]):
-        raise DataError(
-            f"{path} has {hr.shape[-1]} channels where {channels} were expected: "
-            "train on volumes of one kind."
-        )
+    check_channels(path, hr, channels or hr.shape[-1])
     sizes = zip(hr.shape, degradation.factors, strict=False)
     hr = hr[tuple(slice(size // factor * factor) for size, factor in sizes)]
     try:

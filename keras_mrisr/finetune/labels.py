@@ -81,7 +81,7 @@ def load_labelled(
     for record in records:
         images.append(dataset.read(record))
         channels = channels or images[0].shape[-1]
-        check_channels(record, images[-1], channels)
+        check_channels(record.path, images[-1], channels)
         if progress is not None:
             progress(len(images), len(records))
     pairs = zip(records, images, strict=True)

@@ -81,6 +81,7 @@ def finetune_features(
 def _train(run: Run, train_slices: SliceDataset, val_slices: SliceDataset, progress: Any) -> None:
     config, state = run.config, run.state
     slices, scored = _slices(config, train_slices, val_slices, progress)
+    run.check_test_patients(slices[0].image.shape[-1])
     batches = _batches(config, slices)
     classifier = _compiled_classifier(config, slices[0].image.shape[-1])
     run.build(lambda: classifier.whole)

@@ -68,7 +68,7 @@ def load_stacks(
         for record in records:
             images.append(dataset.read(record))
             channels = channels or images[0].shape[-1]
-            check_channels(record, images[-1], channels)
+            check_channels(record.path, images[-1], channels)
             masks.append(read_mask(record, images[-1].shape[:2]))
             done += 1
             if progress is not None:

@@ -80,6 +80,7 @@ def _train(run: Run, train_slices: SliceDataset, val_slices: SliceDataset) -> No
     validation_stacks = load_stacks(val_slices, channels)
     check_lesions(stacks, "training")
     check_lesions(validation_stacks, "validation")
+    run.check_test_patients(channels)
     patches = MaskedPatches(
         stacks,
         patch_size=training.patch_size,

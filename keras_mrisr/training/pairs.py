@@ -5,19 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_mrisr.config import RunConfig
-from keras_mrisr.data.pipeline import (
-    PatchDataset,
-    SlicePair,
-    check_channels,
-    load_pairs,
-    separate_channels,
-)
+from keras_mrisr.data.pipeline import PatchDataset, SlicePair, load_pairs, separate_channels
 from keras_mrisr.data.slices import SliceDataset, evenly_spaced
 from keras_mrisr.data.volume_pairs import VolumePatches, load_volume_pairs
 from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.noise import RicianNoise
-from keras_mrisr.errors import ConfigError, DataError
+from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.ssim import WINDOW
 from keras_mrisr.models.registry import check_generator
 
@@ -28,23 +22,6 @@ VALIDATION_BLOCK = (128, 128, 64)
 def check_data(config: RunConfig, dataset: SliceDataset) -> None:
     """Raises ConfigError for a generator that is not made for these data, before they are read."""
     check_generator(scale=config.scale, neighbours=config.data.neighbours, **config.generator)
-
-
-def check_held_out(config: RunConfig, dataset: SliceDataset, channels: int) -> None:
-    """Raises DataError for test patients that could not be scored, before hours of training.
-
-    Args:
-        config: The `RunConfig`.
-        dataset: `SliceDataset` of these patients; volumes are not looked into.
-        channels: Channels of the generator.
-    """
-    if dataset.kind == "volumes" or config.data.separate_channels:
-        return
-    for record in dataset.slices:
-        try:
-            check_channels(record, dataset.read(record), channels)
-        except DataError as error:
-            raise DataError(f"In the test patient {record.patient}: {error}") from error
 
 
 def training_pairs(config: RunConfig, dataset: SliceDataset, degradation: Degradation) -> list[Any]:

@@ -13,9 +13,11 @@ from typing import Any
 import keras
 
 from keras_mrisr.data.batches import ResumableBatches
+from keras_mrisr.data.pipeline import check_channels
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.splits import Split
+from keras_mrisr.data.volume_slices import read_stack
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import held
 from keras_mrisr.training import callbacks as cb
@@ -80,6 +82,23 @@ class Run:
         keras.utils.set_random_seed(self.config.training.seed)
         log.info("Reading %s for training", train.extent)
         return train, val
+
+    def check_test_patients(self, channels: int | None) -> None:
+        """Reads the images of the test patients, so that bad ones are found before hours of training.
+
+        Args:
+            channels: Those that the network takes; None where it takes each of any number by itself.
+
+        Raises:
+            DataError: One cannot be read, or has another number of channels.
+        """
+        test = self.dataset.select(self.split.test)
+        for record in test.slices:
+            try:
+                image = read_stack(record.path) if test.holds_volumes else test.read(record)
+                check_channels(record.path, image, channels or image.shape[-1])
+            except DataError as error:
+                raise DataError(f"In the test patient {record.patient}: {error}") from error
 
     def _check_same_data(self, parts: Sequence[SliceDataset], masks: bool) -> None:
         before, self.state.data = self.state.data, digest_of(parts, masks)

@@ -81,6 +81,8 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     images = load_fine_planes(train_files, training.least_edge)
     patches = _patches(config, images)
     pairs = line_pairs(_chosen(load_fine_planes(val_files), training.validation_planes), training.factor)
+    if run.dataset.holds_volumes:  # Those are what is scored, in 3-D.
+        run.check_test_patients(channels=1)
 
     def make() -> Model:
         model = compiled_through_plane(config)

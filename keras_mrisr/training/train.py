@@ -35,7 +35,6 @@ from keras_mrisr.training.guard import WAYS_OUT, make_guards
 from keras_mrisr.training.pairs import (
     VALIDATION_BLOCK,
     check_data,
-    check_held_out,
     training_pairs,
     training_patches,
     validation_pairs,
@@ -122,7 +121,7 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: i
     patches = training_patches(config, train_pairs)
     features = _adversarial_parts(run, train_pairs) if config.adversarial.on else None
     val_pairs = validation_pairs(config, val_slices, degradation, channels)
-    check_held_out(config, run.dataset.select(run.split.test), channels)
+    run.check_test_patients(None if config.data.separate_channels else channels)
 
     def make() -> Model:
         if config.adversarial.on:

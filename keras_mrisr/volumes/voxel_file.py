@@ -200,7 +200,8 @@ def check_index(path: pathlib.Path, count: int, index: int | None) -> None:
     """Raises DataError unless `index` says which of the `count` volumes of a file is meant."""
     if count > 1 and index is None:
         raise DataError(
-            f"{path} is 4-D: it holds {count} volumes. Choose one with `volume_index` 0 to {count - 1}."
+            f"{path} is 4-D: it holds {count} volumes. Choose one with `volume_index` 0 to {count - 1}, or "
+            "save it in a file of its own."
         )
     if index is not None and not 0 <= index < count:
         raise DataError(f"{path} holds {count} volume(s), numbered from 0. Received: `volume_index` {index}")

@@ -179,20 +179,6 @@ def test_bad_data_leaves_no_folder(tmp_path, tiny, image_root, smooth_image):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed"]
 
 
-def test_a_colour_slice_of_a_test_patient_is_found_before_the_training(
-    tmp_path, tiny, image_root, smooth_image
-):
-    root = shutil.copytree(image_root, tmp_path / "data")
-    config = tiny({"data.root": str(root), "training.epochs": 1, "training.steps_per_epoch": 1})
-    dataset = read_dataset(root)
-    patients = dataset.patients
-    split = Split(patients[:6], patients[6:7], patients[7:])
-    write_image(root / patients[7] / "1.png", smooth_image(32, 32, 3))
-    with pytest.raises(MrisrError, match=f"test patient {patients[7]}: .*1.png has 3 channels where 1 were"):
-        train(config, tmp_path / "run", split=split)
-    assert not (tmp_path / "run").exists()
-
-
 def test_out_must_be_free(tmp_path, tiny):
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
