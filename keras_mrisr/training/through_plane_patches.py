@@ -71,7 +71,8 @@ class ThroughPlanePatches(ResumableBatches):
             raise DataError(f"An image is {self.smallest} pixels wide: patches need {needed}.")
         if int(slices * factor[0]) < multiple:
             raise ConfigError(
-                f"{slices} slices hold fewer than {multiple} lines at a factor of {factor[0]:g}: raise `slices`."
+                f"{slices} slices hold fewer than {multiple} lines at a factor of {factor[0]:g}: raise "
+                "`slices`."
             )
         self.images = images
         self.slices = slices
