@@ -137,7 +137,7 @@ def export_model(
     values = metadata(generator, info, **how)
     lean = deployable(generator)
     inputs = probes(generator.input_shape[1:], size, slices.lr if slices else ())
-    reference = _reference(generator)
+    reference = keras_reference(generator)
     with whole_directory(target, overwrite) as folder:
         psnr, parity = None, None
         if to == "saved_model":
@@ -228,7 +228,7 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _reference(generator: Model) -> Callable[[np.ndarray], Any]:
+def keras_reference(generator: Model) -> Callable[[np.ndarray], Any]:
     import tensorflow as tf
 
     # A graph, so that what Keras computes is what is exported: eager layers take other kernels.
@@ -270,17 +270,17 @@ def _write_onnx(
     if values["precision"] == "float16":
         network = onnx_precision.to_float16(network)
     elif values["precision"] == "int8":
-        before = _onnx_runner(network.SerializeToString(), values["layout"])
+        before = onnx_runner(network.SerializeToString(), values["layout"])
         network = onnx_precision.to_int8(network, slices.calibration, values["symmetric"])
-        after = _onnx_runner(network.SerializeToString(), values["layout"])
+        after = onnx_runner(network.SerializeToString(), values["layout"])
         quality = {"float32": psnr(before, slices), "int8": psnr(after, slices), "slices": len(slices.lr)}
     onnx_file.add_metadata(network, values)
     onnx.save(network, folder / ONNX_FILE)
     tensorrt.write_recipes(network, folder, values)
-    return _onnx_runner(str(folder / ONNX_FILE), values["layout"]), quality
+    return onnx_runner(str(folder / ONNX_FILE), values["layout"]), quality
 
 
-def _onnx_runner(network: str | bytes, layout: str) -> Callable[[np.ndarray], np.ndarray]:
+def onnx_runner(network: str | bytes, layout: str) -> Callable[[np.ndarray], np.ndarray]:
     """A function from (N, ..., C) to the SR array, on the CPU."""
     import onnxruntime
 

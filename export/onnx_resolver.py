@@ -1,19 +1,23 @@
 """An exported ONNX network at work; needs onnxruntime, and neither Keras nor TensorFlow."""
 
+import functools
 import json
 import logging
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 
-from keras_mrisr.errors import MissingDependencyError, ModelError
+from keras_mrisr.errors import ConfigError, MissingDependencyError, ModelError
+from keras_mrisr.export.engine_choice import ENGINES, check_installed, fastest_engine, installed_engines
 from keras_mrisr.export.exported_resolver import ExportedSuperResolver
 from keras_mrisr.types import PathLike
 
 FILE = "model.onnx"
 METADATA = "keras_mrisr"  # Key of the file's metadata that holds all of it as JSON.
+FOR_CPU = "for_cpu"  # Key of these: the network is written as onnxruntime is fast with on CPUs already.
 _SUFFIX = "ExecutionProvider"
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ class OnnxSuperResolver(ExportedSuperResolver):
         memory: int | str | None = None,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        engine: str = "auto",
     ) -> Self:
         """Loads an ONNX file.
 
@@ -47,10 +52,16 @@ class OnnxSuperResolver(ExportedSuperResolver):
             providers: Where onnxruntime runs it, in order of preference: "cpu", "cuda", "tensorrt" or
                 onnxruntime's own names; by default CUDA where it is installed, or else the CPU.
             threads: Of the CPU; by default all cores.
+            engine: What runs it on a CPU: "onnxruntime", "openvino", "ncnn", or "auto" for the fastest of
+                those that are installed, which is measured once for each network and machine.
 
         Raises:
-            ModelError: Nothing there, no ONNX network, not one of ours, or a provider that isn't installed.
+            ModelError: Nothing there, no ONNX network, not one of ours, a provider that isn't installed, or
+                an engine that does not run this network.
+            ConfigError: An unknown engine, or one that has no providers.
+            MissingDependencyError: The engine is not installed.
         """
+        _check_engine(engine, providers)
         path = pathlib.Path(path)
         name = path.resolve().name
         path = path / FILE if path.is_dir() else path
@@ -64,27 +75,28 @@ class OnnxSuperResolver(ExportedSuperResolver):
         session = _session(onnxruntime, path, str(path), chosen, threads)
         metadata = _metadata(session, path)
         active = _check_active(session.get_providers()[0], chosen[0], bool(providers))
-        if active == f"CPU{_SUFFIX}":
-            if metadata.get("symmetric"):
-                log.warning(
-                    "%s has 8-bit activations with a sign, as TensorRT wants them: on a CPU about half of "
-                    "its convolutions run in float. Export it without `symmetric` for this machine.",
-                    path,
-                )
-            faster = _for_cpu(path)
-            if faster is not None:
-                session = _session(onnxruntime, path, faster, [active], threads)
-        network = _Network(session, metadata.get("layout") == "nchw", path)
+        if active != f"CPU{_SUFFIX}":
+            return cls(_Network(session, metadata, path), metadata, memory, name)
+        if metadata.get("symmetric"):
+            log.warning(
+                "%s has 8-bit activations with a sign, as TensorRT wants them: on a CPU about half of "
+                "its convolutions run in float. Export it without `symmetric` for this machine.",
+                path,
+            )
+        faster = None if metadata.get(FOR_CPU) else _for_cpu(path)
+        if faster is not None:
+            session = _session(onnxruntime, path, faster, [active], threads)
+        network = _engine(_Network(session, metadata, path), metadata, path, threads, engine, providers)
         return cls(network, metadata, memory, name)
 
 
 class _Network:
     """An onnxruntime session as `SuperResolver` takes a network."""
 
-    def __init__(self, session: Any, channels_first: bool, path: pathlib.Path) -> None:
+    def __init__(self, session: Any, metadata: dict[str, Any], path: pathlib.Path) -> None:
         self.session = session
         self.path = path
-        self.channels_first = channels_first
+        self.channels_first = metadata.get("layout") == "nchw"
         (source,) = session.get_inputs()
         self.input, self.shape = source.name, source.shape
 
@@ -108,6 +120,65 @@ class _Network:
                 f"{self.path} fails on {lr.shape}: {_reason(error)}. Export it again."
             ) from error
         return np.moveaxis(sr, 1, last) if self.channels_first else sr
+
+
+def _check_engine(engine: str, providers: Sequence[str] | None) -> None:
+    if engine not in ("auto", *ENGINES):
+        raise ConfigError(f"`engine` must be auto, {' or '.join(ENGINES)}. Received: {engine!r}")
+    if engine not in ("auto", "onnxruntime"):
+        check_installed(engine)
+        if providers:
+            raise ConfigError(f"`providers` are onnxruntime's: leave them out with `engine` {engine}.")
+
+
+def _engine(
+    network: _Network,
+    metadata: dict[str, Any],
+    path: pathlib.Path,
+    threads: int | None,
+    engine: str,
+    providers: Sequence[str] | None,
+) -> Any:
+    """The network as the engine that is asked for runs it, or the fastest one."""
+    if engine == "onnxruntime" or providers:
+        return network
+    count = threads or len(os.sched_getaffinity(0))
+    makers: dict[str, Callable[[], Any]] = {
+        "openvino": functools.partial(_openvino, path, count),
+        "ncnn": functools.partial(_ncnn, path, count),
+    }
+    reason = _only_onnxruntime(network, metadata)
+    if engine != "auto":
+        if reason:
+            raise ModelError(f"{path} {reason}: only onnxruntime runs it. Leave out `engine`.")
+        return makers[engine]()
+    known = installed_engines()
+    makers = {name: make for name, make in makers.items() if name in known}
+    if reason or not makers:
+        return network
+    channels = network.shape[-1]
+    return fastest_engine(path, channels, count, {"onnxruntime": lambda: network, **makers})[1]
+
+
+def _only_onnxruntime(network: _Network, metadata: dict[str, Any]) -> str:
+    """Why no other engine is given a network, as a message says it; empty where others are."""
+    if metadata.get("precision", "float32") != "float32":
+        return f"is of the precision {metadata['precision']}"
+    if network.channels_first or len(network.shape) != 4:
+        return "is channels-first or one of volumes"
+    return "is for slices of one size" if isinstance(network.shape[1], int) else ""
+
+
+def _openvino(path: pathlib.Path, threads: int) -> Any:
+    from keras_mrisr.export.openvino_network import OpenVinoNetwork
+
+    return OpenVinoNetwork(path, threads)
+
+
+def _ncnn(path: pathlib.Path, threads: int) -> Any:
+    from keras_mrisr.export.ncnn_network import NcnnNetwork
+
+    return NcnnNetwork(path, threads)
 
 
 def _session(
@@ -185,7 +256,9 @@ def _for_cpu(path: pathlib.Path) -> bytes | None:
         log.info("Without the package onnx networks are slower on CPUs, with PReLU by about a quarter")
         return None
     from keras_mrisr.export.onnx_graph import rewrite_for_cpu
+    from keras_mrisr.export.onnx_weights import full_weights
 
     model = onnx.load(path)
+    full_weights(model)
     rewrite_for_cpu(model)
     return model.SerializeToString()
