@@ -14,6 +14,8 @@ tuning = ["keras-tuner>=1.4.8", "scikit-learn"]
 export = ["onnx>=1.17", "tf2onnx>=1.17", "onnxruntime>=1.20", "tensorflow-serving-api>=2.18"]
 # To run an exported network; docs/guides/deployment.md does so without TensorFlow.
 onnx = ["onnxruntime>=1.20", "onnx>=1.17"]
+openvino = ["openvino>=2024.6"]
+ncnn = ["ncnn>=1.0.20250503"]
 formats = ["SimpleITK>=2.3"]
 lgg = ["kagglehub>=0.3"]
 tests = ["pytest>=8", "pytest-xdist>=3.6", "scikit-image>=0.24", "selenium>=4.20", "trustme>=1.2", "sybil>=9"]
@@ -66,6 +68,7 @@ setup(
         "nibabel>=5.2",
         "jinja2>=3.1",
         "lazy-loader>=0.6",
+        *onnx,
     ],
     extras_require={
         "demo": demo,
@@ -73,11 +76,13 @@ setup(
         "tuning": tuning,
         "export": export,
         "onnx": onnx,
+        "openvino": [*onnx, *openvino],
+        "ncnn": [*onnx, *ncnn],
         "formats": formats,
         "lgg": lgg,
         "lpips": lpips,
-        "dev": [*demo, *dicom, *formats, *tuning, *export, *tests, *checks, *docs],
-        "all": [*demo, *dicom, *tuning, *export, *formats, *lgg, *lpips],
+        "dev": [*demo, *dicom, *formats, *tuning, *export, *openvino, *ncnn, *tests, *checks, *docs],
+        "all": [*demo, *dicom, *tuning, *export, *openvino, *ncnn, *formats, *lgg, *lpips],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
     keywords=["MRI", "super-resolution", "Keras", "NIfTI", "DICOM", "SRResNet", "SRGAN"],

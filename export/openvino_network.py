@@ -31,11 +31,20 @@ class OpenVinoNetwork:
         try:
             self._request = core.compile_model(str(path), "CPU", settings).create_infer_request()
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
             raise ModelError(
-                f"{path}: OpenVINO cannot load this network ({reason}). Choose another `engine`."
+                f"{path}: OpenVINO cannot load this network ({_reason(error)}). Choose another `engine`."
             ) from error
 
     def predict_on_batch(self, lr: np.ndarray) -> np.ndarray:
         """(N, H, W, C) float32 -> the SR array."""
-        return next(iter(self._request.infer({0: np.ascontiguousarray(lr)}).values())).copy()
+        try:
+            results = self._request.infer({0: np.ascontiguousarray(lr)})
+        except RuntimeError as error:
+            raise ModelError(
+                f"OpenVINO fails on {lr.shape}: {_reason(error)}. Choose another `engine`."
+            ) from error
+        return next(iter(results.values())).copy()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

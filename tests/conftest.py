@@ -3,10 +3,13 @@
 import logging
 import os
 import shutil
+import tempfile
 
 # Before anything imports TensorFlow: the same numbers on machines with and without a GPU, and silence.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# What is measured of engines stays out of the user's cache.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mrisr-tests-cache-")
 
 import numpy as np
 import pytest

@@ -32,10 +32,20 @@ def add(commands: Commands, common: Parser) -> None:
         "--scale", type=int, help="make planes finer by this (default: by 2, or as the model does)"
     )
     upscale.add_argument(
+        "--force", action="store_true",
+        help="write the result also where it does not degrade to IN again, because --model was made for "
+        "something else",
+    )  # fmt: skip
+    upscale.add_argument(
         "--memory",
         metavar="SIZE",
         help="what the program may occupy in all, such as 2GB (default: what is free)",
     )
+    upscale.add_argument(
+        "--engine", choices=("auto", "keras", "onnxruntime", "openvino", "ncnn"), default="auto",
+        help="what runs the network: keras, or of an ONNX export or bundled model one that needs no "
+        "TensorFlow (default: the fastest one installed, measured once on each machine)",
+    )  # fmt: skip
     upscale.add_argument(
         "--providers",
         metavar="NAME,...",
@@ -171,6 +181,7 @@ def _upscale(options: argparse.Namespace) -> None:
             "spacing": spacing,
             "slice_thickness": options.slice_thickness,
             "adapt": adapt,
+            "refuse_mismatch": options.model is not None and not options.force,
         }
         run(models, options, found, **more)
 
@@ -185,7 +196,7 @@ def _bundled(options: argparse.Namespace, found: "Input | Folder", memory: int |
     def in_plane() -> "SuperResolver":
         channels = channels_of(found)
         chosen = choose_model(options.scale or 2, channels or 1, volume=channels is None)
-        return _load_in_plane(load(*chosen), memory)
+        return _load_in_plane(load(*chosen), memory, options)
 
     def through_plane() -> "ThroughPlaneResolver":
         assert thick is not None
@@ -195,15 +206,12 @@ def _bundled(options: argparse.Namespace, found: "Input | Folder", memory: int |
         say(f"Model: {reason}")
         return str(model.folder)  # A path of the model's name would come before it.
 
-    if options.providers:
-        raise ConfigError("--providers is for an ONNX export. Give it with --model.")
     thick = choose_through_plane()
     return BundledModels(in_plane, None if thick is None else through_plane)
 
 
 def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | ThroughPlaneResolver":
     """The model that is named, of whichever task."""
-    from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
     from keras_mrisr.pretrained import restores_slices
 
     check_models(options.model)
@@ -213,13 +221,8 @@ def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | 
                 f"{options.model} makes thick slices thin: --spacing says how thin. Leave out --scale."
             )
         return _load_through_plane(options.model, memory)
-    if is_onnx(options.model):
-        providers = options.providers.split(",") if options.providers else None
-        resolver: SuperResolver = OnnxSuperResolver.load(options.model, memory, providers)
-    elif options.providers:
-        raise ConfigError(f"--providers is for an ONNX export. Received: --model {options.model}")
-    else:
-        resolver = _load_in_plane(options.model, memory)
+    resolver = _load_in_plane(options.model, memory, options)
+    resolver.quiet = not options.force
     if options.scale is not None and options.scale != resolver.scale:
         raise ConfigError(
             f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}. "
@@ -228,13 +231,42 @@ def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | 
     return resolver
 
 
-def _load_in_plane(model: str, memory: int | None) -> "SuperResolver":
+def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) -> "SuperResolver":
+    """The model as the engine that is asked for runs it."""
+    from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
+    from keras_mrisr.pretrained import WEIGHTS, find_model
+
+    path = find_model(model)
+    has_onnx, has_keras = is_onnx(path), path.suffix == ".keras" or (path / WEIGHTS).is_file()
+    engine = options.engine
+    if has_onnx and not (has_keras and (engine == "keras" or _keras_is_faster(engine))):
+        if engine == "keras":
+            raise ConfigError(f"{model} is an ONNX export: leave out --engine keras.")
+        providers = options.providers.split(",") if options.providers else None
+        return OnnxSuperResolver.load(path, memory, providers, engine=engine)
+    for name, given in (("--engine", engine not in ("auto", "keras")), ("--providers", options.providers)):
+        if given:
+            raise ConfigError(
+                f"{name} is for an ONNX export. Received: --model {model}; mrisr export makes one of it."
+            )
     from keras_mrisr.terminal import load_tensorflow
 
     load_tensorflow()
     from keras_mrisr.inference import SuperResolver
 
-    return SuperResolver.load(model, memory)
+    return SuperResolver.load(path, memory)
+
+
+def _keras_is_faster(engine: str) -> bool:
+    """Whether there is a GPU that TensorFlow may use, and onnxruntime does not; or no onnxruntime."""
+    if engine != "auto":
+        return False
+    try:
+        import onnxruntime
+    except ImportError:
+        return True
+    has_gpu = os.path.exists("/dev/nvidia0")
+    return has_gpu and "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
 
 
 def _load_through_plane(model: str, memory: int | None) -> "ThroughPlaneResolver":

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_mrisr.degrade import BlurBicubic, Degradation
+from keras_mrisr.errors import ModelError
 from keras_mrisr.inference.consistency import degraded_again, rms
 
 # Measured on 25 slices of 5 patients that trained none of the shipped models, residuals in grey levels of
@@ -48,6 +49,23 @@ def degradation_mismatch(sr: np.ndarray, lr: np.ndarray, degradation: Degradatio
     if not np.isfinite(residual):
         return None
     return residual / steps if residual > max(LEAST, SHARE * steps) else 0.0
+
+
+def refuse_mismatch(mismatches: Sequence[float], model: str) -> None:
+    """Raises ModelError where the results of most slices do not degrade to these again.
+
+    Args:
+        mismatches: `degradation_mismatch` of each slice where it could be told.
+        model: What the message calls the model.
+    """
+    bad = [value for value in mismatches if value]
+    if 2 * len(bad) > len(mismatches):
+        raise ModelError(
+            f"{model} does not fit this image: on {len(bad)} of {len(mismatches)} slices its result does not "
+            f"degrade to the image again (off by up to {100 * max(bad):.0f} % of the steps between pixels). "
+            "Nothing is written. Leave out `model` for one that is made for any scan, or write it all the "
+            "same with `force`."
+        )
 
 
 def _steps(image: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from keras_mrisr.data.images import IMAGE_SUFFIXES, check_image_name, read_image
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import check_new_file
+from keras_mrisr.inference.degradation_check import refuse_mismatch
 from keras_mrisr.inference.figure import before_after_image, check_figure
 from keras_mrisr.inference.input_range import outside_of
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
@@ -120,6 +121,8 @@ class ImageFile:
             upscaled = resolver.upscale(read.stack, options.ensemble, consistency=options.consistency)
         except MrisrError as error:
             raise type(error)(f"{self.path}: {error}") from error
+        if options.refuse_mismatch:
+            refuse_mismatch(upscaled.mismatches, resolver.name)
         if read.holes is not None:
             upscaled.sr[upscaled_mask(read.holes, resolver.factors)] = 0
         write_image(target, upscaled.sr)

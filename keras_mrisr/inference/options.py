@@ -36,6 +36,8 @@ class UpscaleOptions:
         slice_thickness: Of a volume: millimetres of a slice, where its header does not say or is wrong.
         adapt: Of thick slices: function (resolver, volume, grid) that returns the resolver for this scan; or
             None for the model as it is.
+        refuse_mismatch: Whether nothing is written where the result of most slices does not degrade to them
+            again; otherwise that is only warned about.
         residuals: Whether a residual is written beside each result, or by who asks for several.
     """
 
@@ -53,6 +55,7 @@ class UpscaleOptions:
     spacing: tuple[float, float, float] | None = None
     slice_thickness: float | None = None
     adapt: Callable[..., Any] | None = None
+    refuse_mismatch: bool = False
     residuals: bool = True
 
     def __post_init__(self) -> None:

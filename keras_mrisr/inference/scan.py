@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import pathlib
 
+from keras_mrisr.inference.degradation_check import refuse_mismatch
 from keras_mrisr.inference.figure import before_after_volume, check_figure
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.page import check_page, write_page
@@ -77,6 +78,8 @@ class Scan:
         """Upscales the volume and writes what is asked for, each file or folder whole or not at all."""
         volume, way = read
         upscaled = way.upscale(volume, options, progress)
+        if options.refuse_mismatch:
+            refuse_mismatch(upscaled.verdict.mismatches, way.name)
         written = format_for(target).write(upscaled.volume, target, options.overwrite)
         if upscaled.uncertainty is not None and options.uncertainty is not None:
             path = pathlib.Path(options.uncertainty)

@@ -15,6 +15,7 @@ from keras_mrisr.data.neighbours import middle_channels, stack_around
 from keras_mrisr.data.normalize import normalizer_for
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, DataError, ModelError, MrisrError
+from keras_mrisr.inference.air import inside_air
 from keras_mrisr.inference.consistency import enforce_consistency, rms
 from keras_mrisr.inference.degradation_check import degradation_mismatch
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
@@ -76,6 +77,8 @@ class SuperResolver:
     images_at_once = 1
     # Whether it is checked, and warned about once, if a result does not degrade to its image again.
     warns = True
+    # Whether that is only noted in `UpscaledImage.mismatches`, for one who refuses such a result.
+    quiet = False
 
     def __init__(
         self,
@@ -245,6 +248,7 @@ class SuperResolver:
         most_pixels: float | None = None,
         step: Callable[[int], None] | None = None,
         numbers: Sequence[int] | None = None,
+        air: float | None = None,
     ) -> UpscaledImage:
         """Upscales a batch that is normalised already.
 
@@ -257,6 +261,8 @@ class SuperResolver:
             most_pixels: LR pixels that may go through the network at once; by default `most_pixels()`.
             step: Called with the number of tiles that were just done; see `count_tiles`.
             numbers: What messages call the slices of the batch; by default they are counted from 0.
+            air: What is air by `inference.air.air_level`: around what is brighter, slices are interpolated
+                (bicubic), and the network saves that time. None looks at all of them.
 
         Returns:
             `UpscaledImage`, float32, with the residual over the whole batch.
@@ -267,9 +273,9 @@ class SuperResolver:
         most_pixels = self.most_pixels(lr.shape[1:-1]) if most_pixels is None else most_pixels
         deviation = residual = None
         if ensemble or uncertainty:
-            sr, deviation = self._predict_ensemble(lr, uncertainty, most_pixels, step)
+            sr, deviation = self._predict_ensemble(lr, uncertainty, most_pixels, step, air)
         else:
-            sr = self._run(lr, most_pixels, step)
+            sr = self._run_inside(lr, most_pixels, step, air)
         self._check_finite(sr, range(len(lr)) if numbers is None else numbers)
         measured = middle_channels(lr, self.channels)
         mismatches = self._mismatches(sr, measured)
@@ -283,14 +289,19 @@ class SuperResolver:
         return UpscaledImage(sr, deviation, residual, mismatches)
 
     def _predict_ensemble(
-        self, lr: np.ndarray, uncertainty: bool, most_pixels: float, step: Callable[[int], None] | None
+        self,
+        lr: np.ndarray,
+        uncertainty: bool,
+        most_pixels: float,
+        step: Callable[[int], None] | None,
+        air: float | None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """The means, and the standard deviations or None, of a batch over its flips and turns."""
         if len(set(self.factors[:2])) > 1:
             raise DataError(f"A scale of {self.info.scale_text} does not allow the turns of an ensemble.")
 
         def predict(one: np.ndarray) -> np.ndarray:
-            return self._run(one[np.newaxis], most_pixels, step)[0]
+            return self._run_inside(one[np.newaxis], most_pixels, step, air)[0]
 
         parts = [predict_ensemble(predict, one, uncertainty) for one in lr]
         sr = np.stack([mean for mean, _ in parts])
@@ -317,7 +328,7 @@ class SuperResolver:
         shares = [degradation_mismatch(*pair, self.degradation) for pair in zip(sr, lr, strict=True)]
         known = tuple(share for share in shares if share is not None)
         worst = max(known, default=0.0)
-        if worst and not self._warned:
+        if worst and not self._warned and not self.quiet:
             self._warned = True
             log.warning(
                 "%s: the result does not degrade to the image again (off by %.0f %% of the steps between "
@@ -390,6 +401,14 @@ class SuperResolver:
 
         return receptive_field(self.generator)
 
+    @property
+    def may_skip_air(self) -> bool:
+        """Whether parts of a slice can be left out: a network of slices, whose receptive field is known."""
+        try:
+            return self.info.dimensions == 2 and self._field.period == 1
+        except MrisrError:
+            return False
+
     @functools.cached_property
     def _cost(self) -> float:
         """Bytes that the network takes for each LR pixel."""
@@ -401,6 +420,18 @@ class SuperResolver:
         if math.prod(sizes) <= most_pixels:  # Nothing needs to be known of the network.
             return plan_tiles(sizes, most_pixels, radius=0)
         return plan_tiles(sizes, most_pixels, self._field.radius, self._field.period)
+
+    def _run_inside(
+        self, lr: np.ndarray, most_pixels: float, step: Callable[[int], None] | None, air: float | None
+    ) -> np.ndarray:
+        """Runs the network where there is more than air."""
+        inside = None if air is None else inside_air(lr, air, self._field.radius)
+        if inside is None:
+            return self._run(lr, most_pixels, step)
+        part = self._run(lr[:, *inside.window], most_pixels, None)
+        if step is not None:
+            step(len(lr) * self.count_tiles(lr.shape[1:-1], most_pixels))
+        return inside.fill(middle_channels(lr, self.channels), part, self.scale)
 
     def _run(self, lr: np.ndarray, most_pixels: float, step: Callable[[int], None] | None) -> np.ndarray:
         tiles = self._plan(lr.shape[1:-1], most_pixels)

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from keras_mrisr.data.neighbours import stack_around
+from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.errors import DataError
+from keras_mrisr.inference.air import air_level
 from keras_mrisr.inference.ensemble import COUNT
 from keras_mrisr.inference.input_range import outside_of, warn_outside
 from keras_mrisr.inference.super_resolver import SuperResolver
@@ -24,6 +26,7 @@ from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes import Volume, check_volume
 from keras_mrisr.volumes.geometry import plane_axis, plane_of, slice_axis
 
+_SLICES_FOR_AIR = 16
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +47,8 @@ def upscale_volume(
     Intensities are normalised over the volume by robust percentiles (see `data.normalize`) and put back,
     with nothing clipped at the bright end; a volume without negative values gets none. Background stays
     exactly zero wherever a voxel and all its neighbours (in the slice, or in 3-D) are zero; at the edge of
-    it the network decides, as with any other edge. Slices of one value stay as they are. With
+    it the network decides, as with any other edge. Slices of one value stay as they are. Air around a head,
+    where there is nothing but noise, is interpolated (see `inference.air`), which saves time. With
     `consistency` both rules give way, because they would change what was measured.
 
     Args:
@@ -182,11 +186,12 @@ def _upscale_slices(
     consistency = options["consistency"]  # Gives one residual for all slices that go together.
     together = 1 if consistency else max(1, resolver.pixels_together // math.prod(lr.shape[:2]))
     steps.start(len(places))
+    air = _air_level(slices, places, resolver, result)
     for first in range(0, len(places), together):
         group = places[first : first + together]
         stacks = [stack_around(slices, place, resolver.info.neighbours) for place in group]
         lr_stacks = result.normalizer.normalize(np.stack(stacks))
-        one = resolver.predict(lr_stacks, **options, numbers=group)
+        one = resolver.predict(lr_stacks, **options, numbers=group, air=air)
         result.mismatches += one.mismatches
         for i, place in enumerate(group):
             deviation = None if one.deviation is None else one.deviation[i]
@@ -194,6 +199,16 @@ def _upscale_slices(
             written = result.put(place, one.sr[i], plane, surely_background(plane), deviation)
             if one.residual is not None:
                 result.note_residual(plane, written, one.residual)
+
+
+def _air_level(
+    slices: np.ndarray, places: list[int], resolver: SuperResolver, result: GrowingResult
+) -> float | None:
+    """What is air in a volume, looked up in some of its slices; None where the network must see it all."""
+    if not places or not resolver.may_skip_air:
+        return None
+    chosen = [places[i] for i in evenly_spaced(len(places), _SLICES_FOR_AIR)]
+    return air_level(result.normalizer.normalize(slices[chosen]))
 
 
 def _upscale_whole(

@@ -12,12 +12,11 @@ from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file, write_json, write_text
 from keras_mrisr.model_info import THROUGH_PLANE, Description, ModelInfo, ThroughPlaneInfo
-from keras_mrisr.pretrained import find_model
+from keras_mrisr.pretrained import WEIGHTS, find_model
 from keras_mrisr.registration import ENTRY_POINTS, load_entry_points
 from keras_mrisr.types import Model, PathLike
 
 _Kind = typing.TypeVar("_Kind", bound=Description)
-WEIGHTS = "generator.keras"
 INFO = "model.json"
 CARD = "card.md"
 # What Keras says of a class that is not registered, and of code that it does not run.

@@ -46,8 +46,9 @@ def pack_model(
 
     The weights are stored in float16 and load as float32; the result is compared with the run's on a
     phantom and on noise. A model of slices is also written as ONNX, with which `mrisr upscale` starts sooner
-    and runs faster, where tf2onnx is installed. No path of this machine is taken along, and salted digests stand in place of the
-    names of patients (see `Split.anonymised`), by which an evaluation still recognises them.
+    and runs faster, where tf2onnx is installed. No path of this machine is taken along, and salted digests
+    stand in place of the names of patients (see `Split.anonymised`), by which an evaluation still recognises
+    them.
 
     Args:
         run: Folder that `mrisr train` wrote, or the name of a bundled model.

@@ -19,7 +19,7 @@ _HARMLESS = (
     "random-acquisition", "random-blur", "bicubic", "kspace",
     "acquisition", "slice-profile", "paired", "paper",
 )  # fmt: skip
-_INFO, _WEIGHTS = "model.json", "generator.keras"
+_INFO, WEIGHTS = "model.json", "generator.keras"
 # What the folder of a model or of an ONNX export holds.
 _MARKS = (_INFO, "model.onnx")
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Pretrained:
     @property
     def size(self) -> int:
         """Bytes of its weights on disk."""
-        return (self.folder / _WEIGHTS).stat().st_size
+        return (self.folder / WEIGHTS).stat().st_size
 
     @property
     def licence(self) -> str:

@@ -89,7 +89,7 @@ def without_tensorflow(*words):
 def test_upscale_without_tensorflow(exported, image_root, local, tmp_path):
     from keras_mrisr.data import read_image
 
-    words = ["--model", exported["grey", "onnx"], "--providers", "cpu", "--consistency"]
+    words = ["--model", exported["grey", "onnx"], "--providers", "cpu", "--consistency", "--force"]
     done = without_tensorflow("upscale", image_root / "patient0", tmp_path / "sr", *words)
     assert done.returncode == 0, done.stderr
     for path in (image_root / "patient0").iterdir():

@@ -6,6 +6,7 @@ from keras_mrisr.degrade import get_degradation
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.inference.degradation_check import LEAST, degradation_mismatch
 from keras_mrisr.models.storage import ModelInfo
+from keras_mrisr.volumes import Volume, write_volume
 
 PAPER, BICUBIC = (get_degradation(name, 2) for name in ("paper", "bicubic"))
 
@@ -77,8 +78,46 @@ def test_a_shipped_model(smooth_image, caplog):
     assert "lgg-x2: the result does not degrade" in caplog.text
 
 
-def test_on_the_command_line(smooth_image, mrisr, monkeypatch, tmp_path):
+@pytest.mark.parametrize("kind", ["image", "folder"])
+def test_a_named_model_that_does_not_fit_is_refused(smooth_image, mrisr, monkeypatch, tmp_path, kind):
     monkeypatch.setattr("keras_mrisr.inference.degradation_check.LEAST", LEAST)
-    write_image(tmp_path / "sharp.png", smooth_image(96, 96, 3))
-    code, _, err = mrisr("upscale", tmp_path / "sharp.png", tmp_path / "sr.png", "--model", "lgg-x2")
-    assert code == 0 and "lgg-x2: the result does not degrade to the image again" in err
+    source, target = tmp_path / "sharp.png", tmp_path / "sr.png"
+    write_image(source, smooth_image(96, 96, 3))
+    if kind == "folder":
+        (tmp_path / "in").mkdir()
+        source, target = source.rename(tmp_path / "in/sharp.png").parent, tmp_path / "out"
+    words = ["upscale", source, target, "--model", "lgg-x2"]
+    code, _, err = mrisr(*words)
+    assert code == 2 and not target.exists()
+    (line,) = [line for line in err.splitlines() if "error:" in line]
+    assert "lgg-x2 does not fit this image: on " in line and "--force" in line
+    assert "Look at the result" not in err
+    code, _, err = mrisr(*words, "--force")
+    assert code == 0 and target.exists()
+    assert "lgg-x2: the result does not degrade to the image again" in err
+
+
+def test_a_model_that_fits_is_not_refused(smooth_image, mrisr, monkeypatch, tmp_path):
+    monkeypatch.setattr("keras_mrisr.inference.degradation_check.LEAST", LEAST)
+    write_image(tmp_path / "blurred.png", PAPER.degrade(smooth_image(96, 96, 3)))
+    code, _, err = mrisr("upscale", tmp_path / "blurred.png", tmp_path / "sr.png", "--model", "lgg-x2")
+    assert code == 0 and (tmp_path / "sr.png").exists(), err
+
+
+def test_a_volume_is_refused_where_most_slices_do_not_fit(
+    smooth_image, mrisr, monkeypatch, tmp_path, save_model
+):
+    save_model(tmp_path / "model", 2, 1)
+    source, target = tmp_path / "scan.nii.gz", tmp_path / "sr.nii.gz"
+    volume = np.concatenate([smooth_image(16, 20, 1, "float32")] * 4, axis=2)
+    write_volume(Volume(volume, np.diag([1.0, 1, 1.2, 1])), source)
+    words = ["upscale", source, target, "--model", tmp_path / "model", "--overwrite"]
+    for shares, expected in (((0, 0.5, 0, 0.5), 0), ((0.5, 0.5, 0, 0.5), 2)):
+        found = iter(shares)
+        monkeypatch.setattr(
+            "keras_mrisr.inference.super_resolver.degradation_mismatch", lambda *_, found=found: next(found)
+        )
+        target.unlink(missing_ok=True)
+        code, _, err = mrisr(*words)
+        assert (code, target.exists()) == (expected, not expected), err
+    assert "does not fit this image: on 3 of 4 slices" in err

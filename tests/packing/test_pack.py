@@ -20,14 +20,14 @@ LICENCE = "CC BY-NC-SA 4.0"
 def test_pack(tiny_run, packed_models):
     folder = packed_models / "tiny"
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["card.md", "config.yaml", "generator.keras", "model.json", "scores.json"]
+        ["card.md", "config.yaml", "generator.keras", "model.json", "model.onnx", "scores.json"]
     )
     card = (folder / "card.md").read_text()
     for words in (LICENCE, "| SR | RGB |", "6 whole slices of 2 held-out patients (1 of 2 chose the epoch)",
                   "LR edges of 20 to 40 pixels; LR in-plane spacing of 1.5 to 2 mm",
                   "It is tiny.", "Never trained on: the 1 validation and 1 test patients"):  # fmt: skip
         assert words in card
-    for text in (path.read_text() for path in folder.iterdir() if path.suffix != ".keras"):
+    for text in (path.read_text() for path in folder.iterdir() if path.suffix not in (".keras", ".onnx")):
         assert str(tiny_run.parent) not in text and "/lgg" not in text and "TCGA" not in text
     assert yaml.safe_load((folder / "config.yaml").read_text())["generator"]["name"] == "edsr"
     evaluation = json.loads((tiny_run / "scores/metrics.json").read_text())["summary"]

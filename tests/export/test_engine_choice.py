@@ -1,0 +1,143 @@
+"""Every engine computes what Keras does; the fastest is measured once."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_mrisr.data import read_image
+from keras_mrisr.errors import MrisrError
+from keras_mrisr.export import OnnxSuperResolver, engine_choice
+from keras_mrisr.export.export import export_model
+from keras_mrisr.export.packed import write_packed_onnx
+from keras_mrisr.inference import SuperResolver
+from keras_mrisr.models import edsr, srresnet
+from keras_mrisr.models.storage import load_trained
+
+
+def half_precision(model, seed=0):
+    rng = np.random.default_rng(seed)
+    model.set_weights(
+        [
+            rng.normal(0, 0.1, weight.shape).astype("float16").astype("float32")
+            for weight in model.get_weights()
+        ]
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory, save_model):
+    """Folders of models as they are bundled, with their networks in Keras and ONNX: {scale: folder}."""
+    folders = {}
+    for scale, channels, direct in ((2, 1, True), (4, 3, False)):
+        folder = save_model(tmp_path_factory.mktemp("packed") / f"x{scale}", scale, channels)
+        how = {"direct_upsampling": direct, "smooth_upsampling": not direct}
+        half_precision(edsr(scale, channels, blocks=1, filters=8, **how)).save(folder / "generator.keras")
+        write_packed_onnx(*load_trained(folder), folder / "model.onnx")
+        folders[scale] = folder
+    return folders
+
+
+@pytest.mark.parametrize("engine", engine_choice.ENGINES)
+@pytest.mark.parametrize("scale", [2, 4])
+def test_engines_agree_with_keras(packed, smooth_image, scale, engine):
+    pytest.importorskip(engine)
+    folder, channels = packed[scale], {2: 1, 4: 3}[scale]
+    if (scale, engine) == (4, "ncnn"):
+        with pytest.raises(MrisrError, match="ncnn is not given AveragePool"):
+            OnnxSuperResolver.load(folder, engine=engine)
+        return
+    image = smooth_image(21, 17, channels, "float32")
+    expected = SuperResolver.load(folder)(image)
+    resolver = OnnxSuperResolver.load(folder, engine=engine)
+    np.testing.assert_allclose(resolver(image), expected, atol=1e-5)
+    pair = np.stack([image, image[::-1]])
+    np.testing.assert_allclose(resolver(pair)[1], SuperResolver.load(folder)(image[::-1]), atol=1e-5)
+
+
+def test_weights_take_half_the_space(packed, tmp_path):
+    export_model(packed[2], tmp_path / "whole", "onnx")
+    whole, half = (path / "model.onnx" for path in (tmp_path / "whole", packed[2]))
+    assert half.stat().st_size < whole.stat().st_size
+
+
+def test_the_fastest_is_measured_once(packed, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path, made = packed[2] / "model.onnx", []
+
+    class Network:
+        def __init__(self, name):
+            made.append(name)
+            self.name = name
+
+        def predict_on_batch(self, lr):
+            if self.name == "broken":
+                raise MrisrError("no")
+            if self.name == "slow":
+                sum(range(300_000))
+            return lr
+
+    networks = {name: lambda name=name: Network(name) for name in ("slow", "broken", "quick")}
+    assert engine_choice.fastest_engine(path, 1, 2, networks)[0] == "quick"
+    assert made == ["slow", "broken", "quick"]
+    (times,) = json.loads((tmp_path / "keras-mrisr/engines.json").read_text()).values()
+    assert set(times) == {"slow", "quick"}
+    engine, network = engine_choice.fastest_engine(path, 1, 2, networks)
+    assert (engine, network.name, made[3:]) == ("quick", "quick", ["quick"])
+    # Another number of threads is another question, and a broken cache none that stops anything.
+    (tmp_path / "keras-mrisr/engines.json").write_text("{")
+    assert engine_choice.fastest_engine(path, 1, 1, networks)[0] == "quick"
+    assert len(made) == 7
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(packed, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert isinstance(OnnxSuperResolver.load(packed[2]), OnnxSuperResolver)
+
+
+def test_bad_engines(packed, save_model, tmp_path, monkeypatch):
+    with pytest.raises(MrisrError, match=r"`engine` must be auto, onnxruntime or openvino or ncnn\. .*'tpu'"):
+        OnnxSuperResolver.load(packed[2], engine="tpu")
+    export_model(packed[2], tmp_path / "nchw", "onnx", layout="nchw")
+    export_model(packed[2], tmp_path / "half", "onnx", precision="float16")
+    export_model(packed[2], tmp_path / "fixed", "onnx", size=(16, 12))
+    model = half_precision(srresnet(2, 1, blocks=1, filters=8, batch_norm=False))
+    model.save(save_model(tmp_path / "run", 2, 1) / "generator.keras")
+    export_model(tmp_path / "run", tmp_path / "prelu", "onnx")
+    if "ncnn" in engine_choice.installed_engines():
+        for name, words in (
+            ("nchw", "channels-first"),
+            ("half", "is of the precision float16"),
+            ("fixed", "slices of one size"),
+        ):
+            with pytest.raises(MrisrError, match=f"{words}.*: only onnxruntime runs it"):
+                OnnxSuperResolver.load(tmp_path / name, engine="ncnn")
+        with pytest.raises(MrisrError, match="`providers` are onnxruntime's"):
+            OnnxSuperResolver.load(packed[2], engine="ncnn", providers=["cpu"])
+        with pytest.raises(MrisrError, match="ncnn is not given PRelu"):
+            OnnxSuperResolver.load(tmp_path / "prelu", engine="ncnn")
+    monkeypatch.setattr(engine_choice, "installed_engines", lambda: ["onnxruntime"])
+    with pytest.raises(MrisrError, match="`engine` openvino is not installed: pip install openvino"):
+        OnnxSuperResolver.load(packed[2], engine="openvino")
+
+
+def test_upscale_takes_an_engine(mrisr, packed, image_root, tmp_path):
+    source, results = image_root / "patient0/0.png", []
+    for engine in ("keras", "onnxruntime", "auto"):
+        target = tmp_path / f"{engine}.png"
+        code, _, err = mrisr("upscale", source, target, "--model", packed[2], "--engine", engine)
+        assert code == 0, err
+        results.append(read_image(target).astype(int))
+    for result in results[1:]:
+        np.testing.assert_allclose(result, results[0], atol=1)
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx/model.onnx").write_bytes((packed[2] / "model.onnx").read_bytes())
+    for model, engine, message in (
+        (tmp_path / "onnx", "keras", "is an ONNX export: leave out --engine keras"),
+        (packed[2] / "generator.keras", "onnxruntime", "--engine is for an ONNX export"),
+    ):
+        code, _, err = mrisr("upscale", source, tmp_path / "a.png", "--model", model, "--engine", engine)
+        assert (code, err.count("\n"), (tmp_path / "a.png").exists()) == (2, 1, False)
+        assert message in err
