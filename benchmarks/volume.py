@@ -111,7 +111,9 @@ def _peak(command):
         "print(done, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     words = [sys.executable, "-c", script, *map(str, command)]
-    done, peak = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-2:]
+    # Elsewhere, so that each interpreter takes the build that is installed in it.
+    ran = subprocess.run(words, check=True, capture_output=True, text=True, cwd=tempfile.gettempdir())
+    done, peak = ran.stdout.split()[-2:]
     if done != "0":
         raise SystemExit(f"failed: {' '.join(map(str, command))}")
     unit = 1 if sys.platform == "darwin" else 1024

@@ -1,6 +1,8 @@
 """An ONNX network run by OpenVINO on a CPU."""
 
 import pathlib
+import sys
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +21,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, path: pathlib.Path, threads: int) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = _openvino().Core()
         # It computes in bfloat16 by default where the processor has it.
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -44,6 +44,21 @@ class OpenVinoNetwork:
                 f"OpenVINO fails on {lr.shape}: {_reason(error)}. Choose another `engine`."
             ) from error
         return next(iter(results.values())).copy()
+
+
+def _openvino() -> Any:
+    """The package, imported without its telemetry, which writes an identity of the user and sends it."""
+    name = "openvino_telemetry"
+    if "openvino" in sys.modules or name in sys.modules:  # Whoever imported them first decided.
+        import openvino
+
+        return openvino
+    sys.modules[name] = None  # type: ignore[assignment]  # As if it were not installed.
+    try:
+        import openvino
+    finally:
+        del sys.modules[name]
+    return openvino
 
 
 def _reason(error: Exception) -> str:

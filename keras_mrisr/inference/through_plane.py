@@ -1,6 +1,7 @@
 """Thick slices made thin: what becomes of a scan whose slices a network restores along their axis."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from keras_mrisr.degrade.thick_slices import FACTORS, ThickSlices
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.consistency import enforce_axis_consistency, rms
 from keras_mrisr.inference.input_range import warn_outside
+from keras_mrisr.inference.interpolated import interpolated_by
 from keras_mrisr.inference.resample import apply_matrix, resample_axis
 from keras_mrisr.inference.target_grid import Grid, plan_grid
 from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver, pass_count, restore_axis
@@ -28,6 +30,8 @@ from keras_mrisr.version import __version__
 from keras_mrisr.volumes import Volume, check_volume
 from keras_mrisr.volumes.geometry import plane_axis, slice_axis
 from keras_mrisr.volumes.stored_values import like_type
+
+log = logging.getLogger(__name__)
 
 
 def upscale_through_plane(
@@ -88,6 +92,7 @@ def upscale_through_plane(
     memory = resolver.memory if memory is None else memory
     outside = next(filter(None, _each_outside(resolver, volume, grid)), "")
     warn_outside(volume.name, outside)
+    _warn_interpolated(volume, grid)
     channels = volume.array.shape[3] if volume.array.ndim == 4 else 1
     needed = _bytes_for(volume, grid, uncertainty, consistency)
     check_room(volume.name, needed, memory)
@@ -100,6 +105,21 @@ def upscale_through_plane(
         parts.append(_restored(dataclasses.replace(volume, array=one), job, steps))
     whole = parts[0] if volume.array.ndim == 3 else joined_channels(parts)
     return dataclasses.replace(whole, verdict=dataclasses.replace(whole.verdict, outside=outside))
+
+
+def _warn_interpolated(volume: Volume, grid: Grid) -> None:
+    """Says where slices lie closer than they were acquired."""
+    array = volume.array if volume.array.ndim == 3 else volume.array[..., 0]
+    axis = grid.restored[0]
+    factor = interpolated_by(array, axis) if np.isfinite(array).all() else None
+    if factor is not None:
+        spacing = float(volume.spacing[axis])
+        log.warning(
+            "%s looks interpolated along its slices: stored %.3g mm apart, it holds no detail finer than "
+            "about %.2g mm. The result cannot be better than what was acquired; say with `slice_thickness` how "
+            "thick the slices were, or take the scan as it was acquired.",
+            volume.name, spacing, spacing * factor,
+        )  # fmt: skip
 
 
 def check_consistency(volume: Volume, grid: Grid, consistency: bool) -> None:
