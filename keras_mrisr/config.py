@@ -83,6 +83,10 @@ class TrainingConfig(Config):
         noise_snr: Signal-to-noise ratio of Rician noise that is added to every LR patch (mean of the tissue
             over sigma, see `degrade.noise`), or [low, high] between which it is drawn again for each;
             None for no noise. Validation slices stay free of it.
+        rescale: [low, high] of a random factor on the number of pixels of half of the slices, for a generator
+            that is to take scans of finer and coarser spacing; only with the degradation
+            "random-acquisition", which is drawn anew for every patch; None for none.
+        contrasts: Give slices contrasts that they do not show: gain, gamma, inverted; with that degradation.
         loss: "mean_squared_error", "mean_absolute_error", or "psnr" (`PSNRLoss`; no adversarial training),
             on [0, 1].
         optimizer: "adam", or "muon" (see `training.muon`), which learns as much in a fraction of the steps.
@@ -110,6 +114,8 @@ class TrainingConfig(Config):
     augment: bool = True
     gain: list | None = None
     noise_snr: int | float | list | None = None
+    rescale: list | None = None
+    contrasts: bool = False
     loss: Literal["mean_squared_error", "mean_absolute_error", "psnr"] = "mean_absolute_error"
     optimizer: Optimizer = "adam"
     learning_rate: Rate = 1e-3
@@ -128,6 +134,8 @@ class TrainingConfig(Config):
             _check_range("training.noise_snr", self.noise_snr, "a number over 0, or [low, high]")
         if self.gain is not None:
             _check_range("training.gain", self.gain, "[low, high], both over 0")
+        if self.rescale is not None:
+            _check_range("training.rescale", self.rescale, "[low, high], both over 0")
         return self
 
 
@@ -309,6 +317,7 @@ class RunConfig(Config):
             )
         if self.adversarial.on:
             self._check_adversarial()
+        self._check_fresh()
         for factor in self.factors[:2]:
             if self.training.patch_size % factor:
                 raise ConfigError(
@@ -316,6 +325,28 @@ class RunConfig(Config):
                     f"Received: {self.training.patch_size}"
                 )
         return self
+
+    @property
+    def degrades_anew(self) -> bool:
+        """Whether every patch gets LR of its own, see `training.fresh_patches`."""
+        return self.degradation["name"] == "random-acquisition"
+
+    def _check_fresh(self) -> None:
+        training = self.training
+        given = [name for name in ("rescale", "contrasts") if getattr(training, name)]
+        if given and not self.degrades_anew:
+            raise ConfigError(
+                f"training.{given[0]} is for the degradation random-acquisition, drawn anew for every "
+                f"patch. Received: degradation.name={self.degradation['name']}"
+            )
+        for name in ("gain", "noise_snr"):
+            if self.degrades_anew and getattr(training, name) is not None:
+                raise ConfigError(
+                    f"training.{name} is not for the degradation random-acquisition, which has noise of its "
+                    "own; training.contrasts changes brightness."
+                )
+        if training.rescale is not None and not training.patch_size:
+            raise ConfigError("training.rescale needs training.patch_size: slices then differ in size.")
 
     @property
     def factors(self) -> tuple[int, ...]:

@@ -116,8 +116,8 @@ def _warn_interpolated(volume: Volume, grid: Grid) -> None:
         spacing = float(volume.spacing[axis])
         log.warning(
             "%s looks interpolated along its slices: stored %.3g mm apart, it holds no detail finer than "
-            "about %.2g mm. The result cannot be better than what was acquired; say with `slice_thickness` how "
-            "thick the slices were, or take the scan as it was acquired.",
+            "about %.2g mm. The result cannot be better than what was acquired; say with `slice_thickness` "
+            "how thick the slices were, or take the scan as it was acquired.",
             volume.name, spacing, spacing * factor,
         )  # fmt: skip
 

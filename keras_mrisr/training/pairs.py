@@ -11,9 +11,11 @@ from keras_mrisr.data.volume_pairs import VolumePatches, load_volume_pairs
 from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.noise import RicianNoise
+from keras_mrisr.degrade.random_acquisition import RandomAcquisition
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.metrics.ssim import WINDOW
 from keras_mrisr.models.registry import check_generator
+from keras_mrisr.training.fresh_patches import FreshPatches
 
 # Enough to choose a checkpoint by, and small enough to go through a 3-D generator in one piece.
 VALIDATION_BLOCK = (128, 128, 64)
@@ -69,8 +71,25 @@ def validation_pairs(
 
 
 def training_patches(config: RunConfig, pairs: list[Any]) -> PatchDataset:
-    """The dataset of patches for `fit`: `PatchDataset`, or `VolumePatches` for a 3-D generator."""
+    """The dataset of patches for `fit`: `PatchDataset`, or `VolumePatches` for a 3-D generator.
+
+    `FreshPatches` for the degradation that is drawn anew.
+    """
     training = config.training
+    if config.degrades_anew:
+        return FreshPatches(
+            pairs,
+            config.scale,
+            RandomAcquisition(**{"scale": config.scale, **config.degradation}),
+            rescale=None if training.rescale is None else tuple(training.rescale),
+            contrasts=training.contrasts,
+            patch_size=training.patch_size or None,
+            batch_size=training.batch_size,
+            steps=training.steps_per_epoch,
+            augment=training.augment,
+            candidates=training.candidates,
+            seed=training.seed,
+        )
     if training.noise_snr is not None:
         _check_magnitudes(pairs)
     patches: type[PatchDataset] = PatchDataset

@@ -9,14 +9,12 @@ import keras
 import numpy as np
 
 from keras_mrisr.data.batches import ResumableBatches
+from keras_mrisr.data.contrasts import random_contrast
 from keras_mrisr.degrade.thick_slices import FACTORS, PROFILES, ThickSlices
 from keras_mrisr.errors import ConfigError, DataError
 
 THICKNESS = (0.6, 1.4)  # Over spacing, of four samples in ten; the slices of the others touch.
 NOISE = (0.002, 0.03)  # Standard deviation of Rician noise in the thick slices of a third of the samples.
-GAIN = (0.4, 1.2)
-GAMMA = (0.6, 1.6)  # Of three samples in ten.
-INVERTED = 0.1  # Share of the samples.
 
 
 class ThroughPlanePatches(ResumableBatches):
@@ -124,7 +122,7 @@ class ThroughPlanePatches(ResumableBatches):
         acquired = ThickSlices(factor, thickness, rng.choice(PROFILES, p=(0.5, 0.25, 0.25)))
         block, before = self._block(lines, math.ceil(acquired.reach), rng)
         if self.contrasts:
-            block = _contrast(block, rng)
+            block = random_contrast(block, rng)
         lr = acquired.weights(centres, np.arange(len(block)) - before).astype("float32") @ block
         if rng.random() < 1 / 3:
             sigma = np.exp(rng.uniform(*np.log(NOISE)))
@@ -159,12 +157,3 @@ def _asked_for_shapes() -> bool:
     frame = sys._getframe(2)  # That of the caller, which is a comprehension before Python 3.12.
     names = (frame.f_code.co_name, frame.f_back.f_code.co_name if frame.f_back else "")
     return "get_tf_dataset" in names
-
-
-def _contrast(block: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image as another sequence might show it: gain, gamma, or inverted."""
-    if rng.random() < INVERTED:
-        block = block.max() - block
-    if rng.random() < 0.3:
-        block = np.clip(block, 0, None) ** np.float32(rng.uniform(*GAMMA))
-    return block * np.float32(np.exp(rng.uniform(*np.log(GAIN))))
