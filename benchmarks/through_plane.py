@@ -43,14 +43,14 @@ def main():
     options = parser.parse_args()
     resolver = ThroughPlaneResolver.load(options.model)
     with tempfile.TemporaryDirectory() as folder:
-        volumes = [(_template(folder), None)]
+        volumes = [(template(folder), None)]
         if options.volume:
             volumes.append((options.volume, options.mask))
         for path, mask in volumes:
             _table(path, mask, resolver, options)
 
 
-def _template(folder):
+def template(folder):
     """The ICBM152 template, which nilearn holds cut to the brain."""
     from nilearn.datasets import load_mni152_template
 
@@ -70,13 +70,13 @@ def _table(path, mask, resolver, options):
     spline, model = Interpolator("cubic"), Model("model", resolver)
     for factor, gap in [*((factor, 0.0) for factor in options.factors), (4.0, 0.2)]:
         case = thicken(record, volume, inside, axis, factor, ThroughPlaneOptions(gap=gap))
-        low, high = (_psnr(case, method(case)) for method in (spline, model))
+        low, high = (psnr(case, method(case)) for method in (spline, model))
         print(f"{factor:6g}  {gap:3g}  {low:8.2f}  {high:8.2f}  {high - low:+6.2f}", flush=True)
     if options.merge:
         _merges(thicken(record, volume, inside, axis, 4.0, ThroughPlaneOptions()), resolver)
 
 
-def _psnr(case, sr):
+def psnr(case, sr):
     square = np.square(case.scaled(sr) - case.scaled(case.hr.array))
     return -10 * np.log10(square[case.mask].mean(dtype="float64"))
 
@@ -99,7 +99,7 @@ def _merges(case, resolver):
     for power in (1, 2, 4, 8):
         merged[f"Fourier burst accumulation, p = {power}"] = burst_accumulation(families, power)
     for name, sr in merged.items():
-        print(f"  {name:38s} {_psnr(case, sr * case.white):.2f} dB", flush=True)
+        print(f"  {name:38s} {psnr(case, sr * case.white):.2f} dB", flush=True)
 
 
 def burst_accumulation(volumes, power):

@@ -137,6 +137,8 @@ class ThroughPlaneInfo(Description):
         training: Configuration of the run, and what it took.
         metrics: Scores on the validation patients, with their protocol.
         version: Version of keras-mrisr that wrote it.
+        finish: Options of `models.volume_finish`, whose network lies beside it and was trained last: then
+            `data`, `training` and `metrics` are those of that training. Empty without one.
     """
 
     task: str
@@ -148,6 +150,7 @@ class ThroughPlaneInfo(Description):
     training: dict = dataclasses.field(default_factory=dict)
     metrics: dict = dataclasses.field(default_factory=dict)
     version: str = ""
+    finish: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.task != THROUGH_PLANE:

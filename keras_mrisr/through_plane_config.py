@@ -14,6 +14,14 @@ from keras_mrisr.factors import THICK_SLICE_FACTORS as FACTORS
 from keras_mrisr.model_info import ThroughPlaneInfo
 
 LEAST_SLICES = 4  # Of a patch at the highest factor.
+Loss = Literal["mean_squared_error", "mean_absolute_error", "psnr"]
+
+
+def check_factor_range(factor: list[Any]) -> None:
+    """Raises ConfigError unless `training.factor` is [low, high] within what thick slices may have."""
+    numbers = len(factor) == 2 and all(map(is_number, factor))
+    good = numbers and FACTORS[0] <= factor[0] <= factor[1] <= FACTORS[1]
+    check(good, "training.factor", factor, f"[low, high], both from {FACTORS[0]:g} to {FACTORS[1]:g}")
 
 
 class ThroughPlaneNetwork(Config):
@@ -68,7 +76,7 @@ class ThroughPlaneTraining(Config):
     width: Count = 40
     factor: list[Any] = Field(default=list(FACTORS))
     candidates: Count = 3
-    loss: Literal["mean_squared_error", "mean_absolute_error", "psnr"] = "mean_absolute_error"
+    loss: Loss = "mean_absolute_error"
     optimizer: Optimizer = "muon"
     learning_rate: Rate = 1e-3
     schedule: Schedule = "cosine"
@@ -82,10 +90,7 @@ class ThroughPlaneTraining(Config):
 
     @pydantic.model_validator(mode="after")
     def _check_sizes(self) -> typing.Self:
-        numbers = len(self.factor) == 2 and all(map(is_number, self.factor))
-        good = numbers and FACTORS[0] <= self.factor[0] <= self.factor[1] <= FACTORS[1]
-        allowed = f"[low, high], both from {FACTORS[0]:g} to {FACTORS[1]:g}"
-        check(good, "training.factor", self.factor, allowed)
+        check_factor_range(self.factor)
         check(self.slices >= LEAST_SLICES, "training.slices", self.slices, f"{LEAST_SLICES} or more")
         return self
 

@@ -60,6 +60,7 @@ def add(commands: Commands, common: Parser) -> None:
             "through-plane": Task(
                 THROUGH_PLANE_KEYS, _through_plane_base, _train_through_plane, THROUGH_PLANE_PRESETS
             ),
+            "finish": Task(THROUGH_PLANE_KEYS, _finish_base, _train_finish),
         },
     )
 
@@ -109,6 +110,21 @@ def _through_plane_base(options: argparse.Namespace) -> Any:
 def _train_through_plane(config: Any, options: argparse.Namespace, dataset: Any, report: Any) -> str:
     from keras_mrisr.training.through_plane import train_through_plane
 
-    run = train_through_plane(config, options.out, options.overwrite, dataset, report=report)
+    return _next_upscale(train_through_plane(config, options.out, options.overwrite, dataset, report=report))
+
+
+def _finish_base(options: argparse.Namespace) -> Any:
+    from keras_mrisr.finish_config import FinishConfig
+
+    return FinishConfig()
+
+
+def _train_finish(config: Any, options: argparse.Namespace, dataset: Any, report: Any) -> str:
+    from keras_mrisr.training.finish import train_finish
+
+    return _next_upscale(train_finish(config, options.out, options.overwrite, dataset, report=report))
+
+
+def _next_upscale(run: Any) -> str:
     following = shlex.join(["mrisr", "upscale", "SCAN", "OUT", "--through-plane", "--model", str(run)])
     return f"Trained model in {run}. Next:\n  {following}"

@@ -31,6 +31,7 @@ from keras_mrisr.volumes import Volume, check_volume
 from keras_mrisr.volumes.geometry import plane_axis, slice_axis
 from keras_mrisr.volumes.stored_values import like_type
 
+_FINISH_BYTES = 8  # Of a voxel: one more family of planes, and the result beside both.
 log = logging.getLogger(__name__)
 
 
@@ -51,7 +52,8 @@ def upscale_through_plane(
     """Brings a scan of thick slices to a finer grid.
 
     The network restores one axis at a time, in both families of planes that hold it (sagittal- and
-    coronal-like ones of an axial scan); the mean of both is taken. Axes that become finer by less than 1.2
+    coronal-like ones of an axial scan); the mean of both is taken, or what the model's 3-D network makes of
+    them. Axes that become finer by less than 1.2
     times are interpolated by cubic B-splines, and those that become coarser averaged. Intensities are
     normalised over the volume and put back. Voxels stay exactly zero where they and all their neighbours are
     zero, and a volume without negative values gets none. With `consistency` both rules give way, because they
@@ -95,10 +97,12 @@ def upscale_through_plane(
     _warn_interpolated(volume, grid)
     channels = volume.array.shape[3] if volume.array.ndim == 4 else 1
     needed = _bytes_for(volume, grid, uncertainty, consistency)
+    if resolver.finish is not None:
+        needed += _FINISH_BYTES * grid.voxels
     check_room(volume.name, needed, memory)
     axis = slice_axis(volume) if plane is None else plane_axis(volume.affine, plane)
     job = _Job(resolver, grid, axis, ensemble or uncertainty, uncertainty, consistency, memory, needed)
-    steps = _Steps(progress, pass_count(job.ensemble) * channels * len(grid.restored))
+    steps = _Steps(progress, job.passes * channels * len(grid.restored))
     parts = []
     for place in range(channels):
         one = volume.array if volume.array.ndim == 3 else volume.array[..., place]
@@ -159,6 +163,11 @@ class _Job:
     needed: int
 
     @property
+    def passes(self) -> int:
+        """How many times each axis goes through a network."""
+        return pass_count(self.ensemble) + (self.resolver.finish is not None)
+
+    @property
     def room(self) -> int | None:
         """Bytes that are left for the network."""
         return None if self.memory is None else self.memory - resident_memory() - self.needed
@@ -193,7 +202,7 @@ def _restored(volume: Volume, job: _Job, steps: _Steps) -> UpscaledVolume:
             job.resolver, x, axis, grid.shape[axis], ratio, job.uncertainty, steps.report,
             ensemble=job.ensemble, room=room,
         )  # fmt: skip
-        steps.done += pass_count(job.ensemble)
+        steps.done += job.passes
         if deviation is not None and spread is not None:
             spread = np.hypot(resample_axis(deviation, axis, grid.shape[axis]), spread)
         deviation = spread

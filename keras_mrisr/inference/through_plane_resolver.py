@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_mrisr.degrade.thick_slices import positions
 from keras_mrisr.errors import DataError, ModelError
+from keras_mrisr.inference.finish import Finish
 from keras_mrisr.memory import memory_text, parse_memory, resident_memory
 from keras_mrisr.model_info import ACQUISITION, POSITIONS, ThroughPlaneInfo
 from keras_mrisr.types import Model, PathLike
@@ -30,6 +31,8 @@ class ThroughPlaneResolver:
         name: What messages and headers call it.
         memory: Bytes that this process may come to occupy in all, or text such as "2GB"; by default what the
             machine has available.
+        finish: `keras.Model` of `models.volume_finish`, which makes one volume of both families of planes; by
+            default their mean is taken.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class ThroughPlaneResolver:
         info: ThroughPlaneInfo,
         name: str = "the model",
         memory: int | str | None = None,
+        finish: Model | None = None,
     ) -> None:
         self.network = network
         self.info = info
         self.name = name
         self.memory = parse_memory(memory) if isinstance(memory, str) else memory
+        self.finish = None if finish is None else Finish(finish, name)
 
     @classmethod
     def load(cls, path: PathLike, memory: int | str | None = None) -> Self:
@@ -55,13 +60,16 @@ class ThroughPlaneResolver:
         Raises:
             ModelError: Nothing there, broken, or a model of another task.
         """
-        from keras_mrisr.models.storage import WEIGHTS, load_description, load_network
+        from keras_mrisr.models.storage import FINISH, WEIGHTS, load_description, load_network
         from keras_mrisr.pretrained import find_model
 
         info = load_description(path, ThroughPlaneInfo)
-        network = load_network(find_model(path) / WEIGHTS)
-        network.jit_compile = False
-        return cls(network, info, pathlib.Path(path).resolve().name, memory)
+        folder = find_model(path)
+        network = load_network(folder / WEIGHTS)
+        finish = load_network(folder / FINISH) if info.finish else None
+        for one in filter(None, (network, finish)):
+            one.jit_compile = False
+        return cls(network, info, pathlib.Path(path).resolve().name, memory, finish)
 
     def restore(self, lr: np.ndarray, lines: int, thickness: float = 1.0) -> np.ndarray:
         """Restores a batch of planes.
@@ -141,7 +149,7 @@ def restore_axis(
     ensemble: bool = False,
     room: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Restores one axis of a volume in both families of planes.
+    """Restores one axis of a volume in both families of planes, and makes one volume of them.
 
     Args:
         resolver: A `ThroughPlaneResolver`.
@@ -155,17 +163,51 @@ def restore_axis(
         room: Bytes that the network may take; by default as many as it likes.
 
     Returns:
-        (mean, deviation): float32 arrays with `lines` along `axis`: the mean over both families (and their
-        flips), and the standard deviation over them, or None.
+        (result, deviation): float32 arrays with `lines` along `axis`: the mean over both families (and their
+        flips), or what the resolver's `finish` makes of them; and the standard deviation over them, or None.
+    """
+    means, deviation = restore_families(
+        resolver, volume, axis, lines, thickness, uncertainty, report,
+        ensemble=ensemble, room=room, apart=resolver.finish is not None,
+    )  # fmt: skip
+    if resolver.finish is None:
+        return means[0], deviation
+    passes = pass_count(uncertainty or ensemble)
+    step = None if report is None else lambda share: report(passes + share)
+    return resolver.finish(means, axis, room, step), deviation
+
+
+def restore_families(
+    resolver: ThroughPlaneResolver,
+    volume: np.ndarray,
+    axis: int,
+    lines: int,
+    thickness: float = 1.0,
+    uncertainty: bool = False,
+    report: Callable[[float], Any] | None = None,
+    *,
+    ensemble: bool = False,
+    room: int | None = None,
+    apart: bool = True,
+) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Restores one axis of a volume in both families of planes; see `restore_axis`.
+
+    Args:
+        apart: Give the mean of each family, and not that of both.
+
+    Returns:
+        (means, deviation): a list of two float32 arrays, of the planes across the first of the other axes and
+        across the second, or of one; and the standard deviation over families and flips, or None.
     """
     shape = tuple(lines if place == axis else size for place, size in enumerate(volume.shape))
-    total = np.zeros(shape, "float32")
+    totals = [np.zeros(shape, "float32") for _ in range(1 + apart)]
     squares = np.zeros(shape, "float32") if uncertainty else None
     flips = _FLIPS[: pass_count(uncertainty or ensemble) // 2]
     passes = 0
     for family in (other for other in range(3) if other != axis):
         # Views: planes first, then the thick axis, then the columns.
         order = (family, axis, 3 - axis - family)
+        total = totals[min(passes // len(flips), apart)]
         planes, sums = np.transpose(volume, order), np.transpose(total, order)
         square = None if squares is None else np.transpose(squares, order)
         together = resolver.planes_together(planes.shape[1], lines, planes.shape[2], room)
@@ -184,16 +226,18 @@ def restore_axis(
                 if report is not None:
                     report(passes + (first + len(sr)) / len(planes))
             passes += 1
-    total /= passes
+    for total in totals:
+        total /= passes // len(totals)
     if squares is not None:
         squares /= passes
         for place in range(len(squares)):  # Of the whole volume, it would take its memory twice more.
-            squares[place] = np.sqrt(np.maximum(squares[place] - total[place] ** 2, 0))
-    return total, squares
+            mean = sum(total[place] for total in totals) / len(totals)
+            squares[place] = np.sqrt(np.maximum(squares[place] - mean**2, 0))
+    return totals, squares
 
 
 def pass_count(ensemble: bool) -> int:
-    """How many times `restore_axis` goes over the volume: in two families of planes, and their flips."""
+    """How many times the planes go over the volume: in two families, and their flips."""
     return 2 * (len(_FLIPS) if ensemble else 1)
 
 

@@ -8,6 +8,7 @@ from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.srresnet import srresnet
 from keras_mrisr.models.srresnet3d import srresnet3d
 from keras_mrisr.models.through_plane import through_plane
+from keras_mrisr.models.volume_finish import volume_finish
 
 __all__ = [
     "GENERATORS",
@@ -19,4 +20,5 @@ __all__ = [
     "srresnet",
     "srresnet3d",
     "through_plane",
+    "volume_finish",
 ]

@@ -1,4 +1,4 @@
-"""A trained model is one directory: `generator.keras`, `model.json`, `card.md`."""
+"""A trained model is one directory: `generator.keras`, `model.json`, `card.md`, maybe `finish.keras`."""
 
 import json
 import pathlib
@@ -17,6 +17,7 @@ from keras_mrisr.registration import ENTRY_POINTS, load_entry_points
 from keras_mrisr.types import Model, PathLike
 
 _Kind = typing.TypeVar("_Kind", bound=Description)
+FINISH = "finish.keras"  # Of a model for thick slices: what makes one volume of two.
 INFO = "model.json"
 CARD = "card.md"
 # What Keras says of a class that is not registered, and of code that it does not run.
@@ -26,7 +27,12 @@ EXPORT = "export.json"  # What mrisr export leaves in its folder.
 
 
 def save_trained(
-    directory: PathLike, network: Model, info: Description, card: str, weights: str = WEIGHTS
+    directory: PathLike,
+    network: Model,
+    info: Description,
+    card: str,
+    weights: str = WEIGHTS,
+    finish: Model | None = None,
 ) -> None:
     """Writes a trained model into `directory`; each file whole or not at all, `model.json` last.
 
@@ -36,10 +42,13 @@ def save_trained(
         info: Its `ModelInfo`, or another `Description`.
         card: Text of `card.md`.
         weights: Name of the network's file.
+        finish: Of a model for thick slices: its `models.volume_finish`, or None.
     """
     directory = pathlib.Path(directory)
-    with whole_file(directory / weights) as temporary:
-        network.save(temporary)
+    for name, one in ((weights, network), (FINISH, finish)):
+        if one is not None:
+            with whole_file(directory / name) as temporary:
+                one.save(temporary)
     write_text(directory / CARD, card)
     write_json(directory / INFO, info.to_dict())
 

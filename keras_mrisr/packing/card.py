@@ -25,7 +25,9 @@ def card_sections(
         config: Name of the file with the recipe.
     """
     split = info.data["split"]
-    task = f"--task {info.task} " if isinstance(info, ThroughPlaneInfo) else ""
+    task = ""
+    if isinstance(info, ThroughPlaneInfo):
+        task = f"--task {'finish' if info.finish else info.task} "
     parts = [_score_table(scores, info)] if scores else []
     if limits := _limits(info.data["domain"]):
         parts.append(f"## Made for\n\n{'; '.join(limits)}. `mrisr upscale` warns about others.\n")

@@ -23,7 +23,7 @@ from keras_mrisr.types import Model, PathLike
 CONFIG = "config.yaml"
 PICTURE = "failure.jpg"
 ONNX = "model.onnx"
-FILES = ("generator.keras", ONNX, "model.json", "card.md", CONFIG, SCORES, PICTURE)
+FILES = ("generator.keras", "finish.keras", ONNX, "model.json", "card.md", CONFIG, SCORES, PICTURE)
 Info = ModelInfo | ThroughPlaneInfo
 # A grey level of 256, on noise, which is harder than any image.
 _TOLERANCE = 1 / 255
@@ -72,13 +72,13 @@ def pack_model(
         ConfigError: The bounds of `lr_spacing` or `lr_size` are none.
         DataError: The target exists, holds something else, or cannot be written.
     """
-    from keras_mrisr.models.storage import CARD, WEIGHTS, load_description, load_network
+    from keras_mrisr.models.storage import CARD, WEIGHTS, load_description
 
     source, target = find_model(run), pathlib.Path(target)
     check_new_directory(target, overwrite)
     check_only_holds(target, FILES)
     domain = _domain(lr_spacing=lr_spacing, lr_size=lr_size)
-    generator, info = _load(source)
+    networks, info = _load(source)
     if picture_of is not None and isinstance(info, ThroughPlaneInfo):
         raise ConfigError("`picture_of` is for models that make planes finer. Leave it out.")
     config = _config_without_paths(source)
@@ -91,15 +91,14 @@ def pack_model(
         for row in read_scores(folder)
     ]
     with whole_directory(target, overwrite) as folder:
-        halve_weights((source.parent if source.suffix == ".keras" else source) / WEIGHTS, folder / WEIGHTS)
-        packed = load_network(folder / WEIGHTS)
-        difference = largest_difference(generator, packed)
+        packed = {name: _halve(source, folder, name) for name in networks}
+        difference = max(largest_difference(networks[name], one) for name, one in packed.items())
         if not difference <= _TOLERANCE:
             raise ModelError(f"In float16 {source} differs by {difference:.2g}: it was not packed.")
         if picture_of is not None and isinstance(info, ModelInfo):
-            notes = [*notes, _picture(generator, info, picture_of, folder / PICTURE)]
+            notes = [*notes, _picture(networks[WEIGHTS], info, picture_of, folder / PICTURE)]
         if isinstance(info, ModelInfo) and info.dimensions == 2:
-            _write_onnx(packed, info, folder / ONNX)
+            _write_onnx(packed[WEIGHTS], info, folder / ONNX)
         write_text(folder / CONFIG, yaml.safe_dump(config, sort_keys=False))
         write_json(folder / SCORES, scores)
         write_text(folder / CARD, _card(info) + card_sections(info, scores, difference, notes, CONFIG))
@@ -121,9 +120,24 @@ def _write_onnx(generator: Model, info: ModelInfo, path: pathlib.Path) -> None:
     write_packed_onnx(generator, info, path)
 
 
-def _load(source: pathlib.Path) -> tuple[Model, Info]:
-    """The network of a run of either task, and what it is."""
-    from keras_mrisr.models.storage import INFO, WEIGHTS, load_description, load_network, load_trained
+def _halve(source: pathlib.Path, folder: pathlib.Path, name: str) -> Model:
+    """Writes a network of a run in half its size, and loads it again."""
+    from keras_mrisr.models.storage import load_network
+
+    halve_weights((source.parent if source.suffix == ".keras" else source) / name, folder / name)
+    return load_network(folder / name)
+
+
+def _load(source: pathlib.Path) -> tuple[dict[str, Model], Info]:
+    """The networks of a run of any task by the names of their files, and what it is."""
+    from keras_mrisr.models.storage import (
+        FINISH,
+        INFO,
+        WEIGHTS,
+        load_description,
+        load_network,
+        load_trained,
+    )
 
     folder = source.parent if source.suffix == ".keras" else source
     try:
@@ -131,9 +145,11 @@ def _load(source: pathlib.Path) -> tuple[Model, Info]:
     except (OSError, ValueError, AttributeError):
         task = None  # What is wrong there is said when it is loaded.
     if task != THROUGH_PLANE:
-        return load_trained(source)
-    info = load_description(source, ThroughPlaneInfo)
-    return load_network(folder / WEIGHTS), info
+        generator, info = load_trained(source)
+        return {WEIGHTS: generator}, info
+    thin = load_description(source, ThroughPlaneInfo)
+    names = (WEIGHTS, FINISH) if thin.finish else (WEIGHTS,)
+    return {name: load_network(folder / name) for name in names}, thin
 
 
 def _card(info: Info) -> str:

@@ -162,7 +162,9 @@ def save_adapted(resolver: ThroughPlaneResolver, directory: PathLike) -> None:
         resolver: What `adapt` returned.
         directory: The folder; made if missing, files of the same names are replaced.
     """
-    save_trained(directory, resolver.network, resolver.info, through_plane_card(resolver.info))
+    card = through_plane_card(resolver.info)
+    finish = None if resolver.finish is None else resolver.finish.network
+    save_trained(directory, resolver.network, resolver.info, card, finish=finish)
 
 
 def _check(resolver: ThroughPlaneResolver, minutes: float | None, steps: int | None) -> None:

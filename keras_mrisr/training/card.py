@@ -33,26 +33,8 @@ another contrast, spacing or organ.{_INVENTED if "adversarial" in info.training 
 
 def through_plane_card(info: ThroughPlaneInfo) -> str:
     """Markdown that says what a trained network for thick slices is."""
-    split, training, metrics = info.data["split"], info.training, info.metrics
-    gains = [
-        f"x{name.removeprefix('val_gain_')} {gain:+.2f} dB"
-        for name, gain in metrics.items()
-        if name.startswith("val_gain_")
-    ]
-    rows = {
-        "network": f"{', '.join(f'{value} {key}' for key, value in info.generator.items())}, "
-        f"{training['parameters']:,} parameters",
-        "data": f"{info.data['root_name']} ({info.data['kind']}), {training['train_planes']} planes of "
-        f"{len(split['train'])} patients, each channel by itself",
-        "held out": _held_out(split),
-        "training": f"{training['loss']}, {training['optimizer'].capitalize()} "
-        f"{training['learning_rate']:g} {training['schedule']}, batch {training['batch_size']}, patches of "
-        f"at most {training['slices']} slices of {training['width']} px, {training['precision']}, seed "
-        f"{training['seed']}",
-        "taken": _taken(metrics, training),
-        "validation": f"PSNR {metrics['val_psnr']:.2f} dB, {metrics['val_gain']:+.2f} dB over the cubic "
-        f"B-spline ({', '.join(gains)}): {metrics['protocol']}",
-    }
+    training = info.training
+    rows = _of_finish(info) if info.finish else _of_planes(info)
     if "adapted" in training:
         adapted = training["adapted"]
         rows["adapted"] = (
@@ -77,6 +59,56 @@ Trained on slices degraded along one axis by Gaussian, windowed sinc and box pro
 `mrisr evaluate --task through-plane`. The weights carry the terms of the data that they were trained on. What
 is thinner than a slice was not measured: expect wrong detail, most of all in lesions and in other organs.
 """
+
+
+def _of_planes(info: ThroughPlaneInfo) -> dict[str, str]:
+    """The rows on a training on planes."""
+    split, training, metrics = info.data["split"], info.training, info.metrics
+    gains = [
+        f"x{name.removeprefix('val_gain_')} {gain:+.2f} dB"
+        for name, gain in metrics.items()
+        if name.startswith("val_gain_")
+    ]
+    patches = f"patches of at most {training['slices']} slices of {training['width']} px"
+    return {
+        "network": f"{_sizes(info.generator)}, {training['parameters']:,} parameters",
+        "data": f"{info.data['root_name']} ({info.data['kind']}), {training['train_planes']} planes of "
+        f"{len(split['train'])} patients, each channel by itself",
+        "held out": _held_out(split),
+        "training": _trained(training, patches),
+        "taken": _taken(metrics, training),
+        "validation": f"PSNR {metrics['val_psnr']:.2f} dB, {metrics['val_gain']:+.2f} dB over the cubic "
+        f"B-spline ({', '.join(gains)}): {metrics['protocol']}",
+    }
+
+
+def _of_finish(info: ThroughPlaneInfo) -> dict[str, str]:
+    """The rows on a training of what finishes both families of planes."""
+    split, training, metrics = info.data["split"], info.training, info.metrics
+    patches = f"patches of {training['patch_size']} voxels from {training['blocks']} blocks"
+    return {
+        "network": f"{_sizes(info.generator)}, and after it a 3-D network that sees both families of planes: "
+        f"{_sizes(info.finish)}, {training['parameters']:,} parameters",
+        "data": f"of the 3-D network: {info.data['root_name']}, {training['train_volumes']} volumes of "
+        f"{len(split['train'])} patients",
+        "held out": _held_out(split),
+        "training": _trained(training, patches),
+        "taken": _taken(metrics, training),
+        "validation": f"PSNR {metrics['val_psnr']:.2f} dB, {metrics['val_gain']:+.2f} dB over the mean of "
+        f"both families: {metrics['protocol']}",
+    }
+
+
+def _sizes(options: dict[str, Any]) -> str:
+    return ", ".join(f"{value} {key}" for key, value in options.items())
+
+
+def _trained(training: dict[str, Any], patches: str) -> str:
+    return (
+        f"{training['loss']}, {training['optimizer'].capitalize()} {training['learning_rate']:g} "
+        f"{training['schedule']}, batch {training['batch_size']}, {patches}, {training['precision']}, seed "
+        f"{training['seed']}"
+    )
 
 
 def _held_out(split: dict[str, Any]) -> str:

@@ -126,6 +126,11 @@ def compiled_through_plane(config: ThroughPlaneConfig) -> Model:
     training = config.training
     with dtype_policy(training.precision):
         model = through_plane(**config.generator.to_dict())
+    return compile_through_plane(model, training)
+
+
+def compile_through_plane(model: Model, training: Any) -> Model:
+    """Compiles a network as the `training` of a config for thick slices says, and returns it."""
     rate: Any = training.learning_rate
     if training.schedule == "cosine":
         steps = training.epochs * training.steps_per_epoch

@@ -116,19 +116,13 @@ class ThroughPlanePatches(ResumableBatches):
     def _sample(
         self, factor: float, centres: np.ndarray, lines: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        thickness = self.thickness
-        if thickness is None:
-            thickness = rng.uniform(*THICKNESS) if rng.random() < 0.4 else 1.0
-        acquired = ThickSlices(factor, thickness, rng.choice(PROFILES, p=(0.5, 0.25, 0.25)))
+        acquired = draw_acquisition(factor, rng, self.thickness)
         block, before = self._block(lines, math.ceil(acquired.reach), rng)
         if self.contrasts:
             block = random_contrast(block, rng)
         lr = acquired.weights(centres, np.arange(len(block)) - before).astype("float32") @ block
-        if rng.random() < 1 / 3:
-            sigma = np.exp(rng.uniform(*np.log(NOISE)))
-            real, imaginary = rng.normal(0, sigma, (2, *lr.shape))
-            lr = np.hypot(lr + real, imaginary)
-        return lr[..., np.newaxis], block[before : before + lines, :, np.newaxis], thickness
+        lr = add_noise(lr, rng)
+        return lr[..., np.newaxis], block[before : before + lines, :, np.newaxis], acquired.thickness
 
     def _block(self, lines: int, reach: int, rng: np.random.Generator) -> tuple[np.ndarray, int]:
         """A strip of an image with up to `reach` more lines on both sides; and how many before."""
@@ -157,3 +151,19 @@ def _asked_for_shapes() -> bool:
     frame = sys._getframe(2)  # That of the caller, which is a comprehension before Python 3.12.
     names = (frame.f_code.co_name, frame.f_back.f_code.co_name if frame.f_back else "")
     return "get_tf_dataset" in names
+
+
+def draw_acquisition(factor: float, rng: np.random.Generator, thickness: float | None = None) -> ThickSlices:
+    """How a scan of this factor might have been acquired: profile and, where it is not given, thickness."""
+    if thickness is None:
+        thickness = rng.uniform(*THICKNESS) if rng.random() < 0.4 else 1.0
+    return ThickSlices(factor, thickness, rng.choice(PROFILES, p=(0.5, 0.25, 0.25)))
+
+
+def add_noise(lr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Thick slices with Rician noise, in a third of the cases."""
+    if rng.random() < 1 / 3:
+        sigma = np.exp(rng.uniform(*np.log(NOISE)))
+        real, imaginary = rng.normal(0, sigma, (2, *lr.shape))
+        lr = np.hypot(lr + real, imaginary)
+    return lr
