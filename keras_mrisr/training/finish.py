@@ -101,7 +101,9 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
         resolver.info,
         finish=config.generator.to_dict(),
         data=run.about_data(),
-        training=run.about_training(parameters=network.count_params(), train_volumes=len(train_files)),
+        training=run.about_training(
+            parameters=network.count_params(), train_volumes=min(len(train_files), len(blocks))
+        ),
         version=__version__,
     )
 
