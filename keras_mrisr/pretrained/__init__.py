@@ -15,8 +15,9 @@ from keras_mrisr.types import PathLike
 FOLDER = pathlib.Path(__file__).parent
 SCORES = "scores.json"
 # Degradations, from those whose undoing does the least to an image that was degraded otherwise.
+_ROBUST = "random-acquisition"
 _HARMLESS = (
-    "random-acquisition", "random-blur", "bicubic", "kspace",
+    _ROBUST, "random-blur", "bicubic", "kspace",
     "acquisition", "slice-profile", "paired", "paper",
 )  # fmt: skip
 _INFO, WEIGHTS = "model.json", "generator.keras"
@@ -66,7 +67,9 @@ class Pretrained:
         channels = self.info.image_channels
         images = "any number of channels, one by one" if channels is None else f"{channels} channel(s)"
         kind = ", adversarial" if self.adversarial else ""
-        return f"x{self.info.scale_text}, {images}, degraded by {self.info.degradation['name']}{kind}"
+        name = self.info.degradation["name"]
+        degraded = "degraded in any way" if name == _ROBUST else f"degraded by {name}"
+        return f"x{self.info.scale_text}, {images}, {degraded}{kind}"
 
 
 def held_out_text(patients: Sequence[str], info: ModelInfo | ThroughPlaneInfo) -> str:
@@ -121,9 +124,9 @@ def _say_once(text):
 def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretrained, str]:
     """The bundled model for an input, if none is named.
 
-    Of those of the scale it takes one that was not trained adversarially, since that may invent detail.
-    Colour images, which have the three sequences of the LGG data as channels, go to a model of 3 channels,
-    everything else to one that takes any channels one by one. Among several of a kind that one is taken which
+    Of those of the scale it takes one that was not trained adversarially, since that may invent detail, and
+    before all others one that was trained for images degraded in any way. Else, colour images, which have the three sequences of the LGG data as channels, go to a model of 3 channels,
+    and everything else to one that takes any channels one by one. Among several of a kind that one is taken which
     does the least harm to an image of unknown sharpness: what undoes a blur that is not there makes stripes.
 
     Args:
@@ -144,8 +147,9 @@ def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretr
     ]
     wanted = [None, channels] if volume or channels != 3 else [channels, None]
     models.sort(key=lambda pair: _HARMLESS.index(pair[1].degradation.get("name", "paper")))
-    for kind in wanted:
-        for one, info in models:
+    robust = [pair for pair in models if pair[1].degradation.get("name") == _ROBUST]
+    for kind, candidates in ((None, robust), *((kind, models) for kind in wanted)):
+        for one, info in candidates:
             if info.scale == scale and info.image_channels == kind:
                 terms = f"; weights under {one.licence}" if one.licence else ""
                 return one, f"{one.name} ({one.purpose}){terms}; `model` takes another"

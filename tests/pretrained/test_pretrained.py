@@ -100,6 +100,21 @@ def test_the_choice_is_the_least_harmful_one(packed_models, monkeypatch, tmp_pat
     assert choose_model(2, 3)[0].name == "b-bicubic"
 
 
+def test_what_is_made_for_any_image_comes_first(packed_models, monkeypatch, tmp_path):
+    for name in ("tiny", "grey"):
+        shutil.copytree(packed_models / name, tmp_path / name)
+    shutil.copytree(packed_models / "grey", tmp_path / "z-any")
+    values = json.loads((tmp_path / "z-any/model.json").read_text())
+    values["degradation"] = get_degradation("random-acquisition", 2).to_dict()
+    values["data"]["separate_channels"] = True
+    (tmp_path / "z-any/model.json").write_text(json.dumps(values))
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    for channels, volume in ((3, False), (1, False), (1, True)):
+        model, reason = choose_model(2, channels, volume)
+        assert model.name == "z-any"
+        assert reason.startswith("z-any (x2, any number of channels, one by one, degraded in any way)")
+
+
 def test_every_degradation_has_its_place_in_the_choice():
     assert set(pretrained._HARMLESS) == set(DEGRADATIONS)
 
