@@ -195,7 +195,9 @@ def _bundled(options: argparse.Namespace, found: "Input | Folder", memory: int |
 
     def in_plane() -> "SuperResolver":
         channels = channels_of(found)
-        chosen = choose_model(options.scale or 2, channels or 1, volume=channels is None)
+        chosen = choose_model(
+            options.scale or 2, channels or 1, channels is None, consistency=options.consistency
+        )
         return _load_in_plane(load(*chosen), memory, options)
 
     def through_plane() -> "ThroughPlaneResolver":

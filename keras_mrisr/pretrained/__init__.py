@@ -121,7 +121,9 @@ def _say_once(text):
     log.info(text)
 
 
-def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretrained, str]:
+def choose_model(
+    scale: int, channels: int, volume: bool = False, consistency: bool = False
+) -> tuple[Pretrained, str]:
     """The bundled model for an input, if none is named.
 
     Of those of the scale it takes one that was not trained adversarially, since that may invent detail, and
@@ -133,6 +135,8 @@ def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretr
         scale: Factor of the super-resolution.
         channels: Channels of the image.
         volume: Whether it is a volume, whose contrast may be any.
+        consistency: Whether the result shall degrade to the input again, for which the model must undo one
+            known degradation.
 
     Returns:
         (`Pretrained`, a line that says why)
@@ -148,6 +152,8 @@ def choose_model(scale: int, channels: int, volume: bool = False) -> tuple[Pretr
     wanted = [None, channels] if volume or channels != 3 else [channels, None]
     models.sort(key=lambda pair: _HARMLESS.index(pair[1].degradation.get("name", "paper")))
     robust = [pair for pair in models if pair[1].degradation.get("name") == _ROBUST]
+    if consistency:
+        models, robust = [pair for pair in models if pair not in robust], []
     for kind, candidates in ((None, robust), *((kind, models) for kind in wanted)):
         for one, info in candidates:
             if info.scale == scale and info.image_channels == kind:

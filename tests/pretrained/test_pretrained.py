@@ -113,6 +113,8 @@ def test_what_is_made_for_any_image_comes_first(packed_models, monkeypatch, tmp_
         model, reason = choose_model(2, channels, volume)
         assert model.name == "z-any"
         assert reason.startswith("z-any (x2, any number of channels, one by one, degraded in any way)")
+        # What undoes no one degradation knows none that a result could be consistent with.
+        assert choose_model(2, channels, volume, consistency=True)[0].name != "z-any"
 
 
 def test_every_degradation_has_its_place_in_the_choice():
