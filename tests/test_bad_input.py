@@ -116,9 +116,9 @@ def test_broken_validation_image(place, refused, mrisr):
     [
         (train(data="nothing"), ["nothing does not exist. Give the folder"]),
         (evaluate(data="nothing"), ["nothing does not exist. Check the path"]),
-        (evaluate(model="nothing"), ["No model at nothing: give the path of a trained model", "(kspace-x2"]),
+        (evaluate(model="nothing"), ["No model at nothing: give the path of a trained model", "(any-x2"]),
         (upscale(source="nothing"), ["nothing does not exist. Check the path"]),
-        (upscale(model="nothing"), ["No model at nothing: give the path of a trained model", "(kspace-x2"]),
+        (upscale(model="nothing"), ["No model at nothing: give the path of a trained model", "(any-x2"]),
         (["data", "inspect", "nothing"], ["nothing does not exist. Give the folder"]),
         (train("--config", "nothing.yaml"), ["Cannot read the config nothing.yaml: No such file"]),
         (train("--init", "nothing"), ["No model at nothing"]),

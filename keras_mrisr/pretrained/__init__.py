@@ -127,9 +127,10 @@ def choose_model(
     """The bundled model for an input, if none is named.
 
     Of those of the scale it takes one that was not trained adversarially, since that may invent detail, and
-    before all others one that was trained for images degraded in any way. Else, colour images, which have the three sequences of the LGG data as channels, go to a model of 3 channels,
-    and everything else to one that takes any channels one by one. Among several of a kind that one is taken which
-    does the least harm to an image of unknown sharpness: what undoes a blur that is not there makes stripes.
+    before all others one that was trained for images degraded in any way. Else, colour images, which have the
+    three sequences of the LGG data as channels, go to a model of 3 channels, and everything else to one that
+    takes any channels one by one. Among several of a kind that one is taken which does the least harm to an
+    image of unknown sharpness: what undoes a blur that is not there makes stripes.
 
     Args:
         scale: Factor of the super-resolution.
