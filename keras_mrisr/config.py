@@ -185,6 +185,7 @@ class AdversarialConfig(Config):
     """
 
     prefix: ClassVar[str] = "adversarial."
+    pretrained: ClassVar[type[Config]] = TrainingConfig  # What `pretraining` has keys of.
 
     on: bool = False
     pretraining: dict[str, Any] = Field(default={})
@@ -229,8 +230,8 @@ class AdversarialConfig(Config):
     @classmethod
     def _check_pretraining(cls, values: dict[str, Any]) -> dict[str, Any]:
         for key in values:
-            if key not in TrainingConfig.model_fields:
-                raise ConfigError(unknown_key(f"adversarial.pretraining.{key}", TrainingConfig))
+            if key not in cls.pretrained.model_fields:
+                raise ConfigError(unknown_key(f"adversarial.pretraining.{key}", cls.pretrained))
         return values
 
     @pydantic.model_validator(mode="after")

@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Literal
 import pydantic
 from pydantic import Field
 
-from keras_mrisr.checks import check, is_number, known
-from keras_mrisr.config import DataConfig, Optimizer, Precision, Schedule, Strategy
+from keras_mrisr.checks import check, is_number, known, one_of
+from keras_mrisr.config import AdversarialConfig, DataConfig, Optimizer, Precision, Schedule, Strategy
 from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed, Weight
 from keras_mrisr.factors import THICK_SLICE_FACTORS as FACTORS
 from keras_mrisr.model_info import ThroughPlaneInfo
 
 LEAST_SLICES = 4  # Of a patch at the highest factor.
+MULTIPLE = 8  # Discriminators take patches of edges that are.
 Loss = Literal["mean_squared_error", "mean_absolute_error", "psnr"]
 
 
@@ -100,6 +101,51 @@ class ThroughPlaneTraining(Config):
         return max(self.width, math.ceil(LEAST_SLICES * self.factor[1]))
 
 
+# Keys of the adversarial stage that generators of slices alone have, and what they must be here.
+_OF_SLICES = {
+    "consistency_weight": "0 for this task, whose samples each have a degradation of their own",
+    "segmentation_weight": "0 for this task, whose samples have any contrast",
+    "segmentation_model": "left out for this task, whose samples have any contrast",
+}
+
+
+class ThroughPlaneAdversarial(AdversarialConfig):
+    """How the network is trained further against a discriminator, as an `AdversarialConfig` says.
+
+    `training.epochs` and so on are those of the adversarial stage. Without `training.init` a first stage
+    always trains the network by pixels alone. The defaults are the preset `stable` of generators of slices.
+
+    Attributes:
+        pretraining: Keys of `training` for the first stage that differ.
+        discriminator: "patchgan" or "unet", which take any number of lines; name and options for
+            `build_discriminator`.
+        consistency_weight: 0, because each sample has a degradation of its own.
+        segmentation_weight: 0, because no U-Net knows every contrast.
+        segmentation_model: None.
+    """
+
+    pretrained: ClassVar[type[Config]] = ThroughPlaneTraining
+
+    discriminator: dict[str, Any] = Field(default={"name": "patchgan", "normalization": "spectral"})
+    kind: Literal["bce", "relativistic", "relativistic_average"] = "relativistic_average"
+    discriminator_rate: Weight = 5e-5
+    perceptual_weight: Weight = 0.5
+    adversarial_weight: Weight = 7e-3
+    r1_weight: Weight = 0.07
+    features: dict[str, Any] = Field(
+        default={"network": "vgg19", "weights": "imagenet", "layers": {"block4": 1.2e-2, "block5": 1.5}}
+    )
+    average: float = Field(default=0.9995, ge=0, lt=1)
+    ramp: Natural = 250
+
+    @pydantic.model_validator(mode="after")
+    def _check_task(self) -> typing.Self:
+        one_of("adversarial.discriminator.name", self.discriminator["name"], ("patchgan", "unet"))
+        for key, reason in _OF_SLICES.items():
+            check(not getattr(self, key), f"adversarial.{key}", getattr(self, key), reason)
+        return self
+
+
 class ThroughPlaneConfig(Config):
     """Everything that decides a training for thick slices.
 
@@ -107,6 +153,7 @@ class ThroughPlaneConfig(Config):
         generator: A `ThroughPlaneNetwork`.
         data: A `DataConfig`: LGG, folders of images, or folders of volumes. Each channel is taken by itself.
         training: A `ThroughPlaneTraining`.
+        adversarial: A `ThroughPlaneAdversarial`.
 
     Raises:
         ConfigError: A value is out of range; the message names the key and what is allowed.
@@ -115,11 +162,22 @@ class ThroughPlaneConfig(Config):
     generator: ThroughPlaneNetwork = ThroughPlaneNetwork()
     data: DataConfig = DataConfig()
     training: ThroughPlaneTraining = ThroughPlaneTraining()
+    adversarial: ThroughPlaneAdversarial = ThroughPlaneAdversarial()
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> typing.Self:
         check(self.data.neighbours == 0, "data.neighbours", self.data.neighbours, "0 for this task")
+        if self.adversarial.on:
+            self._check_adversarial()
         return self
+
+    def _check_adversarial(self) -> None:
+        loss, width = self.training.loss, self.training.width
+        check(width % MULTIPLE == 0, "training.width", width, f"a multiple of {MULTIPLE} for a discriminator")
+        allowed = (
+            "mean_absolute_error or mean_squared_error in adversarial training ('psnr' is for its first "
+        )
+        check(loss != "psnr", "training.loss", loss, f"{allowed}stage: adversarial.pretraining)")
 
 
 THROUGH_PLANE_PRESETS: dict[str, dict[str, Any]] = {

@@ -123,9 +123,10 @@ def _field(config: Config, key: str) -> tuple[Any, Any, str]:
 
 def meanings(described: object) -> dict[str, str]:
     """What a docstring says of each attribute or argument, in one line without quotes for code."""
-    text = (
-        inspect.getdoc(getattr(described, "func", described)) or ""
-    )  # Of a functools.partial its function's.
+    described = getattr(described, "func", described)  # Of a functools.partial its function.
+    # A class says what its own attributes mean, and its bases the others.
+    parts = described.__mro__[::-1] if isinstance(described, type) else (described,)
+    text = "\n\n".join(inspect.getdoc(part) or "" for part in parts)
     entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", text, re.MULTILINE)
     return {name: re.sub(r"[`\"]", "", " ".join(text.split())).removesuffix(".") for name, text in entries}
 

@@ -31,14 +31,19 @@ from keras_mrisr.types import Model, Tensor
 log = logging.getLogger(__name__)
 
 
-def pretraining_config(config: RunConfig) -> RunConfig:
-    """The `RunConfig` of the first stage, which trains the generator alone."""
+def pretraining_config(config: Any) -> Any:
+    """The config of the first stage, which trains the generator alone."""
     training = config.training.replace({"init": None, **config.adversarial.pretraining})
     return config.replace({"training": training.to_dict(), "adversarial": {}})
 
 
-def feature_network(config: RunConfig) -> Any:
+def feature_network(config: Any, edge: int | None = None, keys: str = "training.patch_size") -> Any:
     """The `FeatureNetwork` that the run's loss and validation share; None if neither needs one.
+
+    Args:
+        config: The adversarial config.
+        edge: That of the smallest patches in pixels; by default `training.patch_size`.
+        keys: Those of the config that decide it, for messages.
 
     Raises:
         ConfigError: Its weights are missing or wrong; the message says where to get them. Or its layers are
@@ -51,10 +56,11 @@ def feature_network(config: RunConfig) -> Any:
         if key not in allowed:
             raise ConfigError(f"Unknown key adversarial.features.{key}. Known: {', '.join(allowed)}.")
     features = build_features(**config.adversarial.features)
-    if config.adversarial.perceptual_weight and config.training.patch_size < features.smallest:
+    edge = config.training.patch_size if edge is None else edge
+    if config.adversarial.perceptual_weight and edge < features.smallest:
         raise ConfigError(
-            f"Patches of {config.training.patch_size} are too small for the features "
-            f"{', '.join(features.layers)}: the smallest is {features.smallest}. Raise training.patch_size, "
+            f"Patches of {edge} are too small for the features "
+            f"{', '.join(features.layers)}: the smallest is {features.smallest}. Raise {keys}, "
             "or choose layers of earlier blocks as adversarial.features.layers."
         )
     return features
@@ -68,21 +74,42 @@ def compiled_srgan(config: RunConfig, channels: int, features: Any) -> SRGAN:
         channels: Channels of the data.
         features: The `FeatureNetwork`, or None if the run needs none.
     """
-    training, adversarial = config.training, config.adversarial
-    generator, discriminator = dict(config.generator), dict(adversarial.discriminator)
-    if replica_count() > 1:
-        # Replicas that normalise by statistics of their own end with different models.
-        discriminator.setdefault("synchronized", True)
-        if generator["name"] == "srresnet":
-            generator.setdefault("synchronized", True)
+    generator, discriminator = dict(config.generator), dict(config.adversarial.discriminator)
+    # Replicas that normalise by statistics of their own end with different models.
+    if replica_count() > 1 and generator["name"] == "srresnet":
+        generator.setdefault("synchronized", True)
     if "patch_size" in inspect.signature(DISCRIMINATORS[discriminator["name"]]).parameters:
-        discriminator["patch_size"] = training.patch_size
+        discriminator["patch_size"] = config.training.patch_size
+    options = {"scale": config.scale, "neighbours": config.data.neighbours, **generator}
+    return compiled_gan(
+        config,
+        lambda: build_generator(channels=channels, **options),
+        {"channels": channels, **discriminator},
+        features,
+        segmentation=_segmentation_loss(config.adversarial),
+        degradation={"scale": config.scale, **config.degradation},
+    )
+
+
+def compiled_gan(
+    config: Any, generator: Callable[[], Model], discriminator: dict[str, Any], features: Any, **losses: Any
+) -> SRGAN:
+    """Builds and compiles the `SRGAN` of a stage, in the distribution scope of the caller.
+
+    Args:
+        config: The adversarial config.
+        generator: Builds the generator.
+        discriminator: Arguments of `build_discriminator`.
+        features: The `FeatureNetwork`, or None if the run needs none.
+        **losses: What other losses of `SRGAN` need.
+    """
+    training, adversarial = config.training, config.adversarial
+    if replica_count() > 1:  # As above.
+        discriminator.setdefault("synchronized", True)
     with dtype_policy(training.precision):
         model = SRGAN(
-            build_generator(
-                scale=config.scale, channels=channels, neighbours=config.data.neighbours, **generator
-            ),
-            build_discriminator(channels=channels, **discriminator),
+            generator(),
+            build_discriminator(**discriminator),
             weights={
                 "pixel": adversarial.pixel_weight,
                 "perceptual": adversarial.perceptual_weight,
@@ -93,9 +120,7 @@ def compiled_srgan(config: RunConfig, channels: int, features: Any) -> SRGAN:
             },
             pixel=training.loss,
             perceptual=PerceptualLoss(features) if adversarial.perceptual_weight else None,
-            segmentation=_segmentation_loss(adversarial),
             adversarial_kind=adversarial.kind,
-            degradation={"scale": config.scale, **config.degradation},
             average=adversarial.average,
             discriminator_steps=adversarial.discriminator_steps,
             ramp=adversarial.ramp,
@@ -105,6 +130,7 @@ def compiled_srgan(config: RunConfig, channels: int, features: Any) -> SRGAN:
             noise_steps=adversarial.noise_steps,
             r1_every=adversarial.r1_every,
             seed=training.seed,
+            **losses,
         )
     model.compile(
         gan_optimizer(
@@ -139,13 +165,13 @@ def check_segmentation_model(config: RunConfig, split: Split, channels: int) -> 
     check_unseen("adversarial.segmentation_model", model, info.data.get("split", {}), split)
 
 
-def check_feature_weights(config: RunConfig, split: Split) -> None:
+def check_feature_weights(config: Any, split: Split) -> None:
     """Raises ConfigError for fine-tuned features that know patients that the run holds out.
 
     What a fine-tuning knows stands in the `model.json` beside its weights; without one there is a warning.
 
     Args:
-        config: An adversarial `RunConfig`.
+        config: The adversarial config.
         split: The run's `Split`.
     """
     weights = config.adversarial.features.get("weights", "imagenet")
@@ -191,17 +217,18 @@ class AdversarialValidation(Validation):
     the gain over the start in PSNR plus `perception` times the gain in features, both in dB.
 
     Args:
-        generator: The float32 copy.
-        pairs: List of `SlicePair`.
+        scored: What is scored: the float32 copy, or what the other `Validation` takes that this class is
+            mixed with.
+        pairs: What it is scored on.
         features: The `FeatureNetwork`; None leaves `val_features` out, and the score is that of PSNR alone.
         state: The `RunState`; its `start` holds the scores before the first step.
         perception: Weight of the features.
     """
 
     def __init__(
-        self, generator: Model, pairs: Sequence[Any], features: Any, state: RunState, perception: float
+        self, scored: Any, pairs: Sequence[Any], features: Any, state: RunState, perception: float
     ) -> None:
-        super().__init__(generator, pairs)
+        super().__init__(scored, pairs)
         self.features = features
         self.state = state
         self.perception = perception
@@ -231,9 +258,9 @@ class AdversarialValidation(Validation):
         """Brings the copy to the present moving average."""
         self.generator.set_weights(self.model.average_generator.get_weights())
 
-    def score(self, upscale: Callable[[Tensor], Tensor] | None = None) -> dict[str, float] | None:
+    def score(self) -> dict[str, float] | None:
         self._thumbnails: list[list[np.ndarray]] = []
-        scores = super().score(upscale)
+        scores = super().score()
         if scores is not None:
             hr, sr = np.std(np.array(self._thumbnails), axis=0).mean(axis=(1, 2, 3))
             scores["val_variety"] = float(sr / hr) if hr > 0 else 1.0
@@ -252,13 +279,7 @@ class AdversarialValidation(Validation):
 
 def check_adversarial(config: RunConfig) -> None:
     """Raises ConfigError for an adversarial config that cannot work, before any data is read."""
-    name = config.adversarial.discriminator["name"]
-    if not isinstance(name, str) or name not in DISCRIMINATORS:
-        raise ConfigError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
-    try:
-        pretraining_config(config)
-    except MrisrError as error:
-        raise ConfigError(f"adversarial.pretraining: {error}") from error
+    check_stage(config)
     if config.generator.get("direct_upsampling"):
         log.warning(
             "generator.direct_upsampling leaves no layer at full resolution to smooth the grid of its pixel "
@@ -266,6 +287,17 @@ def check_adversarial(config: RunConfig) -> None:
         )
     if config.adversarial.consistency_weight:
         get_degradation(**{"scale": config.scale, **config.degradation}).require_fixed()
+
+
+def check_stage(config: Any) -> None:
+    """What `check_adversarial` does for the adversarial config of any kind of training."""
+    name = config.adversarial.discriminator["name"]
+    if not isinstance(name, str) or name not in DISCRIMINATORS:
+        raise ConfigError(f"Unknown discriminator {name!r}. Known: {', '.join(sorted(DISCRIMINATORS))}.")
+    try:
+        pretraining_config(config)
+    except MrisrError as error:
+        raise ConfigError(f"adversarial.pretraining: {error}") from error
     weights = config.adversarial.pixel_weight, config.adversarial.perceptual_weight
     if not any(weights):
         raise ConfigError(

@@ -85,13 +85,12 @@ class Validation(keras.callbacks.Callback):
         """Brings the copy to the present weights of the trained model."""
         self.generator.set_weights(self.model.get_weights())
 
-    def score(self, upscale: Callable[[Tensor], Tensor] | None = None) -> dict[str, float] | None:
-        """Means over the slices, such as {"val_psnr": ..., "val_ssim": ...}; None for output not finite.
+    def score(self) -> dict[str, float] | None:
+        """Means over the slices, such as {"val_psnr": ..., "val_ssim": ...}; None for output not finite."""
+        return self.score_of(self.generator.predict_on_batch)
 
-        Args:
-            upscale: Function from a batch of LR to SR; by default the generator.
-        """
-        upscale = upscale or self.generator.predict_on_batch
+    def score_of(self, upscale: Callable[[Tensor], Tensor]) -> dict[str, float] | None:
+        """The `score` of another function from a batch of LR to SR."""
         rows = []
         for pair in self.pairs:
             hr = pair.normalizer.normalize(pair.hr)[np.newaxis]

@@ -35,6 +35,10 @@ def through_plane_card(info: ThroughPlaneInfo) -> str:
     """Markdown that says what a trained network for thick slices is."""
     training = info.training
     rows = _of_finish(info) if info.finish else _of_planes(info)
+    if "adversarial" in training:
+        rows["adversarial"] = _adversarial(training["adversarial"])
+    if "val_features" in info.metrics:
+        rows["feature distance"] = f"{info.metrics['val_features']:.4g} on the same planes"
     if "adapted" in training:
         adapted = training["adapted"]
         rows["adapted"] = (
@@ -45,6 +49,7 @@ def through_plane_card(info: ThroughPlaneInfo) -> str:
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
     low, high = info.factors
     thin, thick = info.thickness
+    invented = _INVENTED if "adversarial" in training else ""
     return f"""# Thick slices made thin, by {low:g} to {high:g}
 
 Super-resolution across the slices of MRI scans of any contrast. Made by keras-mrisr {info.version}. For
@@ -57,7 +62,8 @@ research; not a medical device.
 Trained on slices degraded along one axis by Gaussian, windowed sinc and box profiles, of a thickness of
 {thin:g} to {thick:g} times the spacing, with noise. Scores on other scans come from
 `mrisr evaluate --task through-plane`. The weights carry the terms of the data that they were trained on. What
-is thinner than a slice was not measured: expect wrong detail, most of all in lesions and in other organs.
+is thinner than a slice was not measured: expect wrong detail, most of all in lesions and in other
+organs.{invented}
 """
 
 

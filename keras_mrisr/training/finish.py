@@ -22,8 +22,9 @@ from keras_mrisr.training.card import through_plane_card
 from keras_mrisr.training.finish_blocks import FinishBlock, FinishPatches, restored_blocks
 from keras_mrisr.training.record import Record
 from keras_mrisr.training.run import Run, opened_run
+from keras_mrisr.training.stage import LAST
 from keras_mrisr.training.strategy import dtype_policy
-from keras_mrisr.training.through_plane import LAST, compile_through_plane
+from keras_mrisr.training.through_plane import compile_through_plane
 from keras_mrisr.training.through_plane_validation import psnr_of
 from keras_mrisr.types import Model, PathLike
 from keras_mrisr.version import __version__

@@ -72,10 +72,10 @@ def start_from(config: RunConfig, init: PathLike, model: Model, key: str = "trai
             neighbouring slices.
     """
     trained, info = load_trained(init)
-    generators = [getattr(model, name) for name in ("generator", "average_generator") if hasattr(model, name)]
-    if check_init(config, init, bool(generators), key):
+    generators = trained_networks(model)
+    if check_init(config, init, generators[0] is not model, key):
         log.info("%s upscales its features otherwise: that part is learnt from nothing", init)
-    for generator in generators or [model]:
+    for generator in generators:
         channels = generator.output_shape[-1]
         if info.channels != channels:
             raise ConfigError(
@@ -83,6 +83,12 @@ def start_from(config: RunConfig, init: PathLike, model: Model, key: str = "trai
                 "Choose a model of such data."
             )
         _copy_layers(trained, generator)
+
+
+def trained_networks(model: Model) -> list[Model]:
+    """The generator of an `SRGAN` and its average, or the model itself: what starts from a trained one."""
+    names = ("generator", "average_generator")
+    return [getattr(model, name) for name in names if hasattr(model, name)] or [model]
 
 
 def check_init(config: RunConfig, init: PathLike, adversarial: bool, key: str = "training.init") -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mrisr.config import RunConfig
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.training.state import RunState
 from keras_mrisr.types import PathLike
@@ -208,11 +207,11 @@ class Rates(keras.callbacks.Callback):
         discriminator.learning_rate = self.rates[1] * factor
 
 
-def make_guards(config: RunConfig, directory: PathLike, state: RunState) -> list[keras.callbacks.Callback]:
+def make_guards(config: Any, directory: PathLike, state: RunState) -> list[keras.callbacks.Callback]:
     """The callbacks that set the rates of an adversarial run and watch over its health.
 
     Args:
-        config: An adversarial `RunConfig`.
+        config: The adversarial config.
         directory: See `Guard`.
         state: The `RunState`.
 

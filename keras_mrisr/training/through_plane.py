@@ -1,6 +1,5 @@
 """From planes with fine detail to a trained network for thick slices, with the habits of `training.train`."""
 
-import dataclasses
 import logging
 import pathlib
 from collections.abc import Sequence
@@ -12,28 +11,41 @@ from keras_mrisr.data.fine_planes import FinePlanes, load_fine_planes
 from keras_mrisr.data.slices import SliceDataset, evenly_spaced
 from keras_mrisr.data.splits import Split, check_unseen
 from keras_mrisr.errors import ConfigError
-from keras_mrisr.files import whole_file
 from keras_mrisr.inference.through_plane import ThroughPlaneResolver
 from keras_mrisr.losses.psnr import PSNRLoss
 from keras_mrisr.model_info import THROUGH_PLANE, ThroughPlaneInfo
-from keras_mrisr.models.storage import WEIGHTS, load_description, load_network, save_trained
+from keras_mrisr.models.storage import WEIGHTS, load_description, load_network
 from keras_mrisr.models.through_plane import through_plane
 from keras_mrisr.pretrained import find_model
-from keras_mrisr.through_plane_config import ThroughPlaneConfig
+from keras_mrisr.through_plane_config import MULTIPLE, ThroughPlaneConfig
 from keras_mrisr.training import callbacks as cb
+from keras_mrisr.training.adversarial import (
+    check_feature_weights,
+    check_stage,
+    compiled_gan,
+    described,
+    feature_network,
+    pretraining_config,
+)
 from keras_mrisr.training.card import through_plane_card
+from keras_mrisr.training.generator import trained_networks
 from keras_mrisr.training.muon import make_optimizer
-from keras_mrisr.training.record import Record
 from keras_mrisr.training.run import Run, opened_run
-from keras_mrisr.training.strategy import dtype_policy
+from keras_mrisr.training.srgan import SRGAN
+from keras_mrisr.training.stage import first_stage, fit_stage, starts
+from keras_mrisr.training.strategy import dtype_policy, strategy_scope
 from keras_mrisr.training.through_plane_patches import THICKNESS, ThroughPlanePatches
-from keras_mrisr.training.through_plane_validation import PROTOCOL, SAMPLE, LineValidation, line_pairs
+from keras_mrisr.training.through_plane_validation import (
+    PROTOCOL,
+    SAMPLE,
+    AdversarialLineValidation,
+    LineValidation,
+    line_pairs,
+)
 from keras_mrisr.types import Model, PathLike
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
-
-LAST = "last.keras"
 
 
 def train_through_plane(
@@ -63,62 +75,74 @@ def train_through_plane(
         ConfigError: A bad configuration, or an `out` of something else.
         DataError: Bad data, other data than the run began with, or another process trains in `out`.
         ModelError: A bad model to start from.
-        TrainingDivergedError: Values that are not finite.
+        TrainingDivergedError: Values that are not finite, or a sick adversarial training.
         TrainingInterruptedError: Ctrl-C or SIGTERM; all is saved, and the same call resumes.
     """
+    if config.adversarial.on:
+        check_stage(config)
     with opened_run(config, out, overwrite, report) as run:
         _train(run, dataset, split)
     return run.out
 
 
 def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
-    config, training, state = run.config, run.config.training, run.state
-    start = None if run.resumed or training.init is None else _load_start(config)
+    config, training, adversarial = run.config, run.config.training, run.config.adversarial.on
+    inits = starts(run)
+    networks = {key: _load_start(stage, init, key) for key, init, stage in inits}
     train_files, val_files = run.read(dataset, split)
-    if start is not None:
-        info = load_description(training.init, ThroughPlaneInfo)
-        check_unseen("training.init", training.init, info.data.get("split") or {}, run.split)
+    for key, init, _ in inits:
+        info = load_description(init, ThroughPlaneInfo)
+        check_unseen(key, init, info.data.get("split") or {}, run.split)
     images = load_fine_planes(train_files, training.least_edge)
     patches = _patches(config, images)
+    features = _adversarial_parts(run, patches, train_files) if adversarial else None
     pairs = line_pairs(_chosen(load_fine_planes(val_files), training.validation_planes), training.factor)
     if run.dataset.holds_volumes:  # Those are what is scored, in 3-D.
         run.check_test_patients(channels=1)
 
     def make() -> Model:
-        model = compiled_through_plane(config)
-        if start is not None:
-            model.set_weights(start.get_weights())
+        model = (
+            compiled_through_plane_gan(config, features) if adversarial else compiled_through_plane(config)
+        )
+        if "training.init" in networks:
+            _hand_over(networks["training.init"], model)
         return model
 
     model = run.build(make)
     run.claim()
+    if adversarial and not (run.resumed or training.init):
+        _hand_over(load_network(first_stage(run, train_through_plane) / WEIGHTS), model)
     network = through_plane(**config.generator.to_dict())
     info = _describe(run, images, network)
-    validation = LineValidation(ThroughPlaneResolver(network, info), pairs)
+    resolver = ThroughPlaneResolver(network, info)
+    validation = LineValidation(resolver, pairs)
+    if adversarial:
+        perception = config.adversarial.perception
+        validation = AdversarialLineValidation(resolver, pairs, features, run.state, perception)
+    fit_stage(
+        run, model, patches, validation, info, through_plane_card,
+        about={"planes": len(pairs), "protocol": PROTOCOL}, sampler=validation.samples, shown=SAMPLE,
+    )  # fmt: skip
 
-    def save_best(logs: dict[str, float]) -> None:
-        metrics = {
-            **{name: value for name, value in logs.items() if name.startswith("val_")},
-            "epoch": state.best_epoch,
-            "planes": len(pairs),
-            "protocol": PROTOCOL,
-        }
-        done = {**info.training, "seconds": round(state.seconds)}
-        best = dataclasses.replace(info, metrics=metrics, training=done)
-        save_trained(run.out, network, best, through_plane_card(best))
 
-    def save_last() -> None:
-        with whole_file(run.out / LAST) as temporary:
-            network.save(temporary)
+def _adversarial_parts(run: Run, patches: ThroughPlanePatches, train_files: SliceDataset) -> Any:
+    """The feature network, once all that both stages need was found to be good."""
+    config, training = run.config, run.config.training
+    edge = min(training.width, patches.fewest_lines)
+    features = feature_network(config, edge, "training.slices and training.width")
+    check_feature_weights(config, run.split)
+    if not (run.resumed or training.init):
+        first = pretraining_config(config)
+        strategy_scope(first.training.strategy, first.training.batch_size)
+        if first.training.least_edge > training.least_edge:
+            _patches(first, load_fine_planes(train_files, first.training.least_edge))
+    return features
 
-    chain = [
-        cb.FiniteLoss(),
-        validation,
-        cb.KeepBest(state, save_best, training.early_stopping),
-        cb.SaveLast(save_last),
-        Record(run.out, state, validation.samples, shown=SAMPLE),
-    ]
-    run.fit(model, patches, chain)
+
+def _hand_over(network: Model, model: Model) -> None:
+    """Starts a model of this run, a network or an `SRGAN`, from trained weights."""
+    for one in trained_networks(model):
+        one.set_weights(network.get_weights())
 
 
 def compiled_through_plane(config: ThroughPlaneConfig) -> Model:
@@ -140,14 +164,24 @@ def compile_through_plane(model: Model, training: Any) -> Model:
     return model
 
 
-def _load_start(config: ThroughPlaneConfig) -> Model:
-    """The network that `training.init` names."""
-    init = str(config.training.init)
+def compiled_through_plane_gan(config: ThroughPlaneConfig, features: Any) -> SRGAN:
+    """Builds and compiles the `SRGAN` of the adversarial stage, in the distribution scope of the caller.
+
+    Args:
+        config: An adversarial `ThroughPlaneConfig`.
+        features: The `FeatureNetwork`, or None if the run needs none.
+    """
+    discriminator = {"channels": 1, **config.adversarial.discriminator}
+    return compiled_gan(config, lambda: through_plane(**config.generator.to_dict()), discriminator, features)
+
+
+def _load_start(config: ThroughPlaneConfig, init: PathLike, key: str) -> Model:
+    """The network that a config's key names."""
     info = load_description(init, ThroughPlaneInfo)
     wanted = config.generator.to_dict()
     if info.generator != wanted:
         raise ConfigError(
-            f"training.init: {init} has the network {info.generator}, this run {wanted}. Choose the same."
+            f"{key}: {init} has the network {info.generator}, this run {wanted}. Choose the same."
         )
     path = find_model(init)
     return load_network(path if path.suffix == ".keras" else path / WEIGHTS)
@@ -164,6 +198,7 @@ def _patches(config: ThroughPlaneConfig, images: Sequence[Any]) -> ThroughPlaneP
         steps=training.steps_per_epoch,
         factor=(low, high),
         candidates=training.candidates,
+        multiple=MULTIPLE if config.adversarial.on else 1,
         seed=training.seed,
     )
 
@@ -173,12 +208,15 @@ def _chosen(planes: FinePlanes, count: int) -> FinePlanes:
 
 
 def _describe(run: Run, images: FinePlanes, network: Model) -> ThroughPlaneInfo:
+    done = run.about_training(parameters=network.count_params(), train_planes=len(images))
+    if run.config.adversarial.on:
+        done["adversarial"] = described(run.config.adversarial)
     return ThroughPlaneInfo(
         task=THROUGH_PLANE,
         generator=run.config.generator.to_dict(),
         factors=list(map(float, run.config.training.factor)),
         thickness=list(THICKNESS),
         data=run.about_data(),
-        training=run.about_training(parameters=network.count_params(), train_planes=len(images)),
+        training=done,
         version=__version__,
     )

@@ -37,12 +37,15 @@ class ThroughPlanePatches(ResumableBatches):
         multiple: The number of lines of a batch is a multiple of this, as some discriminators need it.
         seed: Seed of everything that is random.
 
+    Attributes:
+        fewest_lines: A batch has so many lines or more.
+
     Yields:
         ({"lr": (N, slices, width, 1), "positions": (N, lines), "acquisition": (N, 2)}, hr (N, lines, width,
         1)), float32.
 
     Raises:
-        ConfigError: Batches of the lowest factor would have fewer lines than `multiple`.
+        ConfigError: Batches might have fewer lines than `multiple`.
         DataError: There are no images, or one is too small.
     """
 
@@ -67,10 +70,12 @@ class ThroughPlanePatches(ResumableBatches):
         if self.smallest < max(width, 4 * factor[1]):
             needed = math.ceil(max(width, 4 * factor[1]))
             raise DataError(f"An image is {self.smallest} pixels wide: patches need {needed}.")
-        if int(slices * factor[0]) < multiple:
+        fewest = int(min(slices * factor[0], self.smallest - factor[1]))
+        self.fewest_lines = fewest - fewest % multiple
+        if not self.fewest_lines:
             raise ConfigError(
-                f"{slices} slices hold fewer than {multiple} lines at a factor of {factor[0]:g}: raise "
-                "`slices`."
+                f"{slices} slices may hold fewer than {multiple} lines at factors of {factor[0]:g} to "
+                f"{factor[1]:g}: raise `slices`, or give images of more than {self.smallest} pixels."
             )
         self.images = images
         self.slices = slices

@@ -2,17 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-import keras
 import numpy as np
 
 from keras_mrisr.data.fine_planes import FinePlanes
 from keras_mrisr.degrade.thick_slices import ThickSlices
-from keras_mrisr.errors import ConfigError, ModelError, TrainingDivergedError
+from keras_mrisr.errors import ConfigError, ModelError
 from keras_mrisr.inference.resample import resample_axis
 from keras_mrisr.inference.through_plane import ThroughPlaneResolver
-from keras_mrisr.training.callbacks import diverged
+from keras_mrisr.training.adversarial import AdversarialValidation
+from keras_mrisr.training.callbacks import Validation
+from keras_mrisr.types import Tensor
 
 FACTORS = (2.0, 4.0, 6.67)
 EDGE = 256  # Pixels at most: enough to choose a checkpoint by.
@@ -44,6 +44,14 @@ class LinePair:
     def spline(self) -> np.ndarray:
         """The cubic B-spline interpolation of `lr`."""
         return resample_axis(self.lr, 0, len(self.hr))
+
+    def restored(self, resolver: ThroughPlaneResolver) -> np.ndarray:
+        """What a network makes of `lr`.
+
+        Raises:
+            ModelError: Something that is not finite.
+        """
+        return resolver.restore(self.lr[np.newaxis], len(self.hr), self.thickness)[0]
 
 
 def line_pair(image: np.ndarray, factor: float, thickness: float = 1.0) -> LinePair | None:
@@ -108,12 +116,11 @@ def mean_psnr(pairs: Iterable[LinePair], resolver: ThroughPlaneResolver) -> dict
     """
     scores: dict[float, list[float]] = {}
     for pair in pairs:
-        sr = resolver.restore(pair.lr[np.newaxis], len(pair.hr), pair.thickness)[0]
-        scores.setdefault(pair.factor, []).append(psnr_of(pair.hr, sr))
+        scores.setdefault(pair.factor, []).append(psnr_of(pair.hr, pair.restored(resolver)))
     return {factor: float(np.mean(values)) for factor, values in scores.items()}
 
 
-class LineValidation(keras.callbacks.Callback):
+class LineValidation(Validation):
     """Scores a float32 copy of the network on planes of unseen patients after each epoch.
 
     Adds to the logs: `val_psnr` in dB, the mean over pairs; `val_gain`, how much that is over the cubic
@@ -125,24 +132,36 @@ class LineValidation(keras.callbacks.Callback):
     """
 
     def __init__(self, resolver: ThroughPlaneResolver, pairs: Sequence[LinePair]) -> None:
-        super().__init__()
+        super().__init__(resolver.network, pairs)
         self.resolver = resolver
-        self.pairs = pairs
         self.splines = {
             factor: float(np.mean([psnr_of(pair.hr, pair.spline) for pair in pairs if pair.factor == factor]))
             for factor in dict.fromkeys(pair.factor for pair in pairs)
         }
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.resolver.network.set_weights(self.model.get_weights())
+    def score(self) -> dict[str, float] | None:
+        """Means over the factors of the means over their pairs; None for output not finite."""
+        rows: dict[float, list[dict[str, float]]] = {factor: [] for factor in self.splines}
         try:
-            scores = mean_psnr(self.pairs, self.resolver)
-        except ModelError as error:
-            raise TrainingDivergedError(diverged("The output", "not finite", f"epoch {epoch + 1}")) from error
-        gains = {factor: scores[factor] - spline for factor, spline in self.splines.items()}
-        logs["val_psnr"] = float(np.mean(list(scores.values())))
-        logs["val_gain"] = float(np.mean(list(gains.values())))
-        logs.update({f"val_gain_{factor:.3g}": gain for factor, gain in gains.items()})
+            for pair in self.pairs:
+                images = (
+                    image[np.newaxis, ..., np.newaxis] for image in (pair.hr, pair.restored(self.resolver))
+                )
+                rows[pair.factor].append(self.compare(*images))
+        except ModelError:
+            return None
+        means = {
+            factor: {name: float(np.mean([row[name] for row in found])) for name in found[0]}
+            for factor, found in rows.items()
+        }
+        gains = {factor: means[factor]["psnr"] - spline for factor, spline in self.splines.items()}
+        names = next(iter(means.values()))
+        scores = {f"val_{name}": float(np.mean([mean[name] for mean in means.values()])) for name in names}
+        scores["val_gain"] = float(np.mean(list(gains.values())))
+        return {**scores, **{f"val_gain_{factor:.3g}": gain for factor, gain in gains.items()}}
+
+    def compare(self, hr: Tensor, sr: Tensor) -> dict[str, float]:
+        return {"psnr": psnr_of(hr, sr)}
 
     def samples(self) -> np.ndarray:
         """Sample images (N, H, W, 1) in [0, 1], each of them `SAMPLE`: one for each factor."""
@@ -155,7 +174,11 @@ class LineValidation(keras.callbacks.Callback):
         for pair in chosen:
             lines = len(pair.hr)
             nearest = pair.lr[np.arange(lines) * len(pair.lr) // lines]
-            sr = self.resolver.restore(pair.lr[np.newaxis], lines, pair.thickness)[0]
+            sr = pair.restored(self.resolver)
             shown = [nearest, pair.spline, sr, pair.hr, 5 * np.abs(sr - pair.hr)]
             rows.append(np.concatenate([one[:height, :width] for one in shown], axis=1))
         return np.clip(np.stack(rows), 0, 1)[..., np.newaxis]
+
+
+class AdversarialLineValidation(AdversarialValidation, LineValidation):
+    """`AdversarialValidation` on planes, of a `ThroughPlaneResolver` with the copy."""

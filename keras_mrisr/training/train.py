@@ -1,22 +1,16 @@
 """The whole recipe: from a `RunConfig` to a trained model directory."""
 
-import dataclasses
 import logging
 import pathlib
 from typing import Any
 
-import keras
-
 from keras_mrisr.config import RunConfig
-from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.splits import Split, check_unseen
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.errors import TrainingDivergedError
-from keras_mrisr.files import whole_file
 from keras_mrisr.models.registry import build_generator
-from keras_mrisr.models.storage import ModelInfo, load_info, save_trained
+from keras_mrisr.models.storage import ModelInfo, load_info
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.adversarial import (
     AdversarialValidation,
@@ -29,9 +23,7 @@ from keras_mrisr.training.adversarial import (
     pretraining_config,
 )
 from keras_mrisr.training.card import model_card
-from keras_mrisr.training.directory import BACKUP
 from keras_mrisr.training.generator import check_init, compiled_generator, start_from
-from keras_mrisr.training.guard import WAYS_OUT, make_guards
 from keras_mrisr.training.pairs import (
     VALIDATION_BLOCK,
     check_data,
@@ -39,9 +31,9 @@ from keras_mrisr.training.pairs import (
     training_patches,
     validation_pairs,
 )
-from keras_mrisr.training.record import Record, slice_sampler
+from keras_mrisr.training.record import slice_sampler
 from keras_mrisr.training.run import Run, opened_run
-from keras_mrisr.training.state import read_state
+from keras_mrisr.training.stage import first_stage, fit_stage, starts
 from keras_mrisr.training.strategy import cpu_hint, strategy_scope
 from keras_mrisr.training.volumes import VolumeValidation, volume_sampler
 from keras_mrisr.types import Model, PathLike
@@ -49,8 +41,6 @@ from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
 
-LAST = "last.keras"
-PRETRAINED = "pretrained"
 VALIDATION_PROTOCOL_3D = (
     f"blocks of at most {'x'.join(map(str, VALIDATION_BLOCK))} voxels in the middle of the validation "
     "patients' volumes, all channels, SR in 8 bits, data_range 255, mean per HR slice"
@@ -108,7 +98,7 @@ def train(
 
 def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: int | None) -> None:
     config = run.config
-    inits = _inits(run)
+    inits = starts(run)
     for key, init, stage in inits:  # Now, because reading data may take minutes.
         check_init(stage, init, stage.adversarial.on, key)
     train_slices, val_slices = run.read(dataset, split)
@@ -136,21 +126,26 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: i
     if hint := cpu_hint(config):
         log.warning("%s", hint)
     run.claim()
-    if config.adversarial.on and not (run.resumed or config.training.init):
-        _first_stage(run, model)
+    two_stages = config.adversarial.on and config.adversarial.pretraining
+    if two_stages and not (run.resumed or config.training.init):
+        start_from(config, first_stage(run, train), model)
     generator = build_generator(
         scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
     )
     info = _describe(run, degradation, channels, train_pairs, generator)
+    validation: cb.Validation
     if config.adversarial.on:
-        validation = AdversarialValidation(
-            generator, val_pairs, features, run.state, config.adversarial.perception
-        )
-        guards = make_guards(config, run.out / BACKUP, run.state)
+        perception = config.adversarial.perception
+        validation = AdversarialValidation(generator, val_pairs, features, run.state, perception)
     else:
         validation = (VolumeValidation if config.dimensions == 3 else cb.Validation)(generator, val_pairs)
-        guards = [cb.FiniteLoss()]
-    _fit(run, model, patches, validation, guards, info, until)
+    volumes = config.dimensions == 3
+    about = {
+        "slices": sum(pair.hr.shape[2] if volumes else 1 for pair in val_pairs),
+        "protocol": VALIDATION_PROTOCOL_3D if volumes else VALIDATION_PROTOCOL,
+    }
+    sampler = (volume_sampler if volumes else slice_sampler)(generator, val_pairs)
+    fit_stage(run, model, patches, validation, info, model_card, about=about, sampler=sampler, until=until)
 
 
 def _adversarial_parts(run: Run, train_pairs: list[Any]) -> Any:
@@ -162,47 +157,14 @@ def _adversarial_parts(run: Run, train_pairs: list[Any]) -> Any:
     return features
 
 
-def _inits(run: Run) -> list[tuple[str, Any, RunConfig]]:
-    """The models that the training starts from: list of (config's key, model, config of its stage)."""
-    config = run.config
-    if run.resumed:
-        return []
-    if config.training.init:
-        return [("training.init", config.training.init, config)]
-    if config.adversarial.on and _starts_first_stage(run):
-        first = pretraining_config(config)
-        return [("adversarial.pretraining.init", first.training.init, first)]
-    return []
-
-
-def _starts_first_stage(run: Run) -> bool:
-    """Whether there will be a first stage that starts from another model."""
-    config = run.config
-    begun = not run.overwrite and read_state(run.out / PRETRAINED / BACKUP) is not None
-    return bool(config.adversarial.pretraining.get("init")) and not config.training.init and not begun
-
-
 def _check_first_stage(run: Run, train_pairs: list[Any]) -> None:
     """Raises ConfigError for what the first stage could not be trained with, before the run is begun."""
     first = pretraining_config(run.config)
     training_patches(first, train_pairs)
     strategy_scope(first.training.strategy, first.training.batch_size)
-    if _starts_first_stage(run):
-        model = compiled_generator(first, train_pairs[0].hr.shape[-1])
-        start_from(first, str(first.training.init), model, "adversarial.pretraining.init")
-
-
-def _first_stage(run: Run, model: Model) -> None:
-    """Trains the generator alone in `out/pretrained`, or finds it trained, and hands its weights over."""
-    if not run.config.adversarial.pretraining:
-        return
-    first = run.out / PRETRAINED
-    state = read_state(first / BACKUP)
-    if state is None or not state.finished:
-        log.info("First stage: the generator alone")
-        config = pretraining_config(run.config)
-        train(config, first, dataset=run.dataset, split=run.split, report=run.report)
-    start_from(run.config, first, model)
+    for key, init, stage in starts(run):
+        if not stage.adversarial.on:
+            start_from(stage, init, compiled_generator(stage, train_pairs[0].hr.shape[-1]), key)
 
 
 def _describe(
@@ -227,53 +189,3 @@ def _describe(
         training=training,
         version=__version__,
     )
-
-
-def _fit(
-    run: Run,
-    model: Model,
-    patches: ResumableBatches,
-    validation: cb.Validation,
-    guards: list[keras.callbacks.Callback],
-    info: ModelInfo,
-    until: int | None,
-) -> None:
-    """Puts the callbacks of a run together and runs its epochs."""
-    config, out, state = run.config, run.out, run.state
-    generator, pairs = validation.generator, validation.pairs
-    sampler = volume_sampler(generator, pairs) if config.dimensions == 3 else slice_sampler(generator, pairs)
-
-    def save_best(logs: dict[str, float]) -> None:
-        metrics = {
-            **{name: value for name, value in logs.items() if name.startswith("val_")},
-            **validation.facts,
-            "epoch": state.best_epoch,
-            "slices": sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in pairs),
-            "protocol": VALIDATION_PROTOCOL_3D if config.dimensions == 3 else VALIDATION_PROTOCOL,
-        }
-        training = {**info.training, "seconds": round(state.seconds)}
-        best = dataclasses.replace(info, metrics=metrics, training=training)
-        save_trained(out, generator, best, model_card(best))
-
-    def save_last() -> None:
-        validation.copy()  # A guard may have gone back to other weights than were scored.
-        with whole_file(out / LAST) as temporary:
-            generator.save(temporary)
-
-    def finish() -> None:
-        if not state.best_epoch:
-            raise TrainingDivergedError(
-                f"Training stopped: no epoch of {out} was healthy. No model was kept. {WAYS_OUT}"
-            )
-
-    monitor = "val_score" if config.adversarial.on else "val_psnr"
-    # The order matters: scores first.
-    chain = [
-        validation,
-        *guards,
-        cb.KeepBest(state, save_best, config.training.early_stopping, monitor),
-        cb.SaveLast(save_last),
-        # What a discriminator makes of the images can change from one epoch to the next.
-        Record(out, state, sampler, sample_every=1 if config.adversarial.on else 5),
-    ]
-    run.fit(model, patches, chain, finish, until)

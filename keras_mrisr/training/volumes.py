@@ -25,7 +25,7 @@ class VolumeValidation(Validation):
     """
 
     def on_train_begin(self, logs: Any = None) -> None:
-        cubic = self.score(CubicUpsampling(_factors(self.pairs[0]))) or {}
+        cubic = self.score_of(CubicUpsampling(_factors(self.pairs[0]))) or {}
         self.facts = {name.replace("val_", "cubic_"): value for name, value in cubic.items()}
         log.info("Cubic interpolation: PSNR %(cubic_psnr).2f dB, SSIM %(cubic_ssim).4f", self.facts)
 

@@ -1,13 +1,20 @@
 """The adversarial stage of networks for thick slices."""
 
+import csv
+
 import keras
 import numpy as np
 import pytest
 
+from keras_mrisr.data import write_image
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.inference.through_plane import ThroughPlaneResolver
 from keras_mrisr.models.discriminators import build_discriminator
 from keras_mrisr.models.through_plane import through_plane
+from keras_mrisr.through_plane_config import ThroughPlaneConfig
 from keras_mrisr.training.srgan import SRGAN, gan_optimizer
+from keras_mrisr.training.state import read_state
+from keras_mrisr.training.through_plane import train_through_plane
 from keras_mrisr.training.through_plane_patches import ThroughPlanePatches
 
 
@@ -34,7 +41,7 @@ def test_lines_are_a_multiple(patches):
         assert inputs["positions"].shape[1] == hr.shape[1]
         sizes.add(hr.shape[1])
     assert len(sizes) > 2 and all(size % 8 == 0 for size in sizes)
-    with pytest.raises(ConfigError, match=r"4 slices hold fewer than 8 lines at a factor of 1\.5: raise"):
+    with pytest.raises(ConfigError, match=r"4 slices may hold fewer than 8 lines at factors of 1\.5 to 5: "):
         ThroughPlanePatches(patches.images, 4, 16, factor=(1.5, 5.0), multiple=8)
 
 
@@ -99,3 +106,108 @@ def test_fit_save_load_and_go_on(patches, cheap_perceptual, tmp_path):
 def test_consistency_is_for_one_degradation():
     with pytest.raises(ConfigError, match="'consistency' is for generators of one input: the samples of"):
         make_gan("patchgan", weights={"consistency": 1.0}, degradation={"name": "bicubic", "scale": 2})
+
+
+# The two stages.
+
+SETTINGS = {
+    "generator": {"blocks": 1, "filters": 8, "tail": 4},
+    "training.factor": [1.5, 5],
+    "training.slices": 8,
+    "training.width": 16,
+    "training.batch_size": 2,
+    "training.steps_per_epoch": 3,
+    "training.epochs": 2,
+    "training.validation_planes": 2,
+    "training.precision": "float32",
+    "adversarial.on": True,
+    "adversarial.pretraining": {"epochs": 1},
+    "adversarial.discriminator.filters": 2,
+    "adversarial.r1_weight": 0.0,  # Its second derivatives would take most of the time.
+    "adversarial.features": {"network": "vgg16", "layers": "block1_conv1", "weights": None},
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, smooth_image):
+    """A function (overrides) -> the smallest adversarial `ThroughPlaneConfig`, on 4 slices of 48x64."""
+    root = tmp_path_factory.mktemp("planes")
+    for patient in range(4):
+        write_image(root / f"p{patient}" / "0.png", smooth_image(48, 64, 1, seed=patient))
+    base = ThroughPlaneConfig().replace({**SETTINGS, "data.root": str(root)})
+    return lambda overrides=None: base.replace(overrides or {})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny):
+    """A run of `tiny()` from beginning to end; not to be changed."""
+    return train_through_plane(tiny(), tmp_path_factory.mktemp("gan") / "run")
+
+
+def history(run):
+    rows = csv.DictReader((run / "history.csv").read_text().splitlines())
+    return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+def test_two_stages(run, tiny):
+    state = read_state(run / "backup")
+    assert (state.epoch, state.finished, state.rollbacks) == (2, True, 0)
+    first = ThroughPlaneResolver.load(run / "pretrained")
+    assert first.info.training["epochs"] == 1 and "adversarial" not in first.info.training
+    assert len(history(run / "pretrained")) == 1
+    # What was handed over scores as what the first stage kept.
+    assert state.start["val_psnr"] == pytest.approx(first.info.metrics["val_psnr"], abs=1e-6)
+    rows = history(run)
+    losses = {"pixel", "perceptual", "adversarial", "loss", "d_loss"}
+    health = {"d_hr", "d_sr", "g_gradient", "d_gradient", "ill"}
+    scores = {"val_psnr", "val_gain", "val_gain_2", "val_gain_4", "val_features", "val_variety", "val_score"}
+    assert set(rows[0]) == {"epoch", *losses, *health, *scores, "generator_muon", "discriminator_adam"}
+    for row in rows:
+        gain = 10 * np.log10(state.start["val_features"] / row["val_features"])
+        assert row["val_score"] == pytest.approx(
+            row["val_psnr"] - state.start["val_psnr"] + 2 * gain, abs=1e-4
+        )
+    info = ThroughPlaneResolver.load(run).info
+    best = max(rows, key=lambda row: row["val_score"])
+    assert (info.metrics["epoch"], info.metrics["val_score"]) == (best["epoch"], best["val_score"])
+    assert info.training["adversarial"]["discriminator"]["name"] == "patchgan"
+    for name in ("last.keras", "samples.png", "curves.png"):
+        assert (run / name).is_file()
+    card = (run / "card.md").read_text()
+    assert "| adversarial | relativistic_average against patchgan (normalization=spectral, filters=2)" in card
+    assert "feature distance" in card and "need not be\nwhat was there" in card
+    assert "adversarial" not in (run / "pretrained" / "card.md").read_text().lower()
+
+
+def test_what_cannot_work_is_refused(tiny):
+    for overrides, message in (
+        (
+            {"adversarial.discriminator.name": "srgan"},
+            r"discriminator\.name must be one of patchgan, unet\. Rec",
+        ),
+        (
+            {"adversarial.consistency_weight": 1},
+            r"adversarial\.consistency_weight must be 0 for this task, whose",
+        ),
+        (
+            {"adversarial.segmentation_model": "runs/unet"},
+            r"adversarial\.segmentation_model must be left out for",
+        ),
+        (
+            {"adversarial.pretraining": {"patch_size": 64}},
+            r"Unknown config key 'adversarial.pretraining.patch_si",
+        ),
+        ({"adversarial.patch": 1}, "Unknown config key 'adversarial.patch'"),
+        (
+            {"training.width": 20},
+            r"training\.width must be a multiple of 8 for a discriminator\. Received: 20",
+        ),
+        (
+            {"training.loss": "psnr"},
+            r"training\.loss must be mean_absolute_error or .*adversarial\.pretraining\)",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=message) as caught:
+            tiny(overrides)
+        assert "\n" not in str(caught.value)
+    assert tiny({"adversarial.on": False, "training.loss": "psnr"}).training.loss == "psnr"
