@@ -5,14 +5,15 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_mrisr.data import read_dataset
-from keras_mrisr.data.slices import evenly_spaced
+from keras_mrisr.data.slices import SliceDataset, SliceRecord, evenly_spaced
 from keras_mrisr.degrade import get_degradation
+from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.compatibility import choose_degradation, split_of
 from keras_mrisr.evaluation.methods import Interpolator, Model
@@ -22,7 +23,7 @@ from keras_mrisr.evaluation.slices import SliceReader
 from keras_mrisr.files import check_only_holds, whole_directory
 from keras_mrisr.segmentation.lesions import OVERLAP, SPECK
 from keras_mrisr.segmentation.overlay import OverlayCase, overlay_figure
-from keras_mrisr.segmentation.scores import compare_dice, score_patient, summarise_dice
+from keras_mrisr.segmentation.scores import PatientScore, compare_dice, score_patient, summarise_dice
 from keras_mrisr.segmentation.segmenter import Segmenter
 from keras_mrisr.segmentation.tables import report, to_json, write_tables
 from keras_mrisr.types import PathLike, Progress
@@ -31,6 +32,7 @@ HR = "HR"
 UNET = "U-Net"
 PARTS = ("test", "all-unseen", "held-out")
 FILES = ("segmentation.json", "per_patient.csv", "overlay.png")
+_Source = Callable[[SliceRecord, SliceReader], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,55 +133,13 @@ def evaluate_segmentation(
         check_only_holds(out, FILES)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
-        segmenter = Segmenter.load(unet) if isinstance(unet, str | os.PathLike) else unet
-        name = type(unet).__name__ if segmenter is unet else str(unet)
-        models = _models(sr_models or {}, segmenter, methods)
-        if patient_pattern is None and kind != "lgg":
-            patient_pattern = segmenter.info.data.get("patient_pattern")
-        dataset = read_dataset(data_root, kind, patient_pattern)
-        dataset.require_slices()
-        splits = {UNET: segmenter.info, **{model.name: model.info for model in models}}
-        splits = {key: split_of(info) for key, info in splits.items()}
-        degradation = choose_degradation(models)[0] if models else get_degradation("bicubic", 1)
-        check_renamed(dataset, splits)
-        patients, part, notes = choose_common_patients(dataset.patients, splits, part)
-        dataset = _with_masks(dataset.select(patients))
-        reader = SliceReader(dataset, degradation, segmenter.channels)
-        sources = {HR: lambda record, reader: reader.hr(record)}
-        if models:
-            sources |= {method: Interpolator(method, degradation.factors[0]) for method in methods}
-            sources |= {model.name: model for model in models}
-        scores, cases = [], {}
-        for done, (patient, records) in enumerate(dataset.by_patient().items(), start=1):
-            own, cases[patient] = _score(segmenter, reader, records, sources, largest)
-            scores += own
-            if progress is not None:
-                progress(done, len(dataset.patients))
-        scores.sort(key=lambda score: list(sources).index(score.method))
+        task = _prepare(unet, data_root, sr_models or {}, methods, part, kind, patient_pattern)
+        scores, cases = _score(task, largest, progress)
         evaluation = SegmentationEvaluation(
-            protocol={
-                "unet": name,
-                "models": {model.name: model.source for model in models},
-                "methods": list(sources),
-                "data": str(data_root),
-                "kind": dataset.kind,
-                "part": part,
-                "patients": list(dataset.patients),
-                "slices": len(dataset),
-                "scale": degradation.scale,
-                "degradation": degradation.to_dict() if models else None,
-                "resampler": pillow_version(),
-                "images": "HR in 8 bit, degraded whole to 8-bit LR; SR and interpolations in 8 bit",
-                "masks": "probability 0.5 or more" + (", the largest lesion only" if largest else ""),
-                "dice": "of all slices of a patient together, mean over patients; two empty masks are 1, "
-                "one empty mask is 0",
-                "recall": f"lesions (connected, {SPECK} voxels or more) of which {OVERLAP:.0%} or more is "
-                "predicted; false: predictions of that size that touch no lesion",
-                "tests": "95 %: BCa bootstrap of patients; p: Wilcoxon signed-rank over patients, Holm",
-            },
-            scores=tuple(scores),
-            notes=tuple(notes),
-            cases=_choose(cases, scores, figure_cases),
+            _protocol(task, data_root, largest),
+            scores,
+            task.notes,
+            _choose(cases, scores, figure_cases),
         )
         if folder is not None:
             write_tables(evaluation, folder)
@@ -188,7 +148,103 @@ def evaluate_segmentation(
     return evaluation
 
 
-def _models(sr_models, segmenter, methods):
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """What is scored: the slices, and the sources of their images by name."""
+
+    unet: str
+    segmenter: Segmenter
+    models: Sequence[Model]
+    dataset: SliceDataset
+    degradation: Degradation
+    sources: Mapping[str, _Source]
+    part: str
+    notes: tuple[str, ...]
+
+
+def _prepare(
+    unet: Any,
+    data_root: PathLike,
+    sr_models: Mapping[str, PathLike],
+    methods: Sequence[str],
+    part: str,
+    kind: str,
+    patient_pattern: str | None,
+) -> _Task:
+    """Loads the models, and finds the patients that none of them has seen."""
+    segmenter = Segmenter.load(unet) if isinstance(unet, str | os.PathLike) else unet
+    models = _models(sr_models, segmenter, methods)
+    if patient_pattern is None and kind != "lgg":
+        patient_pattern = segmenter.info.data.get("patient_pattern")
+    dataset = read_dataset(data_root, kind, patient_pattern)
+    dataset.require_slices()
+    infos = {UNET: segmenter.info, **{model.name: model.info for model in models}}
+    splits = {name: split_of(info) for name, info in infos.items()}
+    degradation = choose_degradation(models)[0] if models else get_degradation("bicubic", 1)
+    check_renamed(dataset, splits)
+    patients, part, notes = choose_common_patients(dataset.patients, splits, part)
+    return _Task(
+        type(unet).__name__ if segmenter is unet else str(unet),
+        segmenter,
+        models,
+        _with_masks(dataset.select(patients)),
+        degradation,
+        _sources(models, methods, degradation),
+        part,
+        tuple(notes),
+    )
+
+
+def _sources(models: Sequence[Model], methods: Sequence[str], degradation: Degradation) -> dict[str, _Source]:
+    """Where the images of each method come from: the originals, and with models their LR images upscaled."""
+    sources: dict[str, _Source] = {HR: lambda record, reader: reader.hr(record)}
+    if models:
+        sources |= {method: Interpolator(method, degradation.factors[0]) for method in methods}
+        sources |= {model.name: model for model in models}
+    return sources
+
+
+def _score(
+    task: _Task, largest: bool, progress: Progress | None
+) -> tuple[tuple[PatientScore, ...], dict[str, OverlayCase]]:
+    """The scores of all patients, by method, and the case of each patient."""
+    reader = SliceReader(task.dataset, task.degradation, task.segmenter.channels)
+    scores: list[PatientScore] = []
+    cases: dict[str, OverlayCase] = {}
+    for done, (patient, records) in enumerate(task.dataset.by_patient().items(), start=1):
+        own, cases[patient] = _score_patient(task, reader, records, largest)
+        scores += own
+        if progress is not None:
+            progress(done, len(task.dataset.patients))
+    methods = list(task.sources)
+    return tuple(sorted(scores, key=lambda score: methods.index(score.method))), cases
+
+
+def _protocol(task: _Task, data_root: PathLike, largest: bool) -> dict[str, Any]:
+    """What was measured on what, and how."""
+    return {
+        "unet": task.unet,
+        "models": {model.name: model.source for model in task.models},
+        "methods": list(task.sources),
+        "data": str(data_root),
+        "kind": task.dataset.kind,
+        "part": task.part,
+        "patients": list(task.dataset.patients),
+        "slices": len(task.dataset),
+        "scale": task.degradation.scale,
+        "degradation": task.degradation.to_dict() if task.models else None,
+        "resampler": pillow_version(),
+        "images": "HR in 8 bit, degraded whole to 8-bit LR; SR and interpolations in 8 bit",
+        "masks": "probability 0.5 or more" + (", the largest lesion only" if largest else ""),
+        "dice": "of all slices of a patient together, mean over patients; two empty masks are 1, "
+        "one empty mask is 0",
+        "recall": f"lesions (connected, {SPECK} voxels or more) of which {OVERLAP:.0%} or more is "
+        "predicted; false: predictions of that size that touch no lesion",
+        "tests": "95 %: BCa bootstrap of patients; p: Wilcoxon signed-rank over patients, Holm",
+    }
+
+
+def _models(sr_models: Mapping[str, PathLike], segmenter: Segmenter, methods: Sequence[str]) -> list[Model]:
     models = [Model(name, path) for name, path in sr_models.items()]
     for model in models:
         if model.name in (HR, UNET, *methods):
@@ -201,7 +257,7 @@ def _models(sr_models, segmenter, methods):
     return models
 
 
-def _with_masks(dataset):
+def _with_masks(dataset: SliceDataset) -> SliceDataset:
     without = [record for record in dataset.slices if record.mask is None]
     if without:
         raise DataError(
@@ -211,9 +267,11 @@ def _with_masks(dataset):
     return dataset
 
 
-def _score(segmenter, reader, records, sources, largest):
-    """(`PatientScore`s of all methods, `OverlayCase`) of one patient."""
-    masks = [reader.tumour(record) for record in records]
+def _score_patient(
+    task: _Task, reader: SliceReader, records: Sequence[SliceRecord], largest: bool
+) -> tuple[list[PatientScore], OverlayCase]:
+    """The scores of all methods, and the case, of one patient."""
+    masks: list[Any] = [reader.tumour(record) for record in records]  # Each has one.
     if any(mask.shape != masks[0].shape for mask in masks):
         raise DataError(
             f"The slices of patient {records[0].patient} differ in size: its lesions need a stack of one "
@@ -222,16 +280,18 @@ def _score(segmenter, reader, records, sources, largest):
     truth = np.stack(masks)
     shown = int(truth.sum(axis=(1, 2)).argmax())
     scores, columns = [], {}
-    for method, source in sources.items():
+    for method, source in task.sources.items():
         images = [source(record, reader) for record in records]
-        prediction = np.stack(segmenter(images, largest=largest))
+        prediction = np.stack(task.segmenter(images, largest=largest))
         scores.append(score_patient(records, method, truth, prediction))
         columns[method] = (images[shown], prediction[shown], scores[-1].dice)
     label = f"{records[0].patient} · slice {records[shown].index}"
     return scores, OverlayCase(label, truth[shown], columns)
 
 
-def _choose(cases, scores, count):
+def _choose(
+    cases: Mapping[str, OverlayCase], scores: Sequence[PatientScore], count: int
+) -> tuple[OverlayCase, ...]:
     """Cases from the patient with the lowest Dice at HR to the one with the highest."""
     ordered = sorted((score for score in scores if score.method == HR), key=lambda score: score.dice)
     return tuple(cases[ordered[place].patient] for place in evenly_spaced(len(ordered), count, ends=True))

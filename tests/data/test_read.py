@@ -29,10 +29,13 @@ def test_auto_falls_back_to_images(tmp_path):
 def test_bad_roots_and_kinds(tmp_path, lgg):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.png").touch()
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study/IM0001").write_bytes(bytes(128) + b"DICM")
     for arguments, message in (
         ((tmp_path / "none",), "none does not exist"),
         ((tmp_path / "empty",), r"empty holds no images. Expected .*\.tif"),
         ((tmp_path / "file.png",), "is a file"),
+        ((tmp_path / "study",), r"study holds DICOM\. Convert the series to NIfTI first"),
         ((tmp_path, "nifty"), "Unknown kind of data 'nifty'. Choose one of auto, lgg, images"),
         ((tmp_path / "empty", "lgg"), "holds no TCGA_"),
         ((lgg, "lgg", "(.)"), "pattern is for kind 'images'"),
