@@ -1,21 +1,26 @@
 """The adversarial stage of networks for thick slices."""
 
 import csv
+import signal
 
 import keras
 import numpy as np
 import pytest
 
 from keras_mrisr.data import write_image
-from keras_mrisr.errors import ConfigError
+from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.inference.through_plane import ThroughPlaneResolver
+from keras_mrisr.model_info import THROUGH_PLANE, ThroughPlaneInfo
 from keras_mrisr.models.discriminators import build_discriminator
+from keras_mrisr.models.features import build_features
 from keras_mrisr.models.through_plane import through_plane
 from keras_mrisr.through_plane_config import ThroughPlaneConfig
+from keras_mrisr.training import TrainingInterruptedError, through_plane as training
 from keras_mrisr.training.srgan import SRGAN, gan_optimizer
-from keras_mrisr.training.state import read_state
+from keras_mrisr.training.state import RunState, read_state
 from keras_mrisr.training.through_plane import train_through_plane
 from keras_mrisr.training.through_plane_patches import ThroughPlanePatches
+from keras_mrisr.training.through_plane_validation import AdversarialLineValidation, line_pair, psnr_of
 
 
 @pytest.fixture
@@ -144,6 +149,22 @@ def run(tmp_path_factory, tiny):
     return train_through_plane(tiny(), tmp_path_factory.mktemp("gan") / "run")
 
 
+@pytest.fixture
+def eager(monkeypatch):
+    """Without tracing a graph, which takes more time than these steps; `run` has it."""
+
+    def eagerly(make):
+        def compiled(*arguments):
+            model = make(*arguments)
+            model.run_eagerly = True
+            return model
+
+        return compiled
+
+    for name in ("compiled_through_plane", "compiled_through_plane_gan"):
+        monkeypatch.setattr(training, name, eagerly(getattr(training, name)))
+
+
 def history(run):
     rows = csv.DictReader((run / "history.csv").read_text().splitlines())
     return [{name: float(value) for name, value in row.items()} for row in rows]
@@ -179,7 +200,43 @@ def test_two_stages(run, tiny):
     assert "adversarial" not in (run / "pretrained" / "card.md").read_text().lower()
 
 
-def test_what_cannot_work_is_refused(tiny):
+def test_a_stopped_run_ends_with_the_same_weights(tmp_path, tiny, eager):
+    def stop(epoch, step, logs):
+        if "adversarial" in (logs or {}) and (epoch, step) == (2, 1):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(TrainingInterruptedError):
+        train_through_plane(tiny(), tmp_path / "stopped", report=stop)
+    seen = []
+    train_through_plane(tiny(), tmp_path / "stopped", report=lambda *call: seen.append(call[:2]))
+    assert seen == [(2, 2), (2, 3), (2, None)]
+    train_through_plane(tiny(), tmp_path / "whole")
+    ours, theirs = (
+        keras.saving.load_model(tmp_path / name / "last.keras").get_weights() for name in ("stopped", "whole")
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_finished_model_is_trained_adversarially_only(mrisr, tmp_path, tiny, eager):
+    out, config = tmp_path / "run", tiny({"adversarial.on": False, "training.epochs": 1})
+    finished = train_through_plane(config, tmp_path / "finished")
+    words = ["train", "--task", "through-plane", "--data", config.data.root, "--out", out]
+    values = {
+        **{key: value for key, value in SETTINGS.items() if key not in ("generator", "training.epochs")},
+        "adversarial.pretraining": "{}",
+        "adversarial.features": "{network: vgg16, layers: block1_conv1, weights: null}",
+        "adversarial.discriminator.name": "unet",
+    }
+    sets = [f"{key}={value}" for key, value in values.items()]
+    code, text, err = mrisr(*words, "--init", finished, "--epochs", 1, "--set", *sets)
+    assert code == 0 and f"Trained model in {out}" in text, err
+    assert not (out / "pretrained").exists()
+    start = ThroughPlaneResolver.load(finished).info.metrics["val_psnr"]
+    assert read_state(out / "backup").start["val_psnr"] == pytest.approx(start, abs=1e-6)
+
+
+def test_what_cannot_work_is_refused(tmp_path, tiny):
     for overrides, message in (
         (
             {"adversarial.discriminator.name": "srgan"},
@@ -206,8 +263,50 @@ def test_what_cannot_work_is_refused(tiny):
             {"training.loss": "psnr"},
             r"training\.loss must be mean_absolute_error or .*adversarial\.pretraining\)",
         ),
+        (
+            {"adversarial.pretraining": {"slices": 3}},
+            r"^adversarial\.pretraining: training\.slices must be 4",
+        ),
+        ({"adversarial.pretraining": {"width": 64}}, "is 64 pixels wide or more"),
+        ({"adversarial.pretraining.init": "nowhere"}, "No model at nowhere"),
+        (
+            {"adversarial.pretraining.init": "thick"},
+            r"^adversarial\.pretraining\.init: .* has the network .* Choose the same",
+        ),
+        ({"adversarial.discriminator.depth": 3}, "Unknown option 'depth' of 'patchgan'"),
+        ({"adversarial.features.weights": "none.h5"}, r"No feature weights at none\.h5"),
+        (
+            {"adversarial.features.layers": "block5"},
+            r"Patches of 8 are too small for .*is 16\. Raise training\.slices and training\.width",
+        ),
+        ({"adversarial.pixel_weight": 0, "adversarial.perceptual_weight": 0}, "nothing ties SR to HR"),
     ):
-        with pytest.raises(ConfigError, match=message) as caught:
-            tiny(overrides)
+        with pytest.raises(MrisrError, match=message) as caught:
+            train_through_plane(tiny(overrides), tmp_path / "run")
         assert "\n" not in str(caught.value)
+        assert not (tmp_path / "run").exists()
     assert tiny({"adversarial.on": False, "training.loss": "psnr"}).training.loss == "psnr"
+
+
+def test_scores_of_planes(smooth_image):
+    """PSNR, gain and features as computed here, plane by plane, and output that is not finite."""
+    features = build_features("vgg16", "block1_conv1", None)
+    resolver = ThroughPlaneResolver(through_plane(1, 4, 4), ThroughPlaneInfo(THROUGH_PLANE, {}, [], []))
+    images = [smooth_image(48, 40, dtype="float32", seed=seed)[..., 0] for seed in range(3)]
+    pairs = [line_pair(images[0], 2.0), line_pair(images[1], 2.0), line_pair(images[2], 4.0)]
+    scores = AdversarialLineValidation(resolver, pairs, features, RunState(), 2.0).score()
+    psnrs, distances = [], []
+    for pair in pairs:
+        sr = resolver.restore(pair.lr[np.newaxis], len(pair.hr))
+        psnrs.append(psnr_of(pair.hr, sr[0]))
+        [hr_features], [sr_features] = (
+            features(image[..., np.newaxis]) for image in (pair.hr[np.newaxis], sr)
+        )
+        distances.append(float(np.mean((np.asarray(hr_features) - np.asarray(sr_features)) ** 2)))
+    for name, values in (("val_psnr", psnrs), ("val_features", distances)):
+        # Every factor counts once.
+        assert scores[name] == pytest.approx(((values[0] + values[1]) / 2 + values[2]) / 2, rel=1e-4)
+    assert scores["val_gain_4"] == pytest.approx(psnrs[2] - psnr_of(pairs[2].hr, pairs[2].spline), abs=1e-6)
+    assert 0.2 < scores["val_variety"] < 5
+    resolver.network.set_weights([weight * np.nan for weight in resolver.network.get_weights()])
+    assert AdversarialLineValidation(resolver, pairs, features, RunState(), 2.0).score() is None
