@@ -79,8 +79,8 @@ def training_patches(config: RunConfig, pairs: list[Any]) -> PatchDataset:
     if config.degrades_anew:
         return FreshPatches(
             pairs,
-            config.scale,
-            RandomAcquisition(**{"scale": config.scale, **config.degradation}),
+            config.factors[0],
+            RandomAcquisition(**{"scale": config.factors[0], **config.degradation}),
             rescale=None if training.rescale is None else tuple(training.rescale),
             contrasts=training.contrasts,
             patch_size=training.patch_size or None,
