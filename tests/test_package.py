@@ -67,7 +67,7 @@ def test_version(arguments):
     assert newest.strip("[]") in (keras_mrisr.__version__, "Unreleased")
 
 
-OPTIONAL = ("demo", "dicom", "tuning", "export", "onnx", "formats", "lgg", "lpips")
+OPTIONAL = ("demo", "dicom", "tuning", "export", "onnx", "openvino", "ncnn", "formats", "lgg", "lpips")
 
 
 def test_extras(arguments):
