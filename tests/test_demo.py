@@ -59,8 +59,8 @@ def test_through_the_command(mrisr, small, tmp_path, listing):
     assert (code, err) == (0, "")
     assert "is trained already; --overwrite trains it again" in out
     assert listing(folder / "model") == before
-    columns = [line.split() for line in out.splitlines() if line.split()[:2] == ["images", "bicubic"]]
-    assert columns == 2 * [["images", "bicubic", "slabs", "images", "slabs"]]
+    columns = [line.split() for line in out.splitlines() if line.split()[:2] == ["slices", "bicubic"]]
+    assert columns == 2 * [["slices", "bicubic", "slabs", "slices", "slabs"]]
     # With a file of somebody else's it is not replaced.
     (folder / "mine.txt").write_text("x")
     assert "holds mine.txt" in mrisr("demo", "--out", folder, "--overwrite")[2]

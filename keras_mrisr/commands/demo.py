@@ -40,7 +40,7 @@ def _demo(options: argparse.Namespace) -> int:
         with training_progress(options.epochs, STEPS) as report:
 
             def show_first(evaluation):
-                show(summary_table(evaluation.summary, unit="slabs"))
+                show(summary_table(evaluation.summary, unit="slabs", images="slices"))
                 say("That was a bundled model. Now one of your own is trained:")
 
             evaluation = run_demo(
