@@ -222,6 +222,9 @@ def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | 
             raise ConfigError(
                 f"{options.model} makes thick slices thin: --spacing says how thin. Leave out --scale."
             )
+        if options.engine not in ("auto", "keras") or options.providers:
+            name = "--providers" if options.providers else "--engine"
+            raise ConfigError(f"{options.model} makes thick slices thin, which Keras runs. Leave out {name}.")
         return _load_through_plane(options.model, memory)
     resolver = _load_in_plane(options.model, memory, options)
     resolver.quiet = not options.force

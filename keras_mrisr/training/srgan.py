@@ -11,8 +11,8 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.losses import adversarial, consistency
 from keras_mrisr.metrics.psnr import PSNR
 from keras_mrisr.replicas import replica_count, replica_mean
-from keras_mrisr.training.gan_optimizer import Networks, discriminator_optimizer, gan_optimizer
 from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
+from keras_mrisr.training.optimizers import Networks, discriminator_optimizer, gan_optimizer
 from keras_mrisr.types import Tensor
 
 __all__ = ["SRGAN", "discriminator_optimizer", "gan_optimizer"]

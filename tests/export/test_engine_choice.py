@@ -137,6 +137,7 @@ def test_upscale_takes_an_engine(mrisr, packed, image_root, tmp_path):
     for model, engine, message in (
         (tmp_path / "onnx", "keras", "is an ONNX export: leave out --engine keras"),
         (packed[2] / "generator.keras", "onnxruntime", "--engine is for an ONNX export"),
+        ("thick", "onnxruntime", "thick makes thick slices thin, which Keras runs. Leave out --engine"),
     ):
         code, _, err = mrisr("upscale", source, tmp_path / "a.png", "--model", model, "--engine", engine)
         assert (code, err.count("\n"), (tmp_path / "a.png").exists()) == (2, 1, False)
