@@ -18,7 +18,15 @@ openvino = ["openvino>=2024.6"]
 ncnn = ["ncnn>=1.0.20250503"]
 formats = ["SimpleITK>=2.3"]
 lgg = ["kagglehub>=0.3"]
-tests = ["pytest>=8", "pytest-xdist>=3.6", "scikit-image>=0.24", "selenium>=4.20", "trustme>=1.2", "sybil>=9"]
+tests = [
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "scikit-image>=0.24",
+    "selenium>=4.20",
+    "trustme>=1.2",
+    "sybil>=9",
+    "dcm2niix>=1.0.20250505",
+]
 checks = ["ruff>=0.6", "mypy>=1.15", "types-PyYAML", "import-linter>=2.1"]
 docs = ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16", "mkdocs-jupyter>=0.25"]
 lpips = ["lpips>=0.1.4"]  # Brings PyTorch.

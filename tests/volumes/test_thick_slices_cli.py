@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 
 import nibabel
 import numpy as np
@@ -38,6 +39,11 @@ def place(tmp_path, monkeypatch, models, thick_model, phantom, axial, dicom_seri
 def corners(volume):
     ends = np.array(list(np.ndindex(2, 2, 2))) * volume.shape - 0.5
     return ends @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+
+
+def box(volume):
+    """Lowest and highest coordinates, in mm: the same however the axes run."""
+    return corners(volume).min(axis=0), corners(volume).max(axis=0)
 
 
 def test_thick_slices_become_thin_and_others_get_finer_planes(place, mrisr, axial, phantom):
@@ -101,6 +107,12 @@ def test_a_new_series_of_dicom(place, mrisr):
     np.testing.assert_allclose(image.GetSpacing(), 0.75, atol=1e-6)
     far = image.TransformContinuousIndexToPhysicalPoint([11.5, 9.5, 23.5])
     np.testing.assert_allclose(np.array(far) * (-1, -1, 1), corners(lr)[-1], atol=1e-4)
+    converter = pytest.importorskip("dcm2niix")
+    run = [converter.bin, "-b", "n", "-z", "n", "-f", "sr", "-o", str(place), str(place / "sr")]
+    subprocess.run(run, check=True, capture_output=True)
+    converted = read_volume(place / "sr.nii")
+    assert sorted(converted.shape) == [10, 12, 24]
+    np.testing.assert_allclose(box(converted), box(lr), atol=1e-4)
 
 
 def test_one_file_of_many_frames(place, mrisr, phantom, axial, enhanced_series):
