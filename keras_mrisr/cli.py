@@ -22,7 +22,7 @@ from keras_mrisr.commands import (
     upscale,
 )
 from keras_mrisr.commands.arguments import Parser
-from keras_mrisr.errors import MrisrError
+from keras_mrisr.errors import IncompleteError, MrisrError
 from keras_mrisr.registration import import_user_code
 from keras_mrisr.version import __version__
 
@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: List of words; by default those of the command line.
 
     Returns:
-        Exit code: 0 done, 2 bad input (one line on stderr), 130 stopped by the user, 141 the reader of stdout
-        has gone, 143 stopped by SIGTERM. A training that saved all on SIGTERM exits with 130.
+        Exit code: 0 done, 1 part is done and part failed, 2 bad input (one line on stderr), 130 stopped by
+        the user, 141 the reader of stdout has gone, 143 stopped by SIGTERM. A training that saved all on
+        SIGTERM exits with 130.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -74,7 +75,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (MrisrError, MemoryError, OSError) as error:
         if options.debug:
             raise
-        return _fail(_reason(error), 2)
+        return _fail(_reason(error), 1 if isinstance(error, IncompleteError) else 2)
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,14 @@ class DataError(MrisrError):
     """An image, a scan or a folder of them cannot be used, or a result cannot be written."""
 
 
+class ManyVolumesError(DataError):
+    """A file holds several volumes, and it was not said which is meant."""
+
+
+class IncompleteError(MrisrError):
+    """Part of the work is done and written, another part could not be done."""
+
+
 class ConfigError(MrisrError):
     """An argument, an option or a key of a config is unknown or out of range."""
 

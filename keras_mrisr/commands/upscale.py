@@ -12,6 +12,7 @@ from keras_mrisr.memory import memory_limit, parse_memory
 
 if TYPE_CHECKING:
     from keras_mrisr.inference.inputs import Folder, Input
+    from keras_mrisr.inference.options import UpscaleOptions
     from keras_mrisr.inference.super_resolver import SuperResolver
     from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
     from keras_mrisr.inference.ways import BundledModels, Models
@@ -107,6 +108,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "difference and uncertainty; works offline",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace what exists at OUT")
+    folders = parser.add_argument_group(
+        "of folders",
+        "Each result is written as soon as it is done; a file that cannot be upscaled stops no other.",
+    )
+    for name, what in (("include", "take only"), ("exclude", "leave out")):
+        folders.add_argument(
+            f"--{name}", metavar="PATTERN", action="append", default=[],
+            help=f"{what} files of such names, as '*_T1w.nii.gz', or with a slash of such paths in IN; may "
+            "be given several times",
+        )  # fmt: skip
+    folders.add_argument(
+        "--skip-existing", action="store_true", help="make only results that are not yet at OUT: resumes"
+    )
     volumes = parser.add_argument_group("of volumes")
     volumes.add_argument(
         "--plane", choices=("axial", "coronal", "sagittal"),
@@ -130,18 +144,40 @@ def run(
     Args:
         resolver: A `SuperResolver`, or another of `ways.Models`.
         options: The options.
-        found: What `input_at` found at the input, where that is known.
+        found: What `find_input` found, where that is known.
         more: More of `UpscaleOptions`.
     """
-    from keras_mrisr.inference.inputs import input_at
-    from keras_mrisr.inference.options import UpscaleOptions
+    from keras_mrisr.inference.folder import refuse_incomplete
     from keras_mrisr.inference.upscale import upscale_input
     from keras_mrisr.terminal import progress_bar, say
 
-    how = UpscaleOptions(
+    found = found or find_input(options)
+    with progress_bar("Upscaling") as progress:
+        outcome = upscale_input(found, options.output, resolver, upscale_options(options, **more), progress)
+    written = outcome.written
+    where = ", ".join(map(str, written)) if len(written) <= 3 else f"{len(written)} files to {options.output}"
+    say(f"Wrote {where}" if written else f"Nothing is missing in {options.output}")
+    if outcome.models:
+        say(f"Verdict: {outcome.verdict.sentence(' and '.join(outcome.models))}")
+    refuse_incomplete(outcome)
+
+
+def find_input(options: argparse.Namespace) -> "Input | Folder":
+    """What the options of `add_options` name as the input."""
+    from keras_mrisr.inference.inputs import input_at
+
+    return input_at(options.input, options.include, options.exclude)
+
+
+def upscale_options(options: argparse.Namespace, **more: Any) -> "UpscaleOptions":
+    """The options of `add_options` as the library takes them."""
+    from keras_mrisr.inference.options import UpscaleOptions
+
+    return UpscaleOptions(
         ensemble=options.ensemble,
         consistency=options.consistency,
         overwrite=options.overwrite,
+        skip_existing=options.skip_existing,
         nan=options.nan,
         plane=options.plane,
         volume_index=options.volume_index,
@@ -151,27 +187,22 @@ def run(
         report=options.report,
         **more,
     )
-    with progress_bar("Upscaling") as progress:
-        outcome = upscale_input(found or input_at(options.input), options.output, resolver, how, progress)
-    written = outcome.written
-    where = ", ".join(map(str, written)) if len(written) <= 3 else f"{len(written)} files to {options.output}"
-    say(f"Wrote {where}")
-    say(f"Verdict: {outcome.verdict.sentence(' and '.join(outcome.models))}")
 
 
 def _upscale(options: argparse.Namespace) -> None:
     check_exists(options.input)
     if options.scale is not None and options.scale < 2:
         raise ConfigError(f"--scale must be 2 or more. Received: {options.scale}")
-    from keras_mrisr.inference.inputs import input_at
     from keras_mrisr.inference.target_grid import parse_spacing
+    from keras_mrisr.inference.upscale import check_output
 
     spacing = None if options.spacing is None else parse_spacing(options.spacing)
     if options.scale is not None:
         if options.way == "through-plane" or spacing is not None:
             raise ConfigError("--scale makes planes finer. Leave it out, or --through-plane and --spacing.")
         options.way = "in-plane"
-    found = input_at(options.input)
+    found = find_input(options)
+    check_output(found, options.output, upscale_options(options))
     adapt = _adaptation(options, found)
     memory = None if options.memory is None else parse_memory(options.memory)
     models = _bundled(options, found, memory) if options.model is None else _named(options, memory)

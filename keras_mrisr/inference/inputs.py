@@ -1,16 +1,17 @@
 """What lies at a path, decided once: an image, a scan, or a folder of images or scans."""
 
 import dataclasses
+import fnmatch
 import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from keras_mrisr.data.image_folder import image_files, read_image_folder
 from keras_mrisr.data.images import IMAGE_SUFFIXES, read_image
 from keras_mrisr.data.slices import natural_key
 from keras_mrisr.data.volume_folder import mask_files, volume_files
-from keras_mrisr.errors import DataError
+from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.inference.image_file import ImageFile, refuse_for_volumes
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.scan import Scan
@@ -87,14 +88,22 @@ class Folder:
                 raise DataError(f"{self.path} is a folder of {what}: give them one by one for `{name}`.")
 
 
-def input_at(source: PathLike) -> Input | Folder:
+def input_at(source: PathLike, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Input | Folder:
     """What lies at a path.
 
     Of a folder with DICOM files in it or below, these are one scan. Of another folder all images are taken
     but for masks (`*_mask.*`), or, where there are none, all volumes but for masks and segmentations. Of a
     data set in BIDS `code/`, `derivatives/` and `sourcedata/` are left out.
 
+    Args:
+        source: The path.
+        include: Of a folder: take only files that match one of these patterns, as a shell's (`*`, `?`,
+            `[ab]`). One without a slash is for the file's name, another for its path in the folder, where
+            `*` also stands for slashes.
+        exclude: Of a folder: leave out files that match one of these.
+
     Raises:
+        ConfigError: Patterns for what is no folder of files.
         DataError: Nothing is there, or nothing that can be upscaled.
     """
     source = pathlib.Path(source)
@@ -102,16 +111,41 @@ def input_at(source: PathLike) -> Input | Folder:
         raise DataError(f"{source} does not exist. Give an image or volume, or a folder of images or DICOM.")
     bids = _is_bids(source)
     found = None if bids else format_at(source)
+    if found is None and source.is_dir():
+        return _chosen(_folder(source, _NOT_RAW if bids else ()), include, exclude)
+    for name, patterns in (("include", include), ("exclude", exclude)):
+        if patterns:
+            raise ConfigError(f"`{name}` is for a folder of files, and {source} is one input: leave it out.")
     if found is not None:
         return Scan(source, found)
-    if source.is_dir():
-        return _folder(source, _NOT_RAW if bids else ())
     if source.suffix.lower() in IMAGE_SUFFIXES or _begins_as_image(source):
         return ImageFile(source)
     raise DataError(
         f"{source} is no image ({', '.join(IMAGE_SUFFIXES)}) and no volume ({', '.join(ENDINGS)}, "
         "DICOM) that can be read. Convert it."
     )
+
+
+def _chosen(folder: Folder, include: Sequence[str], exclude: Sequence[str]) -> Folder:
+    """The part of a folder that patterns leave."""
+    inputs = {
+        name: one
+        for name, one in folder.inputs.items()
+        if (not include or _matches(name, include)) and not _matches(name, exclude)
+    }
+    if not inputs:
+        raise DataError(
+            f"None of the {len(folder.inputs)} files in {folder.path} is left by `include` and `exclude`. A "
+            "pattern is for a file's name, or with a slash for its path in the folder: '*_T1w.nii.gz'."
+        )
+    if len(inputs) < len(folder.inputs):
+        log.info("%d of %d files are chosen", len(inputs), len(folder.inputs))
+    return Folder(folder.path, inputs)
+
+
+def _matches(name: pathlib.Path, patterns: Sequence[str]) -> bool:
+    path = name.as_posix()
+    return any(fnmatch.fnmatchcase(path if "/" in one else name.name, one) for one in patterns)
 
 
 def channels_of(found: Input | Folder) -> int | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ class UpscaleOptions:
         ensemble: Average over the 8 flips and quarter turns (through thick slices over 4 flips).
         consistency: Change nothing that was measured.
         overwrite: Replace what is there.
+        skip_existing: Of a folder: leave results that are there as they are, and make the others.
         nan: What becomes of NaN and infinite values: "refuse", or "zero" where they are background.
         plane: Of a volume: in which plane its slices lie.
         volume_index: Which volume of a 4-D one, from 0.
@@ -44,6 +46,7 @@ class UpscaleOptions:
     ensemble: bool = False
     consistency: bool = False
     overwrite: bool = False
+    skip_existing: bool = False
     nan: str = "refuse"
     plane: str | None = None
     volume_index: int | None = None
@@ -59,6 +62,8 @@ class UpscaleOptions:
     residuals: bool = True
 
     def __post_init__(self) -> None:
+        if self.overwrite and self.skip_existing:
+            raise ConfigError("`overwrite` makes all again, `skip_existing` what is missing: leave out one.")
         if self.nan not in NAN:
             raise ConfigError(f"`nan` must be {' or '.join(NAN)}. Received: {self.nan!r}")
         if self.way not in (None, *WAYS):
@@ -66,6 +71,19 @@ class UpscaleOptions:
         if self.way == "in-plane" and (self.spacing is not None or self.slice_thickness is not None):
             name = "spacing" if self.spacing is not None else "slice_thickness"
             raise ConfigError(f"`{name}` is for thick slices made thin: leave it out with `way=in-plane`.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """An input that could not be upscaled.
+
+    Attributes:
+        path: Where it lies.
+        reason: What went wrong, in a sentence that names it.
+    """
+
+    path: pathlib.Path
+    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +95,18 @@ class Outcome:
         verdict: What is known of how good the result is.
         residual: (before, after) of a consistent image, root mean squares in its units; or None.
         models: The names of the models that made it.
+        failures: Of several inputs: those that could not be upscaled.
+        left_out: Of several inputs: how many hold several volumes, so that they were left out.
+        skipped: Of several inputs: how many had a result already.
     """
 
-    written: list
+    written: list[pathlib.Path]
     verdict: Verdict
     residual: tuple[float, float] | None = None
     models: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    left_out: int = 0
+    skipped: int = 0
 
     @staticmethod
     def joined(outcomes: "list[Outcome]") -> "Outcome":

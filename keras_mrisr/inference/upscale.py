@@ -1,20 +1,18 @@
 """Upscaling whatever lies at a path: an image, a scan, or a folder of images or scans."""
 
-import concurrent.futures
-import contextlib
-import dataclasses
 import itertools
 import pathlib
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from keras_mrisr.errors import DataError
-from keras_mrisr.files import check_new_directory, check_only_holds, held, whole_directory
-from keras_mrisr.inference.image_file import ImageFile, log_residual
+from keras_mrisr.files import held
+from keras_mrisr.inference.folder import check_folder, refuse_incomplete, upscale_folder
+from keras_mrisr.inference.image_file import ImageFile
 from keras_mrisr.inference.input_range import warn_outside
 from keras_mrisr.inference.inputs import Folder, Input, input_at
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
-from keras_mrisr.inference.report import check_report, residual_path, write_report
+from keras_mrisr.inference.report import residual_path
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.target_grid import parse_spacing
 from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
@@ -41,13 +39,18 @@ def upscale_path(
     way: str | None = None,
     spacing: float | Sequence[float] | None = None,
     slice_thickness: float | None = None,
+    skip_existing: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> list[pathlib.Path]:
     """Upscales an image file, a volume, or all images or volumes in a folder and below.
 
     Masks (`*_mask.*`; of volumes also segmentations) are left out. Of a folder without images all volumes are
-    taken. Of the root of a data set in BIDS `derivatives/`, `sourcedata/` and `code/` are left out. Bit
-    depth, grey or RGB, range and file format stay those of the input. For a model with neighbours the images
-    of a folder are one stack, in the order of their names; a single file stands for its neighbours.
+    taken, but for 4-D ones (unless `volume_index` says which volume). Each result of a folder is written as
+    soon as it is done, and a bad file stops no other. Of the root of a data set in BIDS `derivatives/`,
+    `sourcedata/` and `code/` are left out. Bit depth, grey or RGB, range and file format stay those of the
+    input. For a model with neighbours the images of a folder are one stack, in the order of their names; a
+    single file stands for its neighbours.
 
     Args:
         source: An image file, or a folder of them; a volume in a file, or a folder of these; a DICOM file, or
@@ -58,7 +61,7 @@ def upscale_path(
         resolver: A `SuperResolver`; of volumes also a `ThroughPlaneResolver`, or `BundledModels` of both. Its
             `memory` counts.
         ensemble: See `SuperResolver.upscale`.
-        overwrite: Replace a target that exists; a folder only if nothing but earlier results is in it.
+        overwrite: Replace a target that exists; of a folder each result that exists, and nothing else.
         progress: Called with the number of files (of a volume: tiles) done so far and the number in all.
         consistency: See `SuperResolver.upscale`; the residual is logged and written to
             `residual_path(target)`; of a folder of volumes, to one beside each result.
@@ -75,22 +78,27 @@ def upscale_path(
         way: Of volumes: "in-plane", "through-plane" or None: see `UpscaleOptions`.
         spacing: Of volumes: millimetres, see `upscale_through_plane`.
         slice_thickness: Of volumes: millimetres, see `upscale_through_plane`.
+        skip_existing: Of a folder: leave results that are there as they are, and make the others.
+        include: Of a folder: take only what matches one of these, see `input_at`.
+        exclude: Of a folder: leave out what matches one of these.
 
     Returns:
         The paths that were written.
 
     Raises:
         DataError: A bad source, a target that exists, that is or holds the source, or that cannot be written
-            or is written by another process. Each output is written whole or not at all, and nothing is left
-            of a folder that could not be completed.
+            or is written by another process. Each output is written whole or not at all.
+        IncompleteError: Some files of a folder could not be upscaled; all others are done.
         ModelError: The model gives something that is not finite.
     """
     millimetres = None if spacing is None else parse_spacing(spacing)
     options = UpscaleOptions(
-        ensemble, consistency, overwrite, nan, plane, volume_index, series, uncertainty, figure,
-        report, way, millimetres, slice_thickness,
+        ensemble, consistency, overwrite, skip_existing, nan, plane, volume_index, series, uncertainty,
+        figure, report, way, millimetres, slice_thickness,
     )  # fmt: skip
-    return upscale_input(input_at(source), target, resolver, options, progress).written
+    outcome = upscale_input(input_at(source, include, exclude), target, resolver, options, progress)
+    refuse_incomplete(outcome)
+    return outcome.written
 
 
 def upscale_input(
@@ -108,7 +116,7 @@ def upscale_input(
     if isinstance(found, Folder):
         outputs = [target, residual_path(target)] if options.consistency and found.holds_images else [target]
         with held(*outputs):
-            return _upscale_folder(found, target, models, options, progress)
+            return upscale_folder(found, target, models, options, progress)
     target = found.place(target)
     outputs = found.outputs(target, options)
     _check_apart(found.path, outputs, (options.figure, options.report))
@@ -118,6 +126,22 @@ def upscale_input(
         if isinstance(found, ImageFile):  # Of a volume, `upscale_volume` warns itself.
             warn_outside(found.path, found.outside(read, models))
         return found.upscale(read, target, models, options, progress)
+
+
+def check_output(found: Input | Folder, target: PathLike, options: UpscaleOptions) -> None:
+    """Checks what can be checked of a target before a model is loaded.
+
+    Raises:
+        DataError: It exists, is or holds the source, or cannot be written.
+    """
+    target = pathlib.Path(target)
+    found.check_options(options)
+    if isinstance(found, Folder):
+        check_folder(found, target, options)
+    elif not options.overwrite:
+        target = found.place(target)
+        if target.is_file() and target.resolve() != found.path.resolve():
+            raise DataError(f"{target} exists. Choose another name or pass `overwrite=True`.")
 
 
 def _for_images(found: Input | Folder, resolver: Models) -> SuperResolver:
@@ -142,92 +166,3 @@ def _check_apart(
     for view in views:
         if view is not None and pathlib.Path(view).resolve() == source.resolve():
             raise DataError(f"{view} is the source itself. Choose another name for what shows it.")
-
-
-def _upscale_folder(
-    folder: Folder,
-    target: pathlib.Path,
-    resolver: Any,
-    options: UpscaleOptions,
-    progress: Progress | None,
-) -> Outcome:
-    _check_folders(folder, target, options)
-    # Images have one report for all, a volume one of its own.
-    together = options.consistency and folder.holds_images
-    if together:
-        check_report(residual_path(target), options.overwrite)
-        options = dataclasses.replace(options, residuals=False)
-    _check_inputs(folder, target, resolver, options)
-    outcomes = []
-    # Closed, so that an interruption also ends what is under way in other threads.
-    with (
-        whole_directory(target, options.overwrite) as temporary,
-        contextlib.closing(_upscaled(folder, temporary, resolver, options)) as results,
-    ):
-        for outcome in results:
-            outcomes.append(outcome)
-            if progress is not None:
-                progress(len(outcomes), len(folder.inputs))
-    outcome = Outcome.joined(outcomes)
-    written = [target / path.relative_to(temporary) for path in outcome.written]
-    if together and outcome.residual is not None:
-        before, after = outcome.residual
-        log_residual(outcome.residual)
-        values = {"before": before, "after": after, "images": len(outcomes)}
-        write_report(residual_path(target), resolver.name, values)
-        written.append(residual_path(target))
-    return dataclasses.replace(outcome, written=written)
-
-
-def _check_folders(folder: Folder, target: pathlib.Path, options: UpscaleOptions) -> None:
-    """Raises DataError unless a folder of results can be written, apart from its source."""
-    here, there = folder.path.resolve(), target.resolve()
-    if there == here:
-        raise DataError(f"{target} is the source itself. Choose another folder.")
-    if here.is_relative_to(there):
-        raise DataError(f"{target} holds the source {folder.path}. Choose another folder.")
-    if there.is_relative_to(here):
-        # What is in it would be taken for sources the next time.
-        raise DataError(f"{target} lies in the source {folder.path}. Choose another folder.")
-    check_new_directory(target, options.overwrite)
-    names = list(folder.inputs)
-    reports = [] if folder.holds_images else [residual_path(name) for name in names]
-    if options.consistency and len(set(reports)) < len(reports):
-        raise DataError(
-            f"{folder.path} holds a volume under two endings: the reports of `consistency` need names apart."
-        )
-    check_only_holds(target, {path.parts[0] for path in (*names, *reports)})
-    for report in reports:  # With or without `consistency`: they go with the folder that is replaced.
-        check_report(target / report, options.overwrite)
-
-
-def _check_inputs(folder: Folder, target: pathlib.Path, resolver: Any, options: UpscaleOptions) -> None:
-    """Reads all inputs once, so that a bad one is found before the long work begins."""
-    sizes: dict[tuple[int, ...], tuple[pathlib.Path, str | None]] = {}
-    for name, one in folder.inputs.items():
-        read = one.read(resolver, options)
-        one.check(read, target / name, resolver, options)
-        if isinstance(one, ImageFile):
-            sizes.setdefault(read.image.shape[:2], (one.path, one.outside(read, resolver)))
-    for path, outside in sizes.values():  # One warning for a size.
-        warn_outside(path, outside)
-
-
-def _upscaled(
-    folder: Folder, target: pathlib.Path, resolver: Any, options: UpscaleOptions
-) -> Generator[Outcome]:
-    """Upscales the inputs into a folder, in their order, as many at a time as the resolver likes."""
-
-    def upscale(name: pathlib.Path) -> Outcome:
-        one = folder.inputs[name]
-        return one.upscale(one.read(resolver, options), target / name, resolver, options)
-
-    if not folder.holds_images or resolver.images_at_once == 1:
-        yield from map(upscale, folder.inputs)
-        return
-    with concurrent.futures.ThreadPoolExecutor(resolver.images_at_once) as pool:
-        try:
-            yield from pool.map(upscale, folder.inputs)
-        except BaseException:
-            resolver.cancel()
-            raise

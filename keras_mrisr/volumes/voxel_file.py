@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
-from keras_mrisr.errors import DataError, MrisrError
+from keras_mrisr.errors import DataError, ManyVolumesError, MrisrError
 from keras_mrisr.memory import check_claim
 
 Stream = BinaryIO | gzip.GzipFile
@@ -199,7 +199,7 @@ def _place_in_file(path: pathlib.Path, shape: Sequence[int], index: int | None) 
 def check_index(path: pathlib.Path, count: int, index: int | None) -> None:
     """Raises DataError unless `index` says which of the `count` volumes of a file is meant."""
     if count > 1 and index is None:
-        raise DataError(
+        raise ManyVolumesError(
             f"{path} is 4-D: it holds {count} volumes. Choose one with `volume_index` 0 to {count - 1}, or "
             "save it in a file of its own."
         )

@@ -1,9 +1,11 @@
+import errno
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_mrisr.data import read_image, write_image
-from keras_mrisr.errors import MrisrError
+from keras_mrisr.errors import ConfigError, DataError, IncompleteError, MrisrError
 from keras_mrisr.inference import SuperResolver, upscale_path
 from keras_mrisr.inference.inputs import channels_of, input_at
 from keras_mrisr.models.storage import ModelInfo
@@ -114,9 +116,20 @@ def test_other_files_are_not_replaced(folder, tmp_path, listing):
     (tmp_path / "home").mkdir()
     (tmp_path / "home/thesis.txt").write_text("years of work")
     before = listing(tmp_path)
-    with pytest.raises(MrisrError, match=r"home holds thesis.txt.*Choose another folder"):
-        upscale_path(folder, tmp_path / "home", resolver(), overwrite=True)
+    with pytest.raises(DataError, match=r"home exists and is not empty.*skip_existing"):
+        upscale_path(folder, tmp_path / "home", resolver())
     assert listing(tmp_path) == before
+    upscale_path(folder, tmp_path / "home", resolver(), overwrite=True)
+    assert sorted(listing(tmp_path / "home")) == [
+        "a",
+        "a/1.png",
+        "b",
+        "b/1.png",
+        "b/deep",
+        "b/deep/2.tif",
+        "thesis.txt",
+    ]
+    assert (tmp_path / "home/thesis.txt").read_text() == "years of work"
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -142,21 +155,85 @@ def test_the_source_is_safe(folder, tmp_path, listing, source, target, message, 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_nothing_is_left_of_a_failure(folder, tmp_path, listing, overwrite):
     if overwrite:
-        upscale_path(folder, tmp_path / "out", resolver())
+        upscale_path(folder / "a/1.png", tmp_path / "new/1.png", resolver())
     before = listing(tmp_path)
     with pytest.raises(RuntimeError, match="out of memory"):
-        upscale_path(folder, tmp_path / "out", resolver(fail_at=2), overwrite=overwrite)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        upscale_path(folder / "a/1.png", tmp_path / "new/1.png", resolver(fail_at=1))
+        upscale_path(folder / "a/1.png", tmp_path / "new/1.png", resolver(fail_at=1), overwrite=overwrite)
     assert listing(tmp_path) == before
 
 
-def test_all_inputs_are_checked_before_the_work(folder, tmp_path, listing, smooth_image):
-    write_image(folder / "z.png", smooth_image(5, 7, 3))
+def test_what_is_done_of_a_folder_stays_and_the_rest_is_made_later(folder, tmp_path, listing, caplog):
+    caplog.set_level("INFO", "keras_mrisr")
+    with pytest.raises(RuntimeError, match="out of memory"):
+        upscale_path(folder, tmp_path / "out", resolver(fail_at=2))
+    assert sorted(listing(tmp_path / "out")) == ["a", "a/1.png"]
+    first = (tmp_path / "out/a/1.png").stat()
+    written = upscale_path(folder, tmp_path / "out", resolver(), skip_existing=True)
+    assert written == [tmp_path / "out/b/1.png", tmp_path / "out/b/deep/2.tif"]
+    assert (tmp_path / "out/a/1.png").stat() == first
+    assert "1 of 3 results are there already" in caplog.text
+    assert upscale_path(folder, tmp_path / "out", resolver(fail_at=1), skip_existing=True) == []
+    with pytest.raises(ConfigError, match="leave out one"):
+        upscale_path(folder, tmp_path / "out", resolver(), skip_existing=True, overwrite=True)
+
+
+def test_a_bad_file_stops_no_other(folder, tmp_path, listing, smooth_image, caplog):
+    write_image(folder / "a/0.png", smooth_image(5, 7, 3))
+    (folder / "broken.png").write_bytes(b"no image")
+    calls = []
+    with pytest.raises(
+        IncompleteError, match=r"2 files could not .* 1 channel.* The other 1 are named above"
+    ):
+        upscale_path(folder, tmp_path / "out", resolver(), progress=lambda *n: calls.append(n))
+    files = [name for name in listing(tmp_path / "out") if "." in name]
+    assert sorted(files) == ["a/1.png", "b/1.png", "b/deep/2.tif"] and calls[-1] == (5, 5)
+    failed = [record.message for record in caplog.records if record.message.startswith("Failed: ")]
+    assert len(failed) == 2 and "broken.png" in failed[1]
+
+
+def test_a_folder_of_nothing_but_bad_files(tmp_path, listing, smooth_image):
+    write_image(tmp_path / "in/z.png", smooth_image(5, 7, 3))
     before = listing(tmp_path)
     with pytest.raises(MrisrError, match=r"z\.png: The model takes 1 channel"):
-        upscale_path(folder, tmp_path / "out", resolver(fail_at=1))
+        upscale_path(tmp_path / "in", tmp_path / "out", resolver(fail_at=1))
     assert listing(tmp_path) == before
+
+
+def test_a_full_disk_ends_the_work(folder, tmp_path, monkeypatch, listing):
+    from keras_mrisr.inference import image_file
+
+    def full(path, image):
+        if path.name == "2.tif":
+            raise DataError(f"Cannot write {path}: No space left on device.") from OSError(
+                errno.ENOSPC, "full"
+            )
+        write_image(path, image)
+
+    monkeypatch.setattr(image_file, "write_image", full)
+    write_image(folder / "z.png", read_image(folder / "a/1.png"))
+    with pytest.raises(IncompleteError, match=r"2\.tif: No space left.* 2 of 4 are done: make room"):
+        upscale_path(folder, tmp_path / "out", resolver())
+    assert not (tmp_path / "out/z.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ({"include": ["*.tif"]}, ["b/deep/2.tif"]),
+        ({"include": ["a/*", "2.*"]}, ["a/1.png", "b/deep/2.tif"]),
+        ({"exclude": ["b/*"]}, ["a/1.png"]),
+        ({"include": ["*.png"], "exclude": ["a/*"]}, ["b/1.png"]),
+    ],
+)
+def test_patterns_choose_files(folder, words, names):
+    assert [path.as_posix() for path in input_at(folder, **words).inputs] == names
+
+
+def test_patterns_that_choose_nothing(folder):
+    with pytest.raises(DataError, match="None of the 3 files"):
+        input_at(folder, include=["*.nii"])
+    with pytest.raises(ConfigError, match=r"`exclude` is for a folder of files, and .*1\.png is one input"):
+        input_at(folder / "a/1.png", exclude=["x"])
 
 
 def test_pixels_that_the_target_cannot_hold_are_refused_before_the_work(tmp_path, listing, smooth_image):

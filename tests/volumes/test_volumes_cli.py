@@ -386,14 +386,30 @@ def test_folders_of_volumes_that_are_refused(place, folder, refused, upscale):
         refused("more", "sr", word, "x", parts=["more is a folder of NIfTI volumes", f"for {word}."])
     assert upscale("more", "sr")[0] == 0
     refused("more", "sr", parts=["sr exists and is not empty"])
-    (place / "sr/sub/a.json").write_text("{}")
-    refused("more", "sr", "--overwrite", parts=["sr/sub/a.json is no residual of ours"])
-    (place / "sr/thesis.txt").write_text("years of work")
-    refused("more", "sr", "--overwrite", parts=["sr holds thesis.txt"])
+    refused("more/b.nii", "b.nii", "--skip-existing", "--overwrite", parts=["leave out one"])
     shutil.copy(folder / "b.nii", folder / "sub/a.nii")
     refused("more", "new", "--consistency", parts=["more holds a volume under two endings"])
-    (folder / "z.nii").write_text("no volume")
-    refused("more", "new", parts=["more/z.nii is broken"])
+
+
+def test_a_folder_with_4d_and_broken_files(place, folder, upscale, listing):
+    bold = np.zeros((6, 6, 4, 3), "int16")
+    nibabel.save(nibabel.Nifti1Image(bold, np.eye(4)), folder / "bold.nii.gz")
+    code, out, err = upscale("more", "sr")
+    assert code == 0 and "Wrote sr/b.nii, sr/sub/a.nii.gz\n" in out
+    assert err.count("\n") == 1 and "Left out: more/bold.nii.gz is 4-D: it holds 3 volumes" in err
+    (folder / "a.nii").write_text("no volume")
+    code, out, err = upscale("more", "new")
+    assert code == 1 and "Wrote new/b.nii, new/sub/a.nii.gz\n" in out
+    assert "Failed: more/a.nii is broken" in err
+    assert err.splitlines()[-1].startswith(
+        "mrisr: error: 1 file could not be upscaled; all others are done. more/a"
+    )
+    assert sorted(listing(place / "new")) == ["b.nii", "sub", "sub/a.nii.gz"]
+    (place / "new/b.nii").unlink()
+    code, out, err = upscale("more", "new", "--skip-existing", "--exclude", "a.nii", "--exclude", "bold*")
+    assert (code, err) == (0, "") and "Wrote new/b.nii\n" in out and "1 of 2 results are there" in out
+    code, out, err = upscale("more", "new", "--skip-existing", "--include", "sub/*")
+    assert (code, err) == (0, "") and "Nothing is missing in new" in out
 
 
 def test_volumes_among_images_are_left_out_and_it_is_said(place, folder, upscale, smooth_image):

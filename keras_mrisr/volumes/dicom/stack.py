@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from keras_mrisr.errors import DataError
+from keras_mrisr.errors import DataError, ManyVolumesError
 from keras_mrisr.volumes.dicom.files import SetApart
 from keras_mrisr.volumes.dicom.frames import Frame, is_localizer
 from keras_mrisr.volumes.dicom.grid import position_error
@@ -175,7 +175,7 @@ def _choose(places: Places, name: str, index: int | None) -> list[Frame]:
         return [place[0] for place in places]
     volumes, differences = tell_apart(places, name)
     if index is None:
-        raise DataError(
+        raise ManyVolumesError(
             f"{name} is 4-D: {count} images at each position. Choose one with `volume_index` 0 to "
             f"{count - 1} ({volume_list(differences)})."
         )

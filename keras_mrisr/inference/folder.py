@@ -1,0 +1,213 @@
+"""Upscaling many inputs: each result is written as soon as it is done, and a bad file stops no other."""
+
+import concurrent.futures
+import dataclasses
+import errno
+import logging
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError, MrisrError
+from keras_mrisr.files import check_new_directory, contents, held
+from keras_mrisr.inference.image_file import ImageFile, log_residual
+from keras_mrisr.inference.input_range import warn_outside
+from keras_mrisr.inference.inputs import Folder, Input
+from keras_mrisr.inference.options import Failure, Outcome, UpscaleOptions
+from keras_mrisr.inference.report import check_report, residual_path, write_report
+from keras_mrisr.types import Progress
+
+log = logging.getLogger(__name__)
+
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # No other result can be written, either.
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One of several inputs, and where its result goes."""
+
+    input: Input
+    target: pathlib.Path
+
+
+def check_folder(folder: Folder, target: pathlib.Path, options: UpscaleOptions) -> None:
+    """Checks before the work that the results of a folder can be written, apart from their sources.
+
+    Raises:
+        DataError: They cannot.
+    """
+    here, there = folder.path.resolve(), target.resolve()
+    if there == here:
+        raise DataError(f"{target} is the source itself. Choose another folder.")
+    if here.is_relative_to(there):
+        raise DataError(f"{target} holds the source {folder.path}. Choose another folder.")
+    if there.is_relative_to(here):
+        # What is in it would be taken for sources the next time.
+        raise DataError(f"{target} lies in the source {folder.path}. Choose another folder.")
+    if contents(target) and not options.overwrite and not options.skip_existing:
+        raise DataError(
+            f"{target} exists and is not empty. Choose another folder, pass `skip_existing=True` to make "
+            "what is missing in it, or `overwrite=True` to make all of it again."
+        )
+    check_new_directory(target, overwrite=True)
+    names = list(folder.inputs)
+    reports = [] if folder.holds_images else [residual_path(name) for name in names]
+    if options.consistency and len(set(reports)) < len(reports):
+        raise DataError(
+            f"{folder.path} holds a volume under two endings: the reports of `consistency` need names apart."
+        )
+    if options.consistency and folder.holds_images:
+        check_report(residual_path(target), options.overwrite or options.skip_existing)
+
+
+def upscale_folder(
+    folder: Folder,
+    target: pathlib.Path,
+    resolver: Any,
+    options: UpscaleOptions,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Upscales the images or scans of a folder into another, under the same names.
+
+    Args:
+        folder: What `input_at` found.
+        target: The folder of the results; made if missing.
+        resolver: A `SuperResolver`; of scans also what `ways.way_for` takes.
+        options: The options. With `skip_existing` a result that is there is left as it is.
+        progress: Called with the number of inputs done so far and the number in all.
+
+    Returns:
+        The outcome of all together; `failures` says what could not be upscaled.
+
+    Raises:
+        DataError: The target is no place for results.
+        IncompleteError: Nothing more can be written; what was done stays.
+        MrisrError: Nothing could be upscaled.
+    """
+    check_folder(folder, target, options)
+    jobs = [Job(one, target / name) for name, one in folder.inputs.items()]
+    # Images have one report for all, a volume one of its own.
+    together = options.consistency and folder.holds_images
+    outcome = upscale_jobs(jobs, resolver, dataclasses.replace(options, residuals=not together), progress)
+    if together and outcome.residual is not None:
+        before, after = outcome.residual
+        log_residual(outcome.residual)
+        values = {"before": before, "after": after, "images": len(outcome.written)}
+        write_report(residual_path(target), resolver.name, values)
+        outcome.written.append(residual_path(target))
+    return outcome
+
+
+def upscale_jobs(
+    jobs: Sequence[Job], resolver: Any, options: UpscaleOptions, progress: Progress | None = None
+) -> Outcome:
+    """Upscales inputs one after another, or as many at a time as the resolver likes.
+
+    A file that holds several volumes is left out, a bad one is a `Failure`, and both are logged at once.
+
+    Returns:
+        The outcome of all together.
+
+    Raises:
+        IncompleteError: Nothing more can be written; what was done stays.
+        MrisrError: Nothing could be upscaled: the reason of the first.
+    """
+    missing = [job for job in jobs if not (options.skip_existing and job.target.exists())]
+    skipped = len(jobs) - len(missing)
+    if skipped:
+        log.info("%d of %d results are there already and are left as they are", skipped, len(jobs))
+    outcomes: list[Outcome] = []
+    errors: list[Exception] = []
+    failures: list[Failure] = []
+    left_out = 0
+    for done, (job, result) in enumerate(_results(missing, resolver, options), 1):
+        if isinstance(result, Outcome):
+            outcomes.append(result)
+        elif isinstance(result, ManyVolumesError) and len(jobs) > 1:
+            left_out += 1
+            log.warning("Left out: %s", result)
+        else:
+            errors.append(result)
+            failures.append(Failure(job.input.path, _reason(result, job.input.path)))
+            if _no_place(result):
+                raise IncompleteError(
+                    f"{failures[-1].reason} {len(outcomes) + skipped} of {len(jobs)} are done: make room, "
+                    "and pass `skip_existing=True` to go on with the others."
+                ) from result
+            if len(missing) > 1:
+                log.warning("Failed: %s", failures[-1].reason)
+        if progress is not None:
+            progress(done, len(missing))
+    if errors and not outcomes and not skipped:
+        raise errors[0]
+    if left_out and not outcomes and not skipped:
+        raise DataError(
+            f"All {left_out} files hold several volumes each. Choose one with `volume_index`, or give them "
+            "one by one."
+        )
+    joined = Outcome.joined(outcomes)
+    return dataclasses.replace(joined, failures=tuple(failures), left_out=left_out, skipped=skipped)
+
+
+def refuse_incomplete(outcome: Outcome) -> None:
+    """Raises IncompleteError where some inputs could not be upscaled; names the first."""
+    if not outcome.failures:
+        return
+    first, count = outcome.failures[0], len(outcome.failures)
+    others = f" The other {count - 1} are named above." if count > 1 else ""
+    files = "1 file" if count == 1 else f"{count} files"
+    raise IncompleteError(f"{files} could not be upscaled; all others are done. {first.reason}{others}")
+
+
+def _results(
+    jobs: Sequence[Job], resolver: Any, options: UpscaleOptions
+) -> Iterator[tuple[Job, Outcome | Exception]]:
+    """Each job with what became of it, in their order."""
+    seen: set[tuple[int, ...]] = set()
+
+    def upscale(job: Job) -> Outcome | Exception:
+        try:
+            return _upscale(job, resolver, options, seen)
+        except (MrisrError, OSError, MemoryError) as error:
+            return error
+
+    images = all(isinstance(job.input, ImageFile) for job in jobs)
+    if not images or resolver.images_at_once == 1:
+        for job in jobs:
+            yield job, upscale(job)
+        return
+    with concurrent.futures.ThreadPoolExecutor(resolver.images_at_once) as pool:
+        try:
+            yield from zip(jobs, pool.map(upscale, jobs), strict=True)
+        except BaseException:  # An interruption also ends what is under way in other threads.
+            pool.shutdown(wait=False, cancel_futures=True)
+            resolver.cancel()
+            raise
+
+
+def _upscale(job: Job, resolver: Any, options: UpscaleOptions, seen: set[tuple[int, ...]]) -> Outcome:
+    """Reads, checks, upscales and writes one."""
+    with held(*job.input.outputs(job.target, options)):
+        read = job.input.read(resolver, options)
+        job.input.check(read, job.target, resolver, options)
+        if isinstance(job.input, ImageFile) and read.image.shape[:2] not in seen:  # One warning for a size.
+            seen.add(read.image.shape[:2])
+            warn_outside(job.input.path, job.input.outside(read, resolver))
+        return job.input.upscale(read, job.target, resolver, options)
+
+
+def _reason(error: Exception, path: pathlib.Path) -> str:
+    """What went wrong, in a sentence that names the file."""
+    text = str(error) or "Out of memory."
+    if isinstance(error, OSError):
+        text = f"{error.strerror or error}."
+    return text if str(path) in text else f"{path}: {text}"
+
+
+def _no_place(error: BaseException | None) -> bool:
+    """Whether an error comes from a disk that is full or can only be read."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_PLACE:
+            return True
+        error = error.__cause__
+    return False
