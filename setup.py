@@ -17,6 +17,7 @@ onnx = ["onnxruntime>=1.20", "onnx>=1.17"]
 openvino = ["openvino>=2024.6"]
 ncnn = ["ncnn>=1.0.20250503"]
 formats = ["SimpleITK>=2.3"]
+bids = ["ancpbids>=0.4"]
 lgg = ["kagglehub>=0.3"]
 tests = [
     "pytest>=8",
@@ -26,6 +27,7 @@ tests = [
     "trustme>=1.2",
     "sybil>=9",
     "dcm2niix>=1.0.20250505",
+    "bids-validator-deno>=2.0",
 ]
 checks = ["ruff>=0.6", "mypy>=1.15", "types-PyYAML", "import-linter>=2.1"]
 docs = ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16", "mkdocs-jupyter>=0.25"]
@@ -57,6 +59,7 @@ setup(
         "": ["*.pyi", "py.typed"],
         "keras_mrisr.evaluation": ["templates/*"],
         "keras_mrisr.inference": ["templates/*", "templates/niivue/*"],
+        "keras_mrisr.bids": ["templates/*"],
         "keras_mrisr.pretrained": ["LICENSE", "*/*"],
         "keras_mrisr.tuning": ["studies/*", "slurm.sh", "compose.yaml"],
     },
@@ -87,10 +90,11 @@ setup(
         "openvino": [*onnx, *openvino],
         "ncnn": [*onnx, *ncnn],
         "formats": formats,
+        "bids": bids,
         "lgg": lgg,
         "lpips": lpips,
-        "dev": [*demo, *dicom, *formats, *tuning, *export, *openvino, *ncnn, *tests, *checks, *docs],
-        "all": [*demo, *dicom, *tuning, *export, *openvino, *ncnn, *formats, *lgg, *lpips],
+        "dev": [*demo, *dicom, *formats, *bids, *tuning, *export, *openvino, *ncnn, *tests, *checks, *docs],
+        "all": [*demo, *dicom, *tuning, *export, *openvino, *ncnn, *formats, *lgg, *lpips, *bids],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
     keywords=["MRI", "super-resolution", "Keras", "NIfTI", "DICOM", "SRResNet", "SRGAN"],

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from keras_mrisr.commands import (
+    bids,
     compare,
     data,
     demo,
@@ -27,7 +28,8 @@ from keras_mrisr.registration import import_user_code
 from keras_mrisr.version import __version__
 
 COMMANDS = (
-    demo, data, train, tune, evaluate, compare, upscale, models, segment, features, export, serve_client,
+    demo, data, train, tune, evaluate, compare, upscale, bids, models, segment, features, export,
+    serve_client,
 )  # fmt: skip
 
 

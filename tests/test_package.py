@@ -67,7 +67,9 @@ def test_version(arguments):
     assert newest.strip("[]") in (keras_mrisr.__version__, "Unreleased")
 
 
-OPTIONAL = ("demo", "dicom", "tuning", "export", "onnx", "openvino", "ncnn", "formats", "lgg", "lpips")
+OPTIONAL = (
+    "demo", "dicom", "tuning", "export", "onnx", "openvino", "ncnn", "formats", "bids", "lgg", "lpips",
+)  # fmt: skip
 
 
 def test_extras(arguments):

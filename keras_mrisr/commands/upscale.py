@@ -24,48 +24,8 @@ def add(commands: Commands, common: Parser) -> None:
         "upscale", parents=[common], help="upscale an image, a folder of images, or a NIfTI or DICOM volume"
     )
     add_options(upscale)
-    upscale.add_argument(
-        "--model", metavar="MODEL",
-        help="trained model directory, an ONNX export, or a name from mrisr models (default: of these "
-        "the one that fits --scale and IN)",
-    )  # fmt: skip
-    upscale.add_argument(
-        "--scale", type=int, help="make planes finer by this (default: by 2, or as the model does)"
-    )
-    upscale.add_argument(
-        "--force", action="store_true",
-        help="write the result also where it does not degrade to IN again, because --model was made for "
-        "something else",
-    )  # fmt: skip
-    upscale.add_argument(
-        "--memory",
-        metavar="SIZE",
-        help="what the program may occupy in all, such as 2GB (default: what is free)",
-    )
-    upscale.add_argument(
-        "--engine", choices=("auto", "keras", "onnxruntime", "openvino", "ncnn"), default="auto",
-        help="what runs the network: keras, or of an ONNX export or bundled model one that needs no "
-        "TensorFlow (default: the fastest one installed, measured once on each machine)",
-    )  # fmt: skip
-    upscale.add_argument(
-        "--providers",
-        metavar="NAME,...",
-        help="of an ONNX export: where it runs, such as cuda,cpu (default: the best that is installed)",
-    )
-    slices = upscale.add_argument_group(
-        "of thick slices",
-        "Where the largest spacing is over 1.5 times the smallest, slices are made as thin as their pixels "
-        "are wide; other volumes get finer planes.",
-    )
-    ways = slices.add_mutually_exclusive_group()
-    for way, what in (("through-plane", "make slices thin"), ("in-plane", "make planes finer")):
-        ways.add_argument(
-            f"--{way}", dest="way", action="store_const", const=way, help=f"{what}, whatever IN holds"
-        )
-    slices.add_argument(
-        "--spacing", metavar="MM",
-        help="make voxels of this size, such as 1 or 0.8x0.8x1 (default: the smallest of IN, on all axes)",
-    )  # fmt: skip
+    add_model_options(upscale)
+    slices = add_way_options(upscale)
     slices.add_argument(
         "--slice-thickness", metavar="MM", type=float,
         help="of IN (default: what its header or BIDS sidecar says, or else its spacing)",
@@ -79,6 +39,57 @@ def add(commands: Commands, common: Parser) -> None:
         "--save-model", metavar="DIR", help="keep the adapted model there, for other scans of the session"
     )
     upscale.set_defaults(run=_upscale)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options about which model runs and how; `load_models` reads them."""
+    parser.add_argument(
+        "--model", metavar="MODEL",
+        help="trained model directory, an ONNX export, or a name from mrisr models (default: of these "
+        "the one that fits --scale and IN)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scale", type=int, help="make planes finer by this (default: by 2, or as the model does)"
+    )
+    parser.add_argument(
+        "--force", action="store_true",
+        help="write the result also where it does not degrade to IN again, because --model was made for "
+        "something else",
+    )  # fmt: skip
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="what the program may occupy in all, such as 2GB (default: what is free)",
+    )
+    parser.add_argument(
+        "--engine", choices=("auto", "keras", "onnxruntime", "openvino", "ncnn"), default="auto",
+        help="what runs the network: keras, or of an ONNX export or bundled model one that needs no "
+        "TensorFlow (default: the fastest one installed, measured once on each machine)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--providers",
+        metavar="NAME,...",
+        help="of an ONNX export: where it runs, such as cuda,cpu (default: the best that is installed)",
+    )
+
+
+def add_way_options(parser: argparse.ArgumentParser) -> Any:
+    """The options about thick slices that `way_options` reads; returns their group."""
+    slices = parser.add_argument_group(
+        "of thick slices",
+        "Where the largest spacing is over 1.5 times the smallest, slices are made as thin as their pixels "
+        "are wide; other volumes get finer planes.",
+    )
+    ways = slices.add_mutually_exclusive_group()
+    for way, what in (("through-plane", "make slices thin"), ("in-plane", "make planes finer")):
+        ways.add_argument(
+            f"--{way}", dest="way", action="store_const", const=way, help=f"{what}, whatever IN holds"
+        )
+    slices.add_argument(
+        "--spacing", metavar="MM",
+        help="make voxels of this size, such as 1 or 0.8x0.8x1 (default: the smallest of IN, on all axes)",
+    )  # fmt: skip
+    return slices
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -191,33 +202,42 @@ def upscale_options(options: argparse.Namespace, **more: Any) -> "UpscaleOptions
 
 def _upscale(options: argparse.Namespace) -> None:
     check_exists(options.input)
-    if options.scale is not None and options.scale < 2:
-        raise ConfigError(f"--scale must be 2 or more. Received: {options.scale}")
-    from keras_mrisr.inference.target_grid import parse_spacing
     from keras_mrisr.inference.upscale import check_output
 
-    spacing = None if options.spacing is None else parse_spacing(options.spacing)
-    if options.scale is not None:
-        if options.way == "through-plane" or spacing is not None:
-            raise ConfigError("--scale makes planes finer. Leave it out, or --through-plane and --spacing.")
-        options.way = "in-plane"
+    way = way_options(options)
     found = find_input(options)
     check_output(found, options.output, upscale_options(options))
     adapt = _adaptation(options, found)
     memory = None if options.memory is None else parse_memory(options.memory)
-    models = _bundled(options, found, memory) if options.model is None else _named(options, memory)
+    models = load_models(options, found, memory)
     with memory_limit(memory):
-        more = {
-            "way": options.way,
-            "spacing": spacing,
-            "slice_thickness": options.slice_thickness,
-            "adapt": adapt,
-            "refuse_mismatch": options.model is not None and not options.force,
-        }
-        run(models, options, found, **more)
+        run(models, options, found, **way, slice_thickness=options.slice_thickness, adapt=adapt)
 
 
-def _bundled(options: argparse.Namespace, found: "Input | Folder", memory: int | None) -> "BundledModels":
+def way_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What of `UpscaleOptions` the options of `add_model_options` and `add_way_options` say."""
+    from keras_mrisr.inference.target_grid import parse_spacing
+
+    if options.scale is not None and options.scale < 2:
+        raise ConfigError(f"--scale must be 2 or more. Received: {options.scale}")
+    spacing = None if options.spacing is None else parse_spacing(options.spacing)
+    if options.scale is not None and (options.way == "through-plane" or spacing is not None):
+        raise ConfigError("--scale makes planes finer. Leave it out, or --through-plane and --spacing.")
+    return {
+        "way": options.way if options.scale is None else "in-plane",
+        "spacing": spacing,
+        "refuse_mismatch": options.model is not None and not options.force,
+    }
+
+
+def load_models(options: argparse.Namespace, found: "Input | Folder | None", memory: int | None) -> "Models":
+    """The model that is named, or else the bundled ones that fit the input; None stands for scans."""
+    return _bundled(options, found, memory) if options.model is None else _named(options, memory)
+
+
+def _bundled(
+    options: argparse.Namespace, found: "Input | Folder | None", memory: int | None
+) -> "BundledModels":
     """The bundled models that fit the input."""
     from keras_mrisr.inference.inputs import channels_of
     from keras_mrisr.inference.ways import BundledModels
@@ -225,7 +245,7 @@ def _bundled(options: argparse.Namespace, found: "Input | Folder", memory: int |
     from keras_mrisr.terminal import say
 
     def in_plane() -> "SuperResolver":
-        channels = channels_of(found)
+        channels = None if found is None else channels_of(found)
         chosen = choose_model(
             options.scale or 2, channels or 1, channels is None, consistency=options.consistency
         )

@@ -24,10 +24,17 @@ _NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # No other result can be 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One of several inputs, and where its result goes."""
+    """One of several inputs.
+
+    Attributes:
+        input: What is upscaled.
+        target: Where its result goes.
+        options: How.
+    """
 
     input: Input
     target: pathlib.Path
+    options: UpscaleOptions
 
 
 def check_folder(folder: Folder, target: pathlib.Path, options: UpscaleOptions) -> None:
@@ -85,10 +92,11 @@ def upscale_folder(
         MrisrError: Nothing could be upscaled.
     """
     check_folder(folder, target, options)
-    jobs = [Job(one, target / name) for name, one in folder.inputs.items()]
     # Images have one report for all, a volume one of its own.
     together = options.consistency and folder.holds_images
-    outcome = upscale_jobs(jobs, resolver, dataclasses.replace(options, residuals=not together), progress)
+    each = dataclasses.replace(options, residuals=not together)
+    jobs = [Job(one, target / name, each) for name, one in folder.inputs.items()]
+    outcome = _upscale_all(jobs, resolver, progress)
     if together and outcome.residual is not None:
         before, after = outcome.residual
         log_residual(outcome.residual)
@@ -98,21 +106,9 @@ def upscale_folder(
     return outcome
 
 
-def upscale_jobs(
-    jobs: Sequence[Job], resolver: Any, options: UpscaleOptions, progress: Progress | None = None
-) -> Outcome:
-    """Upscales inputs one after another, or as many at a time as the resolver likes.
-
-    A file that holds several volumes is left out, a bad one is a `Failure`, and both are logged at once.
-
-    Returns:
-        The outcome of all together.
-
-    Raises:
-        IncompleteError: Nothing more can be written; what was done stays.
-        MrisrError: Nothing could be upscaled: the reason of the first.
-    """
-    missing = [job for job in jobs if not (options.skip_existing and job.target.exists())]
+def _upscale_all(jobs: Sequence[Job], resolver: Any, progress: Progress | None) -> Outcome:
+    """Upscales inputs; one that holds several volumes is left out, a bad one is a `Failure`."""
+    missing = [job for job in jobs if not (job.options.skip_existing and job.target.exists())]
     skipped = len(jobs) - len(missing)
     if skipped:
         log.info("%d of %d results are there already and are left as they are", skipped, len(jobs))
@@ -120,7 +116,7 @@ def upscale_jobs(
     errors: list[Exception] = []
     failures: list[Failure] = []
     left_out = 0
-    for done, (job, result) in enumerate(_results(missing, resolver, options), 1):
+    for done, (job, result) in enumerate(upscale_each(missing, resolver), 1):
         if isinstance(result, Outcome):
             outcomes.append(result)
         elif isinstance(result, ManyVolumesError) and len(jobs) > 1:
@@ -128,8 +124,8 @@ def upscale_jobs(
             log.warning("Left out: %s", result)
         else:
             errors.append(result)
-            failures.append(Failure(job.input.path, _reason(result, job.input.path)))
-            if _no_place(result):
+            failures.append(Failure(job.input.path, reason_of(result, job.input.path)))
+            if no_place_left(result):
                 raise IncompleteError(
                     f"{failures[-1].reason} {len(outcomes) + skipped} of {len(jobs)} are done: make room, "
                     "and pass `skip_existing=True` to go on with the others."
@@ -159,15 +155,17 @@ def refuse_incomplete(outcome: Outcome) -> None:
     raise IncompleteError(f"{files} could not be upscaled; all others are done. {first.reason}{others}")
 
 
-def _results(
-    jobs: Sequence[Job], resolver: Any, options: UpscaleOptions
-) -> Iterator[tuple[Job, Outcome | Exception]]:
-    """Each job with what became of it, in their order."""
+def upscale_each(jobs: Sequence[Job], resolver: Any) -> Iterator[tuple[Job, Outcome | Exception]]:
+    """Upscales inputs one after another; images as many at a time as the resolver likes.
+
+    Yields:
+        Each job with its outcome, or with what went wrong, in their order.
+    """
     seen: set[tuple[int, ...]] = set()
 
     def upscale(job: Job) -> Outcome | Exception:
         try:
-            return _upscale(job, resolver, options, seen)
+            return _upscale(job, resolver, seen)
         except (MrisrError, OSError, MemoryError) as error:
             return error
 
@@ -185,8 +183,9 @@ def _results(
             raise
 
 
-def _upscale(job: Job, resolver: Any, options: UpscaleOptions, seen: set[tuple[int, ...]]) -> Outcome:
+def _upscale(job: Job, resolver: Any, seen: set[tuple[int, ...]]) -> Outcome:
     """Reads, checks, upscales and writes one."""
+    options = job.options
     with held(*job.input.outputs(job.target, options)):
         read = job.input.read(resolver, options)
         job.input.check(read, job.target, resolver, options)
@@ -196,7 +195,7 @@ def _upscale(job: Job, resolver: Any, options: UpscaleOptions, seen: set[tuple[i
         return job.input.upscale(read, job.target, resolver, options)
 
 
-def _reason(error: Exception, path: pathlib.Path) -> str:
+def reason_of(error: Exception, path: pathlib.Path) -> str:
     """What went wrong, in a sentence that names the file."""
     text = str(error) or "Out of memory."
     if isinstance(error, OSError):
@@ -204,7 +203,7 @@ def _reason(error: Exception, path: pathlib.Path) -> str:
     return text if str(path) in text else f"{path}: {text}"
 
 
-def _no_place(error: BaseException | None) -> bool:
+def no_place_left(error: BaseException | None) -> bool:
     """Whether an error comes from a disk that is full or can only be read."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _NO_PLACE:

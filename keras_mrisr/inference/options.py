@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,7 @@ class Outcome:
         verdict: What is known of how good the result is.
         residual: (before, after) of a consistent image, root mean squares in its units; or None.
         models: The names of the models that made it.
+        protocol: Of a scan: what the model was trained to undo, as in its `model.json`.
         failures: Of several inputs: those that could not be upscaled.
         left_out: Of several inputs: how many hold several volumes, so that they were left out.
         skipped: Of several inputs: how many had a result already.
@@ -104,6 +105,7 @@ class Outcome:
     verdict: Verdict
     residual: tuple[float, float] | None = None
     models: tuple[str, ...] = ()
+    protocol: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     failures: tuple[Failure, ...] = ()
     left_out: int = 0
     skipped: int = 0

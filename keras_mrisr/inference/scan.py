@@ -41,7 +41,9 @@ class Scan:
         """All that is written for one result."""
         others = (options.uncertainty, options.figure, options.report)
         outputs = [target, *(pathlib.Path(path) for path in others if path is not None)]
-        return [*outputs, residual_path(target)] if options.consistency else outputs
+        if options.consistency and options.residuals:
+            outputs.append(residual_path(target))
+        return outputs
 
     def read(self, models: Models, options: UpscaleOptions) -> "tuple[Volume, Way]":
         """Reads the volume, decides which way it goes, and checks that the model can upscale it."""
@@ -60,7 +62,7 @@ class Scan:
         for output in (target, options.uncertainty):
             if output is not None:
                 check_target(result, output, options.overwrite)
-        if options.consistency:
+        if options.consistency and options.residuals:
             check_report(residual_path(target), options.overwrite)
         if options.figure is not None:
             check_figure(options.figure, options.overwrite)
@@ -92,10 +94,11 @@ class Scan:
                 *(residual[name] for name in ("before", "after", "written")),
                 *(residual[f"relative_{name}"] for name in ("before", "after", "written")),
             )
-            write_report(residual_path(target), way.name, residual)
-            written.append(residual_path(target))
+            if options.residuals:
+                write_report(residual_path(target), way.name, residual)
+                written.append(residual_path(target))
         written += _views(without_holes(volume)[0], upscaled, way, options)
-        return Outcome(written, upscaled.verdict, models=(way.name,))
+        return Outcome(written, upscaled.verdict, models=(way.name,), protocol=way.protocol)
 
 
 def _views(volume: Volume, upscaled: UpscaledVolume, way: Way, options: UpscaleOptions) -> list[pathlib.Path]:

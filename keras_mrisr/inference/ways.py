@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -64,6 +64,10 @@ class Way(Protocol):
     @property
     def name(self) -> str:
         """What messages call the model."""
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        """What the model was trained to undo."""
 
     def check(self, volume: Volume, options: UpscaleOptions) -> None:
         """Raises DataError where the model cannot upscale it so."""
@@ -127,6 +131,10 @@ class InPlane:
     def name(self) -> str:
         return self.resolver.name
 
+    @property
+    def protocol(self) -> dict[str, Any]:
+        return dict(self.resolver.info.degradation)
+
     def check(self, volume: Volume, options: UpscaleOptions) -> None:
         check_model(volume, self.resolver)
 
@@ -156,6 +164,11 @@ class ThroughPlane:
     @property
     def name(self) -> str:
         return self.resolver.name
+
+    @property
+    def protocol(self) -> dict[str, Any]:
+        info = self.resolver.info
+        return {"name": "thick-slices", "factors": info.factors, "thickness": info.thickness}
 
     def check(self, volume: Volume, options: UpscaleOptions) -> None:
         check_consistency(volume, _grid(volume, options), options.consistency)

@@ -78,6 +78,11 @@ def data(tmp_path_factory, image_root, lgg_root, models, smooth_image):
     for name in ("scan.nii.gz", "head.nii.gz", "scans/a.nii.gz"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(root / "volumes/patient0/t1.nii.gz", root / name)
+    for name in ("sub-01/ses-pre/anat/sub-01_ses-pre_T1w", "sub-02/ses-pre/anat/sub-02_ses-pre_FLAIR"):
+        (root / f"ds/{name}").parent.mkdir(parents=True)
+        shutil.copy(root / "volumes/patient0/t1.nii.gz", root / f"ds/{name}.nii.gz")
+    (root / "ds/dataset_description.json").write_text('{"Name": "ds", "BIDSVersion": "1.10.0"}')
+    (root / "filter.json").write_text('{"t1w": {"suffix": "T1w"}}')
     return root
 
 

@@ -1,0 +1,162 @@
+"""A data set in BIDS on its way to a derivative one: finds, upscales, writes, reports."""
+
+import dataclasses
+import json
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from keras_mrisr.bids.dataset import DESCRIPTION, BidsScan, description
+from keras_mrisr.bids.derivative import (
+    NAME,
+    dataset_description,
+    readme,
+    result_place,
+    sidecar,
+)
+from keras_mrisr.bids.pages import Row, write_pages
+from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError
+from keras_mrisr.files import contents, held, write_json, write_text
+from keras_mrisr.inference.folder import Job, no_place_left, reason_of, upscale_each
+from keras_mrisr.inference.options import Outcome, UpscaleOptions
+from keras_mrisr.inference.scan import Scan
+from keras_mrisr.types import PathLike, Progress
+from keras_mrisr.volumes import nifti
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class BidsOutcome:
+    """What became of the scans of a data set.
+
+    Attributes:
+        written: The results that were made.
+        skipped: How many were there already.
+        failures: Place of the raw scan -> why it could not be upscaled.
+        page: The summary.
+    """
+
+    written: list[pathlib.Path]
+    skipped: int
+    failures: dict[str, str]
+    page: pathlib.Path
+
+
+def upscale_bids(
+    root: PathLike,
+    out: PathLike,
+    scans: Sequence[BidsScan],
+    resolver: Any,
+    options: UpscaleOptions | None = None,
+    progress: Progress | None = None,
+) -> BidsOutcome:
+    """Upscales scans of a data set into a derivative data set.
+
+    Results that are there are left as they are, so that a second call makes what is missing. A scan that
+    cannot be upscaled stops no other. Each result is complete once its sidecar stands beside it.
+
+    Args:
+        root: The raw data set.
+        out: The derivative data set; made if missing. May lie in `root/derivatives`.
+        scans: What `find_scans` found.
+        resolver: See `upscale_path`.
+        options: How; with `overwrite` all results are made again.
+        progress: Called with the number of scans done so far and the number in all.
+
+    Returns:
+        The outcome of all together; the pages tell the same.
+
+    Raises:
+        DataError: `out` is no place for a derivative data set.
+        IncompleteError: Nothing more can be written; what was done stays.
+    """
+    root, out = pathlib.Path(root), pathlib.Path(out)
+    options = dataclasses.replace(options or UpscaleOptions(), residuals=False)
+    check_out(root, out)
+    rows = {scan.place: Row(scan.place, result_place(scan)) for scan in scans}
+    with held(out):
+        _describe(root, out)
+        missing = [scan for scan in scans if options.overwrite or not _is_done(out, rows[scan.place])]
+        for scan in scans:
+            rows[scan.place] = dataclasses.replace(rows[scan.place], done=scan not in missing)
+        skipped, written = len(scans) - len(missing), []
+        if skipped:
+            log.info("%d of %d results are there already and are left as they are", skipped, len(scans))
+        try:
+            jobs = [_job(scan, out, rows[scan.place], options) for scan in missing]
+            results = zip(missing, upscale_each(jobs, resolver), strict=True)
+            for done, (scan, (job, result)) in enumerate(results, 1):
+                rows[scan.place] = _finished(scan, out, rows[scan.place], result)
+                if rows[scan.place].done:
+                    written.append(job.target)
+                if progress is not None:
+                    progress(done, len(missing))
+        finally:
+            page = write_pages(out, list(rows.values()))
+    failures = {str(place): row.reason for place, row in rows.items() if row.state == "failed"}
+    return BidsOutcome(written, skipped, failures, page)
+
+
+def check_out(root: PathLike, out: PathLike) -> None:
+    """Checks that a derivative data set of `root` can be written to `out`.
+
+    Raises:
+        DataError: It is or holds the raw one, lies in it but not in `derivatives`, or holds something else.
+    """
+    here, there = pathlib.Path(root).resolve(), pathlib.Path(out).resolve()
+    if here.is_relative_to(there):
+        raise DataError(f"{out} is or holds the raw data set. Choose another folder.")
+    if there.is_relative_to(here) and there.relative_to(here).parts[0] != "derivatives":
+        raise DataError(
+            f"{out} lies among the raw data. Choose {root}/derivatives/{NAME}, or another folder."
+        )
+    if there.is_file():
+        raise DataError(f"{out} is a file; an output folder is needed. Choose another name.")
+    path = there / DESCRIPTION
+    if contents(there) and not _is_ours(path):
+        raise DataError(f"{out} is not empty, and no derivative of {NAME}. Choose another folder.")
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+    try:
+        makers = json.loads(path.read_text(encoding="utf-8"))["GeneratedBy"]
+        return any(maker["Name"] == NAME for maker in makers)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _describe(root: pathlib.Path, out: pathlib.Path) -> None:
+    """Writes what makes a folder a derivative data set."""
+    if _is_ours(out / DESCRIPTION):
+        return
+    write_json(out / DESCRIPTION, dataset_description(description(root), root, out))
+    write_text(out / "README.md", readme())
+    write_text(out / ".bidsignore", "*.html\nfigures\n")
+
+
+def _job(scan: BidsScan, out: pathlib.Path, row: Row, options: UpscaleOptions) -> Job:
+    # What a run that was stopped left without its sidecar is made again.
+    own = dataclasses.replace(options, figure=out / row.figure, overwrite=True)
+    return Job(Scan(scan.path, nifti), out / row.result, own)
+
+
+def _is_done(out: pathlib.Path, row: Row) -> bool:
+    return (out / row.result).is_file() and (out / row.sidecar).is_file()
+
+
+def _finished(scan: BidsScan, out: pathlib.Path, row: Row, result: Outcome | Exception) -> Row:
+    """Writes the sidecar of a result, or says why there is none."""
+    if isinstance(result, Outcome):
+        try:
+            write_json(out / row.sidecar, sidecar(scan, out / row.result, result))
+            return dataclasses.replace(row, done=True)
+        except (DataError, OSError) as error:
+            result = error
+    reason = reason_of(result, scan.path)
+    if no_place_left(result):
+        raise IncompleteError(f"{reason} Make room and call the same again: it makes what is missing.")
+    left_out = isinstance(result, ManyVolumesError)
+    log.warning("%s: %s", "Left out" if left_out else "Failed", reason)
+    return dataclasses.replace(row, reason=reason, left_out=left_out)
