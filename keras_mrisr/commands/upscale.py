@@ -25,6 +25,17 @@ def add(commands: Commands, common: Parser) -> None:
     )
     add_options(upscale)
     add_model_options(upscale)
+    archives = upscale.add_argument_group(
+        "of archives", "Where IN is a tree of DICOM studies; the ledger in OUT makes a stopped run go on."
+    )
+    archives.add_argument(
+        "--studies", action="store_true",
+        help="make a derived series in OUT of every MR series in IN; report.csv says what became of each",
+    )  # fmt: skip
+    archives.add_argument(
+        "--layout", choices=("place", "uid"), default="place",
+        help="results lie as in IN, or under StudyInstanceUID/SeriesInstanceUID (default: place)",
+    )  # fmt: skip
     slices = add_way_options(upscale)
     slices.add_argument(
         "--slice-thickness", metavar="MM", type=float,
@@ -205,6 +216,9 @@ def _upscale(options: argparse.Namespace) -> None:
     from keras_mrisr.inference.upscale import check_output
 
     way = way_options(options)
+    if options.studies:
+        _upscale_archive(options, way)
+        return
     found = find_input(options)
     check_output(found, options.output, upscale_options(options))
     adapt = _adaptation(options, found)
@@ -212,6 +226,45 @@ def _upscale(options: argparse.Namespace) -> None:
     models = load_models(options, found, memory)
     with memory_limit(memory):
         run(models, options, found, **way, slice_thickness=options.slice_thickness, adapt=adapt)
+
+
+def _upscale_archive(options: argparse.Namespace, way: dict[str, Any]) -> None:
+    """Upscales every series of an archive."""
+    import pathlib
+
+    from keras_mrisr.archive import upscale_archive
+    from keras_mrisr.archive.run import check_archive
+    from keras_mrisr.errors import IncompleteError
+    from keras_mrisr.terminal import progress_bar, say
+
+    for name in ("series", "volume_index", "uncertainty", "figure", "report", "adapt", "save_model"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is for one series: leave it out with --studies.")
+    for name in ("include", "exclude", "skip_existing", "overwrite"):
+        if getattr(options, name):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is not for an archive, whose ledger says what is to be made: "
+                "leave it out with --studies."
+            )
+    check_archive(pathlib.Path(options.input), pathlib.Path(options.output))
+    how = upscale_options(options, **way, slice_thickness=options.slice_thickness)
+    memory = None if options.memory is None else parse_memory(options.memory)
+    models = load_models(options, None, memory)
+    keys = ("model", "scale", "way", "spacing", "slice_thickness", "ensemble", "consistency", "nan", "plane")
+    chosen = {key: getattr(options, key) for key in keys}
+    with memory_limit(memory), progress_bar("Upscaling series") as progress:
+        outcome = upscale_archive(
+            options.input, options.output, models, how, layout=options.layout, how=chosen, progress=progress
+        )
+    say(
+        f"{outcome.made} series made, {outcome.kept} were done before, {outcome.left_out} left out, "
+        f"{len(outcome.failures)} failed: {outcome.report}"
+    )
+    if outcome.failures:
+        place, reason = next(iter(outcome.failures.items()))
+        raise IncompleteError(
+            f"{len(outcome.failures)} could not be upscaled; {outcome.report} says why. {place}: {reason}"
+        )
 
 
 def way_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -68,11 +68,11 @@ def find_images(path: pathlib.Path) -> tuple[list[Image], list[SetApart]]:
     others = []
     for file in _files(path):
         try:
-            header = _image_header(file)
+            header = image_header(file)
         except DataError as error:
             if file == path:
                 raise
-            apart.append(SetApart(file, str(error), _readable(file)))
+            apart.append(SetApart(file, str(error), readable_header(file)))
             continue
         if header is not None and "Rows" in header:
             images.append((file, header))
@@ -249,7 +249,7 @@ def _listed(path: pathlib.Path) -> list[pathlib.Path] | None:
     """
     from pydicom.uid import MediaStorageDirectoryStorage
 
-    index = _readable(path)
+    index = readable_header(path)
     if index is None or _sop_class(index) != MediaStorageDirectoryStorage:
         return None
     with one_line(f"{path} is broken or cut off ({{}}). Copy it again."):
@@ -276,7 +276,7 @@ def _below(folder: pathlib.Path, parts: list[str]) -> pathlib.Path | None:
     return None
 
 
-def _image_header(file: pathlib.Path) -> Any:
+def image_header(file: pathlib.Path) -> Any:
     """The header of an image; that of DICOM without one; None for other files.
 
     Raises:
@@ -301,7 +301,7 @@ def _image_header(file: pathlib.Path) -> Any:
     return None
 
 
-def _readable(file: pathlib.Path) -> Any:
+def readable_header(file: pathlib.Path) -> Any:
     """What can be read of a broken file's header; None if nothing."""
     with contextlib.suppress(Exception):  # Of no common class, see `one_line`.
         return open_dicom(file, stop_before_pixels=True)

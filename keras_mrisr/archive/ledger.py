@@ -1,0 +1,247 @@
+"""What an archive holds and what was done of it, in an SQLite file that survives any interruption."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from keras_mrisr.errors import DataError
+from keras_mrisr.types import PathLike, Progress
+from keras_mrisr.volumes.dicom.files import begins_as_dicom, image_header, pydicom_at_work, readable_header
+
+NAME = "ledger.sqlite"
+_TABLES = """
+CREATE TABLE IF NOT EXISTS how (key TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE IF NOT EXISTS files (
+    path TEXT PRIMARY KEY, size INTEGER, modified INTEGER, seen INTEGER, study TEXT, series TEXT, number TEXT,
+    description TEXT, problem TEXT, changed INTEGER
+);
+CREATE INDEX IF NOT EXISTS series_of ON files (series);
+CREATE TABLE IF NOT EXISTS results (
+    series TEXT PRIMARY KEY, state TEXT, reason TEXT, target TEXT, model TEXT, digest TEXT, images INTEGER,
+    seconds REAL
+);
+"""
+_BATCH = 500  # Files between two commits.
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """A series of an archive.
+
+    Attributes:
+        uid: SeriesInstanceUID.
+        study: StudyInstanceUID.
+        number: SeriesNumber as text, "" where there is none.
+        description: SeriesDescription, likewise.
+        files: The files of its images, relative to the archive.
+        broken: (file, why) of those that may belong to it and cannot be read.
+        changed: Whether a file has changed, or is new, since its result was noted.
+    """
+
+    uid: str
+    study: str
+    number: str
+    description: str
+    files: tuple[str, ...]
+    broken: tuple[tuple[str, str], ...] = ()
+    changed: bool = True
+
+    @property
+    def folder(self) -> pathlib.PurePosixPath:
+        """The innermost folder that holds all its files, relative to the archive."""
+        return pathlib.PurePosixPath(
+            os.path.commonpath([os.path.dirname(file) or "." for file in self.files])
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of a series.
+
+    Attributes:
+        state: "done", "left out" (it is no volume of MR, or several) or "failed".
+        reason: Why it is not done.
+        target: The derived series, relative to the output; "" where there is none.
+        model: The model that made it.
+        digest: SHA-256 of its files.
+        images: The number of its files.
+        seconds: Time that it took.
+    """
+
+    state: str
+    reason: str = ""
+    target: str = ""
+    model: str = ""
+    digest: str = ""
+    images: int = 0
+    seconds: float = 0.0
+
+
+class Ledger:
+    """The ledger of an archive.
+
+    Args:
+        path: The SQLite file; made if missing.
+        how: What results depend on, such as the model: results made another way are not mixed with these.
+
+    Raises:
+        DataError: No ledger, or one of results that were made another way.
+    """
+
+    def __init__(self, path: PathLike, how: Mapping[str, Any]) -> None:
+        self.path = pathlib.Path(path)
+        try:
+            self._database = sqlite3.connect(self.path)
+            self._database.executescript(_TABLES)
+            self._check_how(how)
+        except sqlite3.Error as error:
+            raise DataError(
+                f"{self.path} is no ledger of an archive: {error}. Choose another OUT."
+            ) from error
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def scan(self, root: PathLike, progress: Progress | None = None) -> None:
+        """Takes in what is new or changed below a folder; only headers are read.
+
+        What was taken in before and has the same size and time of modification is not read again. A scan that
+        was stopped goes on where it was.
+        """
+        root = pathlib.Path(root)
+        [(last,)] = self._database.execute("SELECT COALESCE(MAX(seen), 0) FROM files")
+        known = {
+            path: (size, modified)
+            for path, size, modified in self._database.execute("SELECT path, size, modified FROM files")
+        }
+        with pydicom_at_work():
+            for done, (path, state) in enumerate(_files(root), 1):
+                size, modified = state.st_size, state.st_mtime_ns
+                if known.get(path) == (size, modified):
+                    self._database.execute("UPDATE files SET seen = ? WHERE path = ?", (last + 1, path))
+                else:
+                    row = (path, size, modified, last + 1, *_described(root / path), 1)
+                    self._database.execute(f"REPLACE INTO files VALUES ({', '.join('?' * len(row))})", row)
+                if done % _BATCH == 0:
+                    self._database.commit()
+                    if progress is not None:
+                        progress(done, done)
+        self._database.execute("DELETE FROM files WHERE seen <= ?", (last,))
+        self._database.commit()
+
+    def series(self) -> list[Series]:
+        """All series, by study, number and identifier."""
+        rows = self._database.execute(
+            "SELECT series, study, number, description, path, problem, changed FROM files WHERE series != '' "
+            "ORDER BY series, path"
+        )
+        found: dict[str, list[tuple]] = {}
+        for uid, *rest in rows:
+            found.setdefault(uid, []).append(tuple(rest))
+        all_series = []
+        for uid, images in _with_cut_off(found).items():
+            whole = [image for image in images if not image[4]]
+            study, number, description = (whole or images)[0][:3]
+            files = tuple(image[3] for image in (whole or images))
+            broken = tuple((image[3], image[4]) for image in images if image[4] and whole)
+            changed = any(image[5] for image in images)
+            all_series.append(Series(uid, study, number, description, files, broken, changed))
+        return sorted(all_series, key=lambda one: (one.study, _rank(one.number), one.uid))
+
+    def broken(self) -> list[tuple[str, str]]:
+        """(file, why) of DICOM files that do not say to which series they belong."""
+        return list(
+            self._database.execute("SELECT path, problem FROM files WHERE series = '' AND problem != ''")
+        )
+
+    def result(self, uid: str) -> Result | None:
+        """What became of a series; None if nothing yet."""
+        columns = ", ".join(field.name for field in dataclasses.fields(Result))
+        row = self._database.execute(f"SELECT {columns} FROM results WHERE series = ?", (uid,)).fetchone()
+        return None if row is None else Result(*row)
+
+    def keep(self, uid: str, result: Result) -> None:
+        """Notes what became of a series, at once."""
+        row = (uid, *dataclasses.astuple(result))
+        self._database.execute(f"REPLACE INTO results VALUES ({', '.join('?' * len(row))})", row)
+        self._database.execute("UPDATE files SET changed = 0 WHERE series = ?", (uid,))
+        self._database.commit()
+
+    def _check_how(self, how: Mapping[str, Any]) -> None:
+        wanted = {key: json.dumps(value) for key, value in how.items()}
+        there = dict(self._database.execute("SELECT key, value FROM how"))
+        for key, value in wanted.items():
+            if there and there.get(key) != value:
+                raise DataError(
+                    f"The results in {self.path.parent} were made with `{key}` {there.get(key)}, not "
+                    f"{value}. Choose another OUT."
+                )
+        self._database.executemany("REPLACE INTO how VALUES (?, ?)", wanted.items())
+        self._database.commit()
+
+
+def _with_cut_off(found: Mapping[str, list[tuple]]) -> dict[str, list[tuple]]:
+    """Files that were cut off within their identifier, put beside those of each series that it may name."""
+    whole = {uid: list(images) for uid, images in found.items() if not all(image[4] for image in images)}
+    for uid, images in found.items():
+        if uid not in whole:
+            owners = [other for other in whole if other.startswith(uid)]
+            for other in owners or [uid]:
+                whole.setdefault(other, []).extend(images)
+    return whole
+
+
+def digest_of(root: PathLike, files: Sequence[str]) -> str:
+    """SHA-256 of files: of their names below `root` and their contents."""
+    total = hashlib.sha256()
+    for name in sorted(files):
+        with open(pathlib.Path(root, name), "rb") as file:
+            total.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _files(root: pathlib.Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Path below the root and state of each file, in order; hidden ones are left out."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"Cannot read {error.filename}: {error.strerror}. Check its permissions.") from error
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = pathlib.Path(folder, name)
+            if not name.startswith(".") and path.is_file():
+                yield path.relative_to(root).as_posix(), path.stat()
+
+
+def _described(path: pathlib.Path) -> tuple[str, str, str, str, str]:
+    """(study, series, number, description, problem) of a file; without a series where it is no image."""
+    problem, header = "", None
+    try:
+        if begins_as_dicom(path):
+            header = image_header(path)
+    except DataError as error:
+        header, problem = readable_header(path), str(error)
+    if header is None or ("Rows" not in header and not problem):
+        return "", "", "", "", problem
+    keys = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
+    values = []
+    for key in keys:
+        with contextlib.suppress(Exception):  # What pydicom raises of foreign bytes has no common class.
+            values.append(str(header.get(key) or ""))
+            continue
+        values.append("")
+    return values[0], values[1], values[2], values[3], problem
+
+
+def _rank(number: str) -> int:
+    return int(number) if number.isdigit() else -1

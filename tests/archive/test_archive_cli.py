@@ -1,0 +1,196 @@
+"""`mrisr upscale --studies`: every MR series of an archive, once."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pydicom
+import pytest
+
+from keras_mrisr import pretrained
+from keras_mrisr.archive import Ledger, upscale_archive
+from keras_mrisr.archive.ledger import digest_of
+from keras_mrisr.errors import DataError
+from keras_mrisr.inference import SuperResolver
+from keras_mrisr.volumes import read_volume
+
+AFFINE = np.diag([1.0, 1, 1, 1])
+
+
+def head(shape, seed):
+    places = np.stack(np.meshgrid(*(np.linspace(-1, 1, size) for size in shape), indexing="ij"))
+    return (900 * np.exp(-3 * np.square(places).sum(axis=0)) + 60 * places[seed] + 60).astype("int16")
+
+
+@pytest.fixture
+def archive(tmp_path, dicom_series, models, monkeypatch):
+    """`pacs`: two series in one folder, one in another, a CT, one of two echoes, and a text file."""
+    bundled = tmp_path / "bundled"
+    shutil.copytree(models["grey"], bundled / "grey")
+    info = json.loads((bundled / "grey/model.json").read_text())
+    (bundled / "grey/model.json").write_text(json.dumps({**info, "data": {"separate_channels": True}}))
+    monkeypatch.setattr(pretrained, "FOLDER", bundled)
+    root = tmp_path / "pacs"
+    shape = (9, 8, 3)
+    dicom_series(root / "a/deep", head(shape, 0), AFFINE, uid="1.2.1", SeriesNumber=1, StudyInstanceUID="1.9")
+    for path in dicom_series(
+        tmp_path / "other", head(shape, 1), AFFINE, uid="1.2.2", SeriesNumber=2, StudyInstanceUID="1.9"
+    ):
+        shutil.move(path, root / "a/deep" / f"{path.name}.dcm")
+    dicom_series(root / "b", head(shape, 2), AFFINE, uid="1.2.3", SeriesNumber=3, StudyInstanceUID="1.8")
+    dicom_series(root / "ct", head(shape, 0), AFFINE, uid="1.2.4", Modality="CT", StudyInstanceUID="1.8")
+    for echo in (1, 2):
+        for path in dicom_series(
+            root / f"echoes/{echo}", head(shape, echo), AFFINE, uid="1.2.5", EchoTime=echo, EchoNumbers=echo,
+            StudyInstanceUID="1.7",
+        ):  # fmt: skip
+            path.rename(path.with_name(f"{path.name}.{echo}"))
+    (root / "notes.txt").write_text("no DICOM")
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def report(out):
+    with open(out / "report.csv", newline="") as file:
+        return {row["series"] or row["place"]: row for row in csv.DictReader(file)}
+
+
+def times(out):
+    return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in out.rglob("*.dcm")}
+
+
+def test_an_archive(archive, mrisr, tmp_path):
+    code, out, err = mrisr("upscale", "pacs", "sr", "--studies")
+    assert (code, err) == (0, "")
+    assert "3 series made, 0 were done before, 2 left out, 0 failed: sr/report.csv" in out
+    rows = report(tmp_path / "sr")
+    assert [rows[f"1.2.{n}"]["state"] for n in (1, 2, 3, 4, 5)] == ["done"] * 3 + ["left out"] * 2
+    assert "its modality is CT, not MR" in rows["1.2.4"]["reason"] and "4-D" in rows["1.2.5"]["reason"]
+    assert [rows[f"1.2.{n}"]["target"] for n in (1, 2, 3)] == ["a/deep/1.2.1", "a/deep/1.2.2", "b"]
+    alone = tmp_path / "alone"
+    assert mrisr("upscale", "pacs/b", "alone", "--in-plane")[0] == 0
+    np.testing.assert_array_equal(read_volume(tmp_path / "sr/b").array, read_volume(alone).array)
+    assert read_volume(tmp_path / "sr/a/deep/1.2.2").shape == (18, 16, 3)
+    derived = pydicom.dcmread(next((tmp_path / "sr/b").iterdir()))
+    assert derived.StudyInstanceUID == "1.8" and derived.SeriesInstanceUID != "1.2.3"
+
+    before = times(tmp_path / "sr")
+    for path in (archive / "b").iterdir():
+        path.touch()  # Another time, the same content.
+    code, out, _ = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 0 and "0 series made, 3 were done before, 2 left out" in out
+    assert times(tmp_path / "sr") == before
+    changed = next((archive / "b").iterdir())
+    dataset = pydicom.dcmread(changed)
+    dataset.PixelData = bytes(len(dataset.PixelData))
+    dataset.save_as(changed)
+    code, out, _ = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 0 and "1 series made, 2 were done before" in out
+    after = times(tmp_path / "sr")
+    assert {name.split("/")[0] for name in set(after) - set(before)} <= {"b"}
+    assert all(after[name] == time for name, time in before.items() if name.startswith("a/"))
+
+
+def test_by_identifiers(archive, mrisr, tmp_path):
+    assert mrisr("upscale", "pacs", "sr", "--studies", "--layout", "uid")[0] == 0
+    assert {row["target"] for row in report(tmp_path / "sr").values()} == {
+        "", "1.9/1.2.1", "1.9/1.2.2", "1.8/1.2.3",
+    }  # fmt: skip
+    code, _, err = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 2 and 'made with --layout "uid", not "place". Choose another OUT' in err
+
+
+def test_a_broken_series_stops_no_other_and_is_tried_again(archive, mrisr, tmp_path):
+    first = sorted((archive / "b").iterdir())[1]
+    whole = first.read_bytes()
+    first.write_bytes(whole[:-20])
+    (archive / "c").mkdir()
+    (archive / "c/empty.dcm").write_bytes(bytes(128) + b"DICM")
+    code, out, err = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 1 and "2 series made, 0 were done before, 2 left out, 2 failed" in out
+    assert err.splitlines()[-1].startswith("mrisr: error: 2 could not be upscaled; sr/report.csv says why")
+    assert (
+        report(tmp_path / "sr")["1.2.3"]["state"]
+        == report(tmp_path / "sr")["c/empty.dcm"]["state"]
+        == "failed"
+    )
+    first.write_bytes(whole)
+    (archive / "c/empty.dcm").unlink()
+    code, out, err = mrisr("upscale", "pacs", "sr", "--studies")
+    assert (code, err) == (0, "") and "1 series made, 2 were done before" in out
+
+
+def test_a_run_that_was_stopped_goes_on(archive, models, tmp_path, monkeypatch):
+    resolver, calls = SuperResolver.load(models["grey"]), []
+    upscale = SuperResolver._forward
+
+    def stopped(self, lr):
+        calls.append(lr.shape)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return upscale(self, lr)
+
+    monkeypatch.setattr(SuperResolver, "_forward", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        upscale_archive(archive, tmp_path / "sr", resolver)
+    states = [row["state"] for row in report(tmp_path / "sr").values()]
+    assert "done" in states and "not made" in states
+    before = times(tmp_path / "sr")
+    outcome = upscale_archive(archive, tmp_path / "sr", resolver)
+    assert (outcome.made + outcome.kept, outcome.failures) == (3, {}) and outcome.kept >= 1
+    assert all(times(tmp_path / "sr")[name] == time for name, time in before.items())
+
+
+def test_the_ledger_knows_what_is_gone_or_new(archive, tmp_path):
+    with Ledger(tmp_path / "ledger", {}) as ledger:
+        ledger.scan(archive)
+        assert [one.study for one in ledger.series()] == ["1.7", "1.8", "1.8", "1.9", "1.9"]
+        assert all(one.changed for one in ledger.series()) and ledger.broken() == []
+        cut = next((archive / "a/deep").glob("*.dcm"))
+        whole = cut.read_bytes()
+        cut.write_bytes(whole[: whole.index(b"1.2.2") + 4])  # Within its SeriesInstanceUID.
+        ledger.scan(archive)
+        broken = {one.uid: [name for name, _ in one.broken] for one in ledger.series()}
+        assert set(broken) == {"1.2.1", "1.2.2", "1.2.3", "1.2.4", "1.2.5"}
+        assert broken["1.2.2"] == [cut.relative_to(archive).as_posix()]
+        shutil.rmtree(archive / "b")
+        ledger.scan(archive)
+        assert "1.2.3" not in {one.uid for one in ledger.series()}
+
+
+def test_a_digest_is_of_names_and_contents(tmp_path):
+    for name, text in {"a": "1", "b": "2"}.items():
+        (tmp_path / name).write_text(text)
+    first = digest_of(tmp_path, ["a", "b"])
+    assert digest_of(tmp_path, ["b", "a"]) == first != digest_of(tmp_path, ["a"])
+    (tmp_path / "b").write_text("3")
+    assert digest_of(tmp_path, ["a", "b"]) != first
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["nothing", "sr"], "nothing does not exist"),
+        (["pacs/notes.txt", "sr"], "pacs/notes.txt is no folder"),
+        (["pacs", "pacs/sr"], "lie in each other"),
+        (["pacs", "mine"], "mine is not empty, and holds no ledger"),
+        (["pacs", "mine/thesis.txt"], "mine/thesis.txt is a file"),
+        (["pacs", "sr", "--series", "1"], "--series is for one series: leave it out with --studies"),
+        (["pacs", "sr", "--overwrite"], "--overwrite is not for an archive"),
+        (["pacs", "sr", "--layout", "x"], "--layout: invalid choice"),
+    ],
+)
+def test_what_is_refused(archive, mrisr, tmp_path, listing, words, part):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    before = listing(tmp_path)
+    code, _, err = mrisr("upscale", *words, "--studies")
+    assert code == 2 and part in err and len(err.splitlines()) == 1
+    assert listing(tmp_path) == before
+
+
+def test_what_is_no_ledger(tmp_path):
+    (tmp_path / "ledger").write_text("years of work, in plain text, of some length" * 50)
+    with pytest.raises(DataError, match="is no ledger"):
+        Ledger(tmp_path / "ledger", {})
