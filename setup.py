@@ -18,6 +18,7 @@ openvino = ["openvino>=2024.6"]
 ncnn = ["ncnn>=1.0.20250503"]
 formats = ["SimpleITK>=2.3"]
 bids = ["ancpbids>=0.4"]
+cluster = ["distributed>=2025.1"]
 lgg = ["kagglehub>=0.3"]
 tests = [
     "pytest>=8",
@@ -91,10 +92,24 @@ setup(
         "ncnn": [*onnx, *ncnn],
         "formats": formats,
         "bids": bids,
+        "cluster": cluster,
         "lgg": lgg,
         "lpips": lpips,
-        "dev": [*demo, *dicom, *formats, *bids, *tuning, *export, *openvino, *ncnn, *tests, *checks, *docs],
-        "all": [*demo, *dicom, *tuning, *export, *openvino, *ncnn, *formats, *lgg, *lpips, *bids],
+        "dev": [
+            *demo,
+            *dicom,
+            *formats,
+            *bids,
+            *cluster,
+            *tuning,
+            *export,
+            *openvino,
+            *ncnn,
+            *tests,
+            *checks,
+            *docs,
+        ],
+        "all": [*demo, *dicom, *tuning, *export, *openvino, *ncnn, *formats, *lgg, *lpips, *bids, *cluster],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
     keywords=["MRI", "super-resolution", "Keras", "NIfTI", "DICOM", "SRResNet", "SRGAN"],

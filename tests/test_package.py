@@ -68,7 +68,8 @@ def test_version(arguments):
 
 
 OPTIONAL = (
-    "demo", "dicom", "tuning", "export", "onnx", "openvino", "ncnn", "formats", "bids", "lgg", "lpips",
+    "demo", "dicom", "tuning", "export", "onnx", "openvino", "ncnn", "formats", "bids", "cluster",
+    "lgg", "lpips",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Every MR series of an archive, upscaled into a derived series."""
 
 import dataclasses
+import functools
 import logging
 import pathlib
 import re
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_mrisr.archive.ledger import NAME, Ledger, Result, Series, digest_of
+from keras_mrisr.cluster import DaskWorkers, ThisProcess
 from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError
 from keras_mrisr.files import contents, held, write_csv
 from keras_mrisr.inference.folder import Job, no_place_left, reason_of, upscale_each
@@ -77,7 +79,7 @@ class SeriesReader:
 def upscale_archive(
     root: PathLike,
     out: PathLike,
-    resolver: Any,
+    workers: Any,
     options: UpscaleOptions | None = None,
     *,
     layout: str = "place",
@@ -93,7 +95,7 @@ def upscale_archive(
     Args:
         root: The archive; its nesting may be any.
         out: Where the derived series go, and the ledger and `report.csv` beside them.
-        resolver: See `upscale_path`.
+        workers: Models, see `upscale_path`; or `cluster.DaskWorkers`, which have theirs.
         options: How.
         layout: "place" puts a result where its series lies in the archive (in a folder of its own within that
             where several lie there); "uid" puts it under StudyInstanceUID/SeriesInstanceUID.
@@ -106,6 +108,7 @@ def upscale_archive(
     """
     root, out = pathlib.Path(root), pathlib.Path(out)
     check_archive(root, out)
+    team = workers if isinstance(workers, DaskWorkers) else ThisProcess(workers)
     options = dataclasses.replace(options or UpscaleOptions(), overwrite=True, residuals=False)
     out.mkdir(parents=True, exist_ok=True)
     with held(out / NAME), Ledger(out / NAME, {**(how or {}), "layout": layout}) as ledger:
@@ -117,10 +120,18 @@ def upscale_archive(
         log.info("%d series, %d to look at", len(series), len(missing))
         made = 0
         try:
-            for done, one in enumerate(missing, 1):
-                result = upscale_series(one, root, out, targets[one.uid], resolver, options)
+            places = (root, out) if isinstance(team, ThisProcess) else (root.absolute(), out.absolute())
+            work = functools.partial(upscale_series, root=places[0], out=places[1], options=options)
+            items = ((one, targets[one.uid]) for one in missing)
+            for done, ((one, _), result) in enumerate(team.run(work, items), 1):
+                if isinstance(result, IncompleteError):
+                    raise result
+                if not isinstance(result, Result):
+                    result = Result("failed", reason_of(result, root / one.folder), images=len(one.files))
                 ledger.keep(one.uid, result)
                 made += result.state == "done"
+                if result.state == "failed":
+                    log.warning("Failed: %s", result.reason)
                 if progress is not None:
                     progress(done, len(missing))
         finally:
@@ -146,13 +157,21 @@ def check_archive(root: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def upscale_series(
-    series: Series, root: pathlib.Path, out: pathlib.Path, target: str, resolver: Any, options: UpscaleOptions
+    item: tuple[Series, str], resolver: Any, root: pathlib.Path, out: pathlib.Path, options: UpscaleOptions
 ) -> Result:
     """Upscales one series of an archive.
+
+    Args:
+        item: (the series, the place of its result in `out`)
+        resolver: See `upscale_path`.
+        root: The archive.
+        out: The folder of the results.
+        options: How.
 
     Raises:
         IncompleteError: Nothing more can be written.
     """
+    series, target = item
     started = time.monotonic()
     digest, images = digest_of(root, series.files), len(series.files)
     scan = Scan(root / series.folder, SeriesReader(root, series))
@@ -164,8 +183,6 @@ def upscale_series(
     if no_place_left(result):
         raise IncompleteError(f"{reason} Make room and call the same again: it goes on.") from result
     left_out = isinstance(result, ManyVolumesError) or " is no MR volume: " in reason
-    if not left_out:
-        log.warning("Failed: %s", reason)
     state = "left out" if left_out else "failed"
     return Result(state, reason, digest=digest, images=images, seconds=seconds)
 

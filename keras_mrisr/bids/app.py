@@ -16,6 +16,7 @@ from keras_mrisr.bids.derivative import (
     sidecar,
 )
 from keras_mrisr.bids.pages import Row, write_pages
+from keras_mrisr.cluster import DaskWorkers, ThisProcess
 from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError
 from keras_mrisr.files import contents, held, write_json, write_text
 from keras_mrisr.inference.folder import Job, no_place_left, reason_of, upscale_each
@@ -48,7 +49,7 @@ def upscale_bids(
     root: PathLike,
     out: PathLike,
     scans: Sequence[BidsScan],
-    resolver: Any,
+    workers: Any,
     options: UpscaleOptions | None = None,
     progress: Progress | None = None,
 ) -> BidsOutcome:
@@ -61,7 +62,7 @@ def upscale_bids(
         root: The raw data set.
         out: The derivative data set; made if missing. May lie in `root/derivatives`.
         scans: What `find_scans` found.
-        resolver: See `upscale_path`.
+        workers: Models, see `upscale_path`; or `cluster.DaskWorkers`, which have theirs.
         options: How; with `overwrite` all results are made again.
         progress: Called with the number of scans done so far and the number in all.
 
@@ -75,6 +76,7 @@ def upscale_bids(
     root, out = pathlib.Path(root), pathlib.Path(out)
     options = dataclasses.replace(options or UpscaleOptions(), residuals=False)
     check_out(root, out)
+    team = workers if isinstance(workers, DaskWorkers) else ThisProcess(workers)
     rows = {scan.place: Row(scan.place, result_place(scan)) for scan in scans}
     with held(out):
         _describe(root, out)
@@ -85,12 +87,13 @@ def upscale_bids(
         if skipped:
             log.info("%d of %d results are there already and are left as they are", skipped, len(scans))
         try:
-            jobs = [_job(scan, out, rows[scan.place], options) for scan in missing]
-            results = zip(missing, upscale_each(jobs, resolver), strict=True)
-            for done, (scan, (job, result)) in enumerate(results, 1):
+            here = isinstance(team, ThisProcess)
+            place = out if here else out.absolute()  # Workers may stand elsewhere.
+            items = ((scan, _job(scan, place, rows[scan.place], options)) for scan in missing)
+            for done, ((scan, _), result) in enumerate(team.run(_upscale, items), 1):
                 rows[scan.place] = _finished(scan, out, rows[scan.place], result)
                 if rows[scan.place].done:
-                    written.append(job.target)
+                    written.append(out / rows[scan.place].result)
                 if progress is not None:
                     progress(done, len(missing))
         finally:
@@ -136,10 +139,17 @@ def _describe(root: pathlib.Path, out: pathlib.Path) -> None:
     write_text(out / ".bidsignore", "*.html\nfigures\n")
 
 
+def _upscale(item: tuple[BidsScan, Job], resolver: Any) -> Outcome | Exception:
+    """Upscales a scan, on whichever worker."""
+    [(_, result)] = upscale_each([item[1]], resolver)
+    return result
+
+
 def _job(scan: BidsScan, out: pathlib.Path, row: Row, options: UpscaleOptions) -> Job:
     # What a run that was stopped left without its sidecar is made again.
     own = dataclasses.replace(options, figure=out / row.figure, overwrite=True)
-    return Job(Scan(scan.path, nifti), out / row.result, own)
+    path = scan.path.absolute() if out.is_absolute() else scan.path
+    return Job(Scan(path, nifti), out / row.result, own)
 
 
 def _is_done(out: pathlib.Path, row: Row) -> bool:

@@ -42,6 +42,7 @@ def add(commands: Commands, common: Parser) -> None:
     bids.add_argument("--overwrite", action="store_true", help="make again what is there")
     upscaling.add_model_options(bids)
     upscaling.add_way_options(bids)
+    upscaling.add_worker_options(bids)
     bids.set_defaults(run=_bids)
 
 
@@ -49,7 +50,6 @@ def _bids(options: argparse.Namespace) -> None:
     from keras_mrisr.bids import SUFFIXES, find_scans, upscale_bids
     from keras_mrisr.bids.app import check_out
     from keras_mrisr.inference.options import UpscaleOptions
-    from keras_mrisr.memory import memory_limit, parse_memory
     from keras_mrisr.terminal import progress_bar, say
 
     way = upscaling.way_options(options)
@@ -70,10 +70,8 @@ def _bids(options: argparse.Namespace) -> None:
     check_out(options.input, options.output)
     participants = len({scan.participant for scan in scans})
     say(f"{len(scans)} anatomical scans of {participants} participants")
-    memory = None if options.memory is None else parse_memory(options.memory)
-    models = upscaling.load_models(options, None, memory)
-    with memory_limit(memory), progress_bar("Upscaling") as progress:
-        outcome = upscale_bids(options.input, options.output, scans, models, how, progress)
+    with upscaling.workers_for(options) as workers, progress_bar("Upscaling") as progress:
+        outcome = upscale_bids(options.input, options.output, scans, workers, how, progress)
     say(f"Wrote {len(outcome.written)} scans to {options.output}; summary: {outcome.page}")
     if outcome.failures:
         place, reason = next(iter(outcome.failures.items()))

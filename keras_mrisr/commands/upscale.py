@@ -1,9 +1,11 @@
 """`mrisr upscale`."""
 
 import argparse
+import contextlib
+import functools
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
@@ -11,6 +13,7 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.memory import memory_limit, parse_memory
 
 if TYPE_CHECKING:
+    from keras_mrisr.cluster import DaskWorkers
     from keras_mrisr.inference.inputs import Folder, Input
     from keras_mrisr.inference.options import UpscaleOptions
     from keras_mrisr.inference.super_resolver import SuperResolver
@@ -36,6 +39,7 @@ def add(commands: Commands, common: Parser) -> None:
         "--layout", choices=("place", "uid"), default="place",
         help="results lie as in IN, or under StudyInstanceUID/SeriesInstanceUID (default: place)",
     )  # fmt: skip
+    add_worker_options(archives)
     slices = add_way_options(upscale)
     slices.add_argument(
         "--slice-thickness", metavar="MM", type=float,
@@ -82,6 +86,45 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="of an ONNX export: where it runs, such as cuda,cpu (default: the best that is installed)",
     )
+
+
+def add_worker_options(parser: Any) -> None:
+    """The options about who does the work on many scans; `workers_for` reads them."""
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        help="work in so many processes, which share the cores (needs Dask)",
+    )
+    who.add_argument(
+        "--dask", metavar="ADDRESS",
+        help="work on the workers of this Dask scheduler, such as tcp://10.0.0.1:8786; they must see "
+        "the same files",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def workers_for(options: argparse.Namespace) -> "Iterator[Models | DaskWorkers]":
+    """The models for scans, or workers that load them, as the options of `add_worker_options` say."""
+    memory = None if options.memory is None else parse_memory(options.memory)
+    if options.workers is None and options.dask is None:
+        with memory_limit(memory):
+            yield load_models(options, None, memory)
+        return
+    from keras_mrisr.cluster import DaskWorkers
+
+    if options.model is not None:
+        check_models(options.model)
+    if options.workers is not None and memory is not None:
+        memory //= max(options.workers, 1)
+    names = ("model", "scale", "engine", "providers", "consistency", "force")
+    chosen = argparse.Namespace(**{name: getattr(options, name) for name in names})
+    if chosen.model is not None and os.path.exists(chosen.model):
+        chosen.model = os.path.abspath(chosen.model)
+    load = functools.partial(load_models, chosen, None, memory)
+    with DaskWorkers(load, options.dask, options.workers, memory) as workers:
+        yield workers
 
 
 def add_way_options(parser: argparse.ArgumentParser) -> Any:
@@ -219,6 +262,9 @@ def _upscale(options: argparse.Namespace) -> None:
     if options.studies:
         _upscale_archive(options, way)
         return
+    for name in ("workers", "dask"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name} is for archives: give --studies, too, or use mrisr bids.")
     found = find_input(options)
     check_output(found, options.output, upscale_options(options))
     adapt = _adaptation(options, found)
@@ -248,13 +294,11 @@ def _upscale_archive(options: argparse.Namespace, way: dict[str, Any]) -> None:
             )
     check_archive(pathlib.Path(options.input), pathlib.Path(options.output))
     how = upscale_options(options, **way, slice_thickness=options.slice_thickness)
-    memory = None if options.memory is None else parse_memory(options.memory)
-    models = load_models(options, None, memory)
     keys = ("model", "scale", "way", "spacing", "slice_thickness", "ensemble", "consistency", "nan", "plane")
     chosen = {key: getattr(options, key) for key in keys}
-    with memory_limit(memory), progress_bar("Upscaling series") as progress:
+    with workers_for(options) as workers, progress_bar("Upscaling series") as progress:
         outcome = upscale_archive(
-            options.input, options.output, models, how, layout=options.layout, how=chosen, progress=progress
+            options.input, options.output, workers, how, layout=options.layout, how=chosen, progress=progress
         )
     say(
         f"{outcome.made} series made, {outcome.kept} were done before, {outcome.left_out} left out, "
