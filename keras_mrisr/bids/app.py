@@ -136,7 +136,6 @@ def _describe(root: pathlib.Path, out: pathlib.Path) -> None:
         return
     write_json(out / DESCRIPTION, dataset_description(description(root), root, out))
     write_text(out / "README.md", readme())
-    write_text(out / ".bidsignore", "*.html\nfigures\n")
 
 
 def _upscale(item: tuple[BidsScan, Job], resolver: Any) -> Outcome | Exception:

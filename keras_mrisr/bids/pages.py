@@ -10,6 +10,9 @@ from keras_mrisr.data.slices import natural_key
 from keras_mrisr.files import write_text
 from keras_mrisr.version import __version__
 
+FOLDER = (
+    "docs"  # Whose content BIDS leaves open; .bidsignore would not hold for all callers of its validator.
+)
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 SUMMARY = "index.html"
 
@@ -52,7 +55,7 @@ class Row:
     @property
     def figure(self) -> pathlib.PurePosixPath:
         """The picture of before and after."""
-        return pathlib.PurePosixPath(self.participant, "figures", self.result.name.split(".")[0] + ".png")
+        return pathlib.PurePosixPath(FOLDER, "figures", self.result.name.split(".")[0] + ".png")
 
 
 def write_pages(out: pathlib.Path, rows: Sequence[Row]) -> pathlib.Path:
@@ -66,11 +69,13 @@ def write_pages(out: pathlib.Path, rows: Sequence[Row]) -> pathlib.Path:
     for participant in participants:
         own = [row for row in rows if row.participant == participant]
         scans = [{"row": row, "facts": _facts(out, row), "figure": _figure(out, row)} for row in own]
-        write_text(out / f"{participant}.html", _rendered("participant.html", name=participant, scans=scans))
+        write_text(
+            out / FOLDER / f"{participant}.html", _rendered("participant.html", name=participant, scans=scans)
+        )
     counts = {
         state: sum(row.state == state for row in rows) for state in ("done", "failed", "left out", "not made")
     }
-    path = out / SUMMARY
+    path = out / FOLDER / SUMMARY
     write_text(path, _rendered("summary.html", rows=rows, counts=counts, participants=len(participants)))
     return path
 
@@ -103,7 +108,7 @@ def _facts(out: pathlib.Path, row: Row) -> dict[str, str]:
 
 
 def _figure(out: pathlib.Path, row: Row) -> str:
-    return str(row.figure) if row.done and (out / row.figure).is_file() else ""
+    return f"figures/{row.figure.name}" if row.done and (out / row.figure).is_file() else ""
 
 
 def _content(path: pathlib.Path) -> dict[str, Any]:

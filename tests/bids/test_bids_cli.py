@@ -26,8 +26,12 @@ def problems(out):
     validator = shutil.which("bids-validator-deno", path=places)
     if validator is None:
         pytest.skip("bids-validator-deno is not installed")
-    done = subprocess.run([validator, "--json", out], capture_output=True, text=True, timeout=120)
-    issues = json.loads(done.stdout)["issues"]["issues"]
+    done = subprocess.run(
+        [validator, "--json", "--recursive", out], capture_output=True, text=True, timeout=120
+    )
+    found = json.loads(done.stdout)
+    parts = [found, *found.get("derivativesSummary", {}).values()]
+    issues = [issue for part in parts for issue in part["issues"]["issues"]]
     return [issue for issue in issues if issue["severity"] == "error"]
 
 
@@ -36,11 +40,13 @@ def test_a_data_set(dataset, bundled, mrisr, tmp_path, listing):
     assert (code, err) == (0, "")
     assert "3 anatomical scans of 2 participants" in out
     assert "Model: grey" in out and "Model: thick" in out
-    assert "Wrote 3 scans to sr; summary: sr/index.html" in out
+    assert "Wrote 3 scans to sr; summary: sr/docs/index.html" in out
     sr = tmp_path / "sr"
     assert sorted(path.name for path in sr.iterdir()) == [
-        ".bidsignore", "README.md", "dataset_description.json", "index.html", "sub-01", "sub-01.html",
-        "sub-2", "sub-2.html",
+        "README.md", "dataset_description.json", "docs", "sub-01", "sub-2",
+    ]  # fmt: skip
+    assert sorted(path.name for path in (sr / "docs").iterdir()) == [
+        "figures", "index.html", "sub-01.html", "sub-2.html",
     ]  # fmt: skip
     described = json.loads((sr / "dataset_description.json").read_text())
     assert described["DatasetType"] == "derivative" and described["GeneratedBy"][0]["Name"] == "keras-mrisr"
@@ -59,9 +65,9 @@ def test_a_data_set(dataset, bundled, mrisr, tmp_path, listing):
     assert said["SliceThickness"] == 0.75 and "SliceTiming" not in said
     assert said["SuperResolution"]["Protocol"]["name"] == "thick-slices"
     assert read_volume(sr / f"{THICK}.nii.gz").shape == (12, 10, 24)
-    page = (sr / "sub-01.html").read_text()
+    page = (sr / "docs/sub-01.html").read_text()
     assert page.count("<img src=") == 2 and page.count(made["Verdict"][:20]) == 2
-    assert "3 scans of 2 participants" in (sr / "index.html").read_text()
+    assert "3 scans of 2 participants" in (sr / "docs/index.html").read_text()
     assert problems(sr) == []
 
     before = {path: path.stat().st_mtime_ns for path in sr.rglob("*.nii.gz")}
@@ -83,15 +89,18 @@ def test_a_bad_scan_stops_no_other_and_the_next_call_makes_it(dataset, bundled, 
     assert err.splitlines()[-1].startswith(
         "mrisr: error: 1 of 2 scans could not be upscaled; all others are done"
     )
-    summary = (tmp_path / place / "index.html").read_text()
+    summary = (tmp_path / place / "docs/index.html").read_text()
     assert "1 failed" in summary and "1 done" in summary and scan.name in summary
+    for other in ("derivatives/other", "sub-2/func"):  # Neither is whole.
+        shutil.rmtree(dataset / other)
+    scan.write_bytes(good)
+    assert problems(dataset) == []  # Of the raw data set and of the derivative in it.
     links = json.loads((tmp_path / place / "dataset_description.json").read_text())["DatasetLinks"]
     assert links == {"raw": "../../"}
-    scan.write_bytes(good)
     code, out, err = mrisr("bids", "raw", place, "participant", "--participant-label", "01")
     assert (code, err) == (0, "") and "Wrote 1 scans" in out
     code, _, _ = mrisr("bids", "raw", place, "participant", "--participant-label", "2")
-    summary = (tmp_path / place / "index.html").read_text()  # Also of those that were made before.
+    summary = (tmp_path / place / "docs/index.html").read_text()  # Also of those that were made before.
     assert code == 0 and "3 scans of 2 participants" in summary and "3 done" in summary
 
 
