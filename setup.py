@@ -33,6 +33,9 @@ tests = [
 checks = ["ruff>=0.6", "mypy>=1.15", "types-PyYAML", "import-linter>=2.1"]
 docs = ["mkdocs-material>=9.6", "mkdocstrings-python>=1.16", "mkdocs-jupyter>=0.25"]
 lpips = ["lpips>=0.1.4"]  # Brings PyTorch.
+# piq computes LPIPS and DISTS; the other two carry what they learnt on top of VGG16.
+realism = ["piq>=0.8", "lpips>=0.1.4", "DISTS-pytorch>=0.1"]
+readers = ["krippendorff>=0.8"]
 
 setup(
     name="keras-mrisr",
@@ -59,6 +62,7 @@ setup(
     package_data={
         "": ["*.pyi", "py.typed"],
         "keras_mrisr.evaluation": ["templates/*"],
+        "keras_mrisr.evaluation.readers": ["templates/*"],
         "keras_mrisr.inference": ["templates/*", "templates/niivue/*"],
         "keras_mrisr.bids": ["templates/*"],
         "keras_mrisr.pretrained": ["LICENSE", "*/*"],
@@ -95,6 +99,8 @@ setup(
         "cluster": cluster,
         "lgg": lgg,
         "lpips": lpips,
+        "realism": realism,
+        "readers": readers,
         "dev": [
             *demo,
             *dicom,
@@ -105,11 +111,26 @@ setup(
             *export,
             *openvino,
             *ncnn,
+            *readers,
             *tests,
             *checks,
             *docs,
         ],
-        "all": [*demo, *dicom, *tuning, *export, *openvino, *ncnn, *formats, *lgg, *lpips, *bids, *cluster],
+        "all": [
+            *realism,
+            *readers,
+            *demo,
+            *dicom,
+            *tuning,
+            *export,
+            *openvino,
+            *ncnn,
+            *formats,
+            *lgg,
+            *lpips,
+            *bids,
+            *cluster,
+        ],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},
     keywords=["MRI", "super-resolution", "Keras", "NIfTI", "DICOM", "SRResNet", "SRGAN"],

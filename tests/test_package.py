@@ -69,7 +69,7 @@ def test_version(arguments):
 
 OPTIONAL = (
     "demo", "dicom", "tuning", "export", "onnx", "openvino", "ncnn", "formats", "bids", "cluster",
-    "lgg", "lpips",
+    "lgg", "lpips", "realism", "readers",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keras_mrisr.evaluation import Evaluation
 
 # Options of one task alone.
-_OF_SLICES = ("scale", "degradation", "metrics", "features")
+_OF_SLICES = ("scale", "degradation", "metrics", "features", "realism", "backbone")
 _OF_THICK_SLICES = ("factor", "axis", "profile", "slice_thickness", "gap", "mask", "lr_out")
 _BUNDLED = "thick"  # What makes thick slices thin without --model.
 
@@ -56,12 +56,21 @@ def add(commands: Commands, common: Parser) -> None:
     evaluate.add_argument("--methods", help="interpolators (default: nearest,bicubic,lanczos)")
     evaluate.add_argument(
         "--metrics",
-        help="default: psnr,ssim,ms_ssim,nrmse,hfen,gmsd,consistency; also features and lpips",
+        help="default: psnr,ssim,ms_ssim,nrmse,hfen,gmsd,consistency; also features, lpips, lpips_vgg, dists",
     )
     evaluate.add_argument(
         "--features", metavar="NETWORK:WEIGHTS[:LAYER]",
         help="add the VGG feature distance: vgg19:imagenet, or vgg16 or vgg19 and a weight file",
     )  # fmt: skip
+    evaluate.add_argument(
+        "--realism", metavar="NETWORK:WEIGHTS[:LAYER]", nargs="*",
+        help="add the error of the power spectrum, and KID and FD in the features of these VGGs",
+    )  # fmt: skip
+    evaluate.add_argument(
+        "--backbone",
+        metavar="FILE",
+        help="VGG16 of lpips_vgg and dists: .pth of torchvision, or .h5 of Keras",
+    )
     evaluate.add_argument(
         "--out", help="folder for JSON, CSV and figure (default: RUN/evaluation-PART of a single model)"
     )
@@ -180,11 +189,13 @@ def _evaluate_slices(
     from keras_mrisr.terminal import load_tensorflow, progress_bar
 
     features = parse_features(options.features)
+    realism = None if options.realism is None else list(map(parse_features, options.realism))
     degradation = parse_degradation(options.degradation)
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models
 
     shared |= {"kind": options.kind, "scale": options.scale, "degradation": degradation, "features": features}
+    shared |= {"realism": realism, "backbone": options.backbone}
     with progress_bar("Scoring slices") as progress:
         return evaluate_models(models, options.data, out, progress=progress, **shared)
 

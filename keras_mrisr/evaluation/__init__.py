@@ -7,6 +7,8 @@ from keras_mrisr.evaluation.measures import MEASURES, Measure
 from keras_mrisr.evaluation.options import EvaluationOptions
 from keras_mrisr.evaluation.patients import PARTS, choose_common_patients, choose_patients
 from keras_mrisr.evaluation.protocol import Protocol
+from keras_mrisr.evaluation.readers import StudyScore, make_study, score_study
+from keras_mrisr.evaluation.realism import Realism, RealismScore
 from keras_mrisr.evaluation.regions import tissue_mask
 from keras_mrisr.evaluation.result import Evaluation, Patient
 from keras_mrisr.evaluation.scores import ImageScore, choose_cases
@@ -26,7 +28,10 @@ __all__ = [
     "Measure",
     "Patient",
     "Protocol",
+    "Realism",
+    "RealismScore",
     "SliceImages",
+    "StudyScore",
     "Summary",
     "ThroughPlaneOptions",
     "choose_cases",
@@ -38,6 +43,8 @@ __all__ = [
     "evaluate_model",
     "evaluate_models",
     "evaluate_through_plane",
+    "make_study",
+    "score_study",
     "summarise",
     "tissue_mask",
 ]

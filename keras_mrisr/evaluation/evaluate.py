@@ -133,6 +133,8 @@ def score(task: Task, progress: Progress | None = None) -> tuple[list[ImageScore
         images = task.images(record)
         facts.setdefault(record.patient, _Facts(record.site)).add(images)
         scores += _score_slice(images, task.scorers)
+        if task.realism is not None:
+            task.realism.add(images)
         if progress is not None:
             progress(done, len(task.records))
     return scores, tuple(found.patient(name) for name, found in facts.items())
@@ -180,6 +182,7 @@ def assemble(
     patients: tuple[Patient, ...],
 ) -> Evaluation:
     """The `Evaluation` of scores: with their protocol, the cases of the figure, and curves of trainings."""
+    realism = task.realism.result() if task.realism else None
     given = tuple(dict.fromkeys(measure for scorer in task.scorers for measure in scorer.measures))
     protocol = Protocol(
         methods={one.name: one.source for one in task.methods},
@@ -200,7 +203,8 @@ def assemble(
         converted=len(task.reader.converted),
         channels=tuple(dict.fromkeys(one.channel for one in scores)),
         regions=tuple(sorted({one.region for one in scores}, key=_region_order)),
-        metrics={measure.title: measure.definition for measure in given},
+        metrics={measure.title: measure.definition for measure in given}
+        | (realism.definitions if realism else {}),
     )
     return Evaluation(
         protocol,
@@ -210,6 +214,7 @@ def assemble(
         task.notes,
         make_cases(task, scores, options.figure_cases),
         {one.name: history for one in task.models if (history := _history(one.folder))},
+        realism,
     )
 
 

@@ -66,6 +66,8 @@ _ALL = (
     ),
     Measure("features", "VGG distance", "mean squared difference of features / 12.75", False),
     Measure("lpips", "LPIPS", "Zhang et al. 2018, package lpips, AlexNet", False),
+    Measure("lpips_vgg", "LPIPS-VGG", "Zhang et al. 2018, package piq, VGG16", False),
+    Measure("dists", "DISTS", "Ding et al. 2020, package piq, VGG16", False),
 )  # fmt: skip
 MEASURES = {measure.name: measure for measure in _ALL}
 DEFAULT = ("psnr", "ssim", "ms_ssim", "nrmse", "hfen", "gmsd", "consistency")

@@ -35,6 +35,10 @@ class EvaluationOptions:
             degradation "kspace" also zero-filling; for models of volumes nearest, linear and cubic.
         metrics: Names of metrics (see `measures.MEASURES`); by default all that need no network.
         features: Arguments of `build_features` as a dict, for the metric "features".
+        realism: Feature networks for KID and FD of the images as a set (see `evaluation.realism`), each as a
+            dict of arguments of `build_features`; an empty list for the power spectrum alone; None for none.
+        backbone: File with the weights of VGG16 for the metrics "lpips_vgg" and "dists" (see
+            `metrics.PiqMetric`); by default that of the first network of `realism`, if it is VGG16.
         scorers: Further scorers (see `evaluation.scorers`), whose values join the tables.
         figure_cases: Number of patients in the figure and the report; 0 for none.
 
@@ -55,6 +59,8 @@ class EvaluationOptions:
     methods: Sequence[str] | None = None
     metrics: Sequence[str] | None = None
     features: dict[str, Any] | None = None
+    realism: Sequence[dict[str, Any]] | None = None
+    backbone: PathLike | None = None
     scorers: "Sequence[Scorer]" = ()
     figure_cases: int = 3
 

@@ -10,10 +10,17 @@ import numpy as np
 
 from keras_mrisr.evaluation import plots
 from keras_mrisr.evaluation.page_cases import page_cases
-from keras_mrisr.evaluation.page_tables import comparison_rows, group_tables, patient_table, result_table
+from keras_mrisr.evaluation.page_tables import (
+    comparison_rows,
+    group_tables,
+    patient_table,
+    realism_table,
+    result_table,
+)
 from keras_mrisr.evaluation.pictures import Encoder, palette
 from keras_mrisr.evaluation.result import Evaluation
 from keras_mrisr.evaluation.samples import Samples
+from keras_mrisr.evaluation.scores import WHOLE
 from keras_mrisr.files import check_new_file, write_text
 from keras_mrisr.types import PathLike
 from keras_mrisr.version import __version__
@@ -81,6 +88,7 @@ def render_page(evaluation: Evaluation, small: bool = False) -> str:
         small=small,
         distributions=_distributions(evaluation),
         scatters=_scatters(evaluation),
+        realism=_realism(evaluation),
         patients=patient_table(evaluation),
         groups=group_tables(evaluation),
         curves=_curves(evaluation),
@@ -207,6 +215,57 @@ def _gains(evaluation: Evaluation, main: Samples, base: str, models: Sequence[st
     title = f"Gain and sharpness, {main.channel}, {_region(main.region)}"
     styles, digits = _styles(evaluation), main.measure.digits
     return [plots.scatter_plot(title, labels, series, styles, digits, diagonal=False)]
+
+
+def _realism(evaluation: Evaluation) -> dict[str, Any] | None:
+    """The table and the plots of what was measured of all images together."""
+    realism = evaluation.realism
+    if realism is None:
+        return None
+    styles = _styles(evaluation)
+    middles = 100 * (np.arange(len(next(iter(realism.spectra.values())))) + 0.5)
+    series = [
+        (name, *zip(*_finite(middles / len(middles), error), strict=True))
+        for name, error in realism.spectra.items()
+        if _finite(middles, error)
+    ]
+    labels = ("frequency, % of Nyquist", "power beside the originals, dB")
+    found = [plots.line_plot(f"Power spectrum, {realism.channel}", labels, series, styles, 1)]
+    return {
+        "channel": realism.channel,
+        "about": f"{realism.images} slices of {realism.patients} patients"
+        + (f", {realism.patches} patches of {realism.patch} pixels" if realism.patches else ""),
+        "table": realism_table(realism),
+        "plots": found + _perception_distortion(evaluation),
+    }
+
+
+def _finite(x: Sequence[float] | np.ndarray, y: Sequence[float]) -> list[tuple[float, float]]:
+    return [(float(one), two) for one, two in zip(x, y, strict=True) if math.isfinite(two)]
+
+
+def _perception_distortion(evaluation: Evaluation) -> list[plots.Plot]:
+    """PSNR against KID, one point a method: no method is at the best end of both (Blau and Michaeli 2018)."""
+    realism = evaluation.realism
+    psnr = {
+        row.method: row.patient_mean
+        for row in evaluation.summary
+        if realism and (row.metric, row.channel, row.region) == ("psnr", realism.channel, WHOLE)
+    }
+    networks = dict.fromkeys(one.network for one in (realism.scores if realism else ()) if one.network)
+    found = []
+    for network in networks:
+        kid = {method: realism.score(method, "kid", network).value for method in realism.spectra if realism}
+        known = [name for name in kid if math.isfinite(psnr.get(name, math.nan)) and math.isfinite(kid[name])]
+        if known:
+            series = [(name, [psnr[name]], [kid[name]], [name]) for name in known]
+            labels = ("PSNR dB, more is better", f"KID {network}, less is better")
+            found.append(
+                plots.scatter_plot(
+                    "Perception and distortion", labels, series, _styles(evaluation), 4, False, unit="method"
+                )
+            )
+    return found
 
 
 def _curves(evaluation: Evaluation) -> list[plots.Plot]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from keras_mrisr.evaluation.comparisons import Comparison
 from keras_mrisr.evaluation.measures import Measure
+from keras_mrisr.evaluation.realism import Realism, RealismScore
 from keras_mrisr.evaluation.result import Evaluation, Patient
 from keras_mrisr.evaluation.samples import Samples
 from keras_mrisr.evaluation.summary import Summary
@@ -172,3 +173,27 @@ def group_tables(evaluation: Evaluation) -> list[dict[str, Any]]:
         for title, note, groups in kinds
         if groups
     ]
+
+
+def realism_table(realism: Realism) -> dict[str, Any]:
+    """What was measured of all images together, in the form of `result_table`."""
+    least = {
+        key: min((one.value for one in realism.scores if (one.measure, one.network) == key), default=math.nan)
+        for key in realism.columns
+    }
+    return {
+        "columns": [{"title": name, "higher": False, "counts": ""} for name in realism.columns.values()],
+        "rows": [
+            {
+                "name": method,
+                "cells": [_realism_cell(realism.score(method, *key), least[key]) for key in least],
+            }
+            for method in realism.spectra
+        ],
+    }
+
+
+def _realism_cell(one: RealismScore, least: float) -> dict[str, Any]:
+    digits = 2 if one.measure.startswith("spectrum") else 4
+    interval = f"{one.low:.{digits}f} to {one.high:.{digits}f}" if math.isfinite(one.low) else ""
+    return cell(one.value, digits, one.value == least, interval)

@@ -73,8 +73,9 @@ def scatter_plot(
     digits: int = 2,
     diagonal: bool = True,
     height: int = 380,
+    unit: str = "patient",
 ) -> Plot:
-    """One point a patient and series.
+    """One point a patient (or another `unit`) and series.
 
     Args:
         title: Of the plot.
@@ -84,6 +85,7 @@ def scatter_plot(
         digits: Decimals in the texts.
         diagonal: Draw the line on which x and y are equal.
         height: In pixels.
+        unit: What a point is.
 
     Returns:
         A `Plot`.
@@ -103,7 +105,7 @@ def scatter_plot(
                 _mark(across(one), up(two), styles[name], f"{patient}: {one:.{digits}f}, {two:.{digits}f}")
             )
     body.append(_legend([name for name, *_ in series], styles, height - 18))
-    description = f"{labels[1]} against {labels[0]}, one point a patient" + (
+    description = f"{labels[1]} against {labels[0]}, one point a {unit}" + (
         "; the line is where both are equal." if diagonal else "."
     )
     return _svg(title, description, height, body)

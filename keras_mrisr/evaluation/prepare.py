@@ -15,6 +15,7 @@ from keras_mrisr.evaluation.measures import Measure, choose_measures
 from keras_mrisr.evaluation.methods import Interpolator, Method, Model, Predictions, SliceMethod
 from keras_mrisr.evaluation.options import EvaluationOptions
 from keras_mrisr.evaluation.patients import check_renamed, choose_common_patients
+from keras_mrisr.evaluation.realism import RealismCollector, named_networks
 from keras_mrisr.evaluation.scorers import Scorer, make_scorers
 from keras_mrisr.evaluation.scores import channel_groups
 from keras_mrisr.evaluation.slices import SliceImages, SliceReader, spread
@@ -37,6 +38,7 @@ class Task:
         kind: "lgg", "images" or "volumes".
         part: Which patients these are.
         notes: Lines about patients that are left out or could not be checked.
+        realism: Gathers what is measured of all images together; None for nothing.
     """
 
     reader: SliceReader
@@ -49,6 +51,7 @@ class Task:
     kind: str
     part: str
     notes: tuple[str, ...]
+    realism: RealismCollector | None = None
 
     @property
     def methods(self) -> list[Method]:
@@ -91,7 +94,7 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
     records = spread(reader.dataset.select(patients).slices, options.limit)
     for one in predictions:
         one.check(records, reader)
-    scorers = make_scorers(measures, degradation, _network(options, measures))
+    scorers = make_scorers(measures, degradation, _network(options, measures), _backbone(options))
     return Task(
         reader=reader,
         records=records,
@@ -103,6 +106,7 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
         kind=dataset.kind,
         part=part,
         notes=(*notes, *left_out, *map(note_on_predictions, predictions), *_note_on_stacks(reader)),
+        realism=None if options.realism is None else RealismCollector(named_networks(options.realism)),
     )
 
 
@@ -131,6 +135,13 @@ def _network(options: EvaluationOptions, measures: Sequence[Measure]) -> Any:
     from keras_mrisr.models.features import build_features
 
     return build_features(**options.features)
+
+
+def _backbone(options: EvaluationOptions) -> PathLike | None:
+    """Weights of VGG16 for LPIPS and DISTS: those that are given, or those of the first feature network."""
+    first = next(iter(options.realism or ()), {})
+    known = first.get("network") == "vgg16" and first.get("weights") not in (None, "imagenet")
+    return options.backbone or (first["weights"] if known else None)
 
 
 def _predictions(folders: Mapping[str, PathLike], dataset: SliceDataset) -> list[Predictions]:

@@ -13,6 +13,7 @@ from keras_mrisr.evaluation.comparisons import Comparison, compare_methods, summ
 from keras_mrisr.evaluation.figure import comparison_figure
 from keras_mrisr.evaluation.measures import Measure
 from keras_mrisr.evaluation.protocol import SR, Protocol
+from keras_mrisr.evaluation.realism import Realism
 from keras_mrisr.evaluation.samples import Samples, collect
 from keras_mrisr.evaluation.scores import ImageScore
 from keras_mrisr.evaluation.sharpness import strata
@@ -58,6 +59,7 @@ class Evaluation:
         notes: Lines about patients that were left out or could not be checked.
         cases: The images of the figure.
         histories: Name of a model -> the rows of its training's history.csv, as dicts of numbers.
+        realism: What was measured of all images together; None where nothing was.
     """
 
     protocol: Protocol
@@ -69,6 +71,7 @@ class Evaluation:
     histories: dict[str, list[dict[str, float]]] = dataclasses.field(
         default_factory=dict, repr=False, compare=False
     )
+    realism: Realism | None = None
 
     @functools.cached_property
     def samples(self) -> list[Samples]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.evaluation.measures import MEASURES, Measure
+from keras_mrisr.evaluation.scores import WHOLE
 from keras_mrisr.evaluation.slices import SliceImages
-from keras_mrisr.types import Tensor
+from keras_mrisr.types import PathLike, Tensor
 
 Values = dict[tuple[str, str, str], dict[str, float]]
 """(method, channel set, region) -> name of a measure -> value."""
@@ -151,6 +152,31 @@ class LpipsScorer:
         return _by_group(images, "lpips", compare)
 
 
+class PiqScorer:
+    """LPIPS or DISTS on VGG16 through the package `piq`, of whole slices in the last channel set.
+
+    Args:
+        metric: A `metrics.PiqMetric`.
+    """
+
+    def __init__(self, metric: Any) -> None:
+        self.metric = metric
+        measure = MEASURES[metric.name]
+        definition = f"{measure.definition}, weights {metric.backbone}"
+        self.measures = (dataclasses.replace(measure, definition=definition),)
+
+    def __call__(self, images: SliceImages) -> Values:
+        """Scores all methods at once."""
+        sr = np.stack([*images.images.values()])
+        hr = np.broadcast_to(images.hr, sr.shape)
+        channel, part = list(images.groups.items())[-1]
+        values = self.metric(hr[..., part], sr[..., part], 255)
+        return {
+            (method, channel, WHOLE): {self.metric.name: float(value)}
+            for method, value in zip(images.images, values, strict=True)
+        }
+
+
 def _by_group(
     images: SliceImages, name: str, compare: Callable[[np.ndarray], Callable[[np.ndarray | None], Tensor]]
 ) -> Values:
@@ -237,13 +263,19 @@ _MAPS: dict[str, Callable[[np.ndarray, np.ndarray], Reduce]] = {
 }
 
 
-def make_scorers(measures: Sequence[Measure], degradation: Degradation, features: Any = None) -> list[Scorer]:
+def make_scorers(
+    measures: Sequence[Measure],
+    degradation: Degradation,
+    features: Any = None,
+    backbone: PathLike | None = None,
+) -> list[Scorer]:
     """The scorers that give some `Measure`s.
 
     Args:
         measures: The `Measure`s.
         degradation: The `Degradation` that made LR.
         features: A `FeatureNetwork`, needed for "features".
+        backbone: File with the weights of VGG16, needed for "lpips_vgg" and "dists".
 
     Returns:
         List of scorers.
@@ -256,4 +288,8 @@ def make_scorers(measures: Sequence[Measure], degradation: Degradation, features
         scorers.append(FeatureScorer(features))
     if "lpips" in names:
         scorers.append(LpipsScorer())
+    if names & {"lpips_vgg", "dists"}:
+        from keras_mrisr.metrics.piq_metrics import PiqMetric
+
+        scorers += [PiqScorer(PiqMetric(name, backbone)) for name in ("lpips_vgg", "dists") if name in names]
     return scorers

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keras_mrisr.evaluation.comparisons import Comparison
 from keras_mrisr.evaluation.measures import Measure
 from keras_mrisr.evaluation.protocol import finite_or_none
+from keras_mrisr.evaluation.realism import Realism
 from keras_mrisr.evaluation.summary import Summary, per_patient
 from keras_mrisr.files import write_csv, write_json
 
@@ -137,6 +138,22 @@ def comparison_table(
     return table
 
 
+def realism_tables(realism: Realism) -> Iterator[Any]:
+    """Rich tables of a `Realism`: its scores, and the spectrum band by band."""
+    from rich.text import Text
+
+    table = _table(f"Like the originals, {realism.channel}: less is better")
+    for heading in realism.columns.values():
+        table.add_column(heading, justify="right")
+    for method in realism.spectra:
+        found = [realism.score(method, *key) for key in realism.columns]
+        table.add_row(Text(f"  {method}"), *(_number(one.value, ".4g") for one in found))
+    yield table
+    yield Text("Power beside the originals in dB, band by band from 0 to the Nyquist frequency")
+    for method, error in realism.spectra.items():
+        yield Text(f"  {method}: {' '.join(_number(value, '.1f') for value in error)}")
+
+
 def report(evaluation: "Evaluation", unit: str = "patients") -> Any:
     """Tables, notes and protocol of an `Evaluation` as one rich renderable; `unit` stands for patients."""
     from rich.console import Group
@@ -161,6 +178,8 @@ def _report_tables(evaluation: "Evaluation", unit: str) -> Iterator[Any]:
     others = [measure for measure in evaluation.measures if measure.name not in first]
     if others:
         yield metrics_table(evaluation.summary, others, f"Means over {unit}")
+    if evaluation.realism is not None:
+        yield from realism_tables(evaluation.realism)
     models = evaluation.protocol.models
     if len(models) > 1 and "psnr" in names:
         rows = [row for row in evaluation.comparisons if row.second in models]
@@ -175,6 +194,7 @@ def to_json(evaluation: "Evaluation") -> dict[str, Any]:
         "protocol": evaluation.protocol.to_dict(),
         "notes": [*evaluation.notes],
         "footnotes": evaluation.footnotes,
+        **({"realism": evaluation.realism.to_dict()} if evaluation.realism else {}),
         "summary": [row.to_dict() for row in evaluation.summary],
         "comparisons": [row.to_dict() for row in evaluation.comparisons],
         **{
