@@ -16,6 +16,7 @@ from keras_mrisr.commands import (
     export,
     features,
     models,
+    readers,
     segment,
     serve_client,
     train,
@@ -28,7 +29,7 @@ from keras_mrisr.registration import import_user_code
 from keras_mrisr.version import __version__
 
 COMMANDS = (
-    demo, data, train, tune, evaluate, compare, upscale, bids, models, segment, features, export,
+    demo, data, train, tune, evaluate, compare, readers, upscale, bids, models, segment, features, export,
     serve_client,
 )  # fmt: skip
 
