@@ -41,11 +41,11 @@ from keras_mrisr.metrics import gmsd, hfen, psnr, ssim
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.presets import adversarial_config, preset_config
+from keras_mrisr.training import train
 from keras_mrisr.training.directory import BACKUP
 from keras_mrisr.training.stage import LAST
 from keras_mrisr.training.state import read_state
 from keras_mrisr.training.strategy import training_precision
-from keras_mrisr.training.train import train
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -40,9 +40,9 @@ from keras_mrisr.metrics import psnr
 from keras_mrisr.models.features import build_features
 from keras_mrisr.presets import adversarial_config, preset_config
 from keras_mrisr.pretrained import find_model
+from keras_mrisr.training import train
 from keras_mrisr.training.stage import PRETRAINED
 from keras_mrisr.training.strategy import training_precision
-from keras_mrisr.training.train import train
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

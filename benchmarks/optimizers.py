@@ -21,7 +21,7 @@ import numpy as np
 from keras_mrisr.data import read_dataset
 from keras_mrisr.files import write_json, write_text
 from keras_mrisr.presets import preset_config
-from keras_mrisr.training.train import train
+from keras_mrisr.training import train
 
 RATES = {"adam": (3e-4, 7e-4, 1.5e-3), "muon": (1e-3, 2e-3, 4e-3)}
 

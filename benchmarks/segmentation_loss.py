@@ -34,9 +34,9 @@ from keras_mrisr.models.storage import load_info
 from keras_mrisr.presets import adversarial_config, preset_config
 from keras_mrisr.segmentation import evaluate_segmentation
 from keras_mrisr.segmentation.tables import summary_rows
+from keras_mrisr.training import train
 from keras_mrisr.training.stage import LAST
 from keras_mrisr.training.state import read_state
-from keras_mrisr.training.train import train
 
 STAGES = ("generator", "gan")
 COLUMNS = ("PSNR dB", "PSNR tumour")

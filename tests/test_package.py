@@ -1,5 +1,8 @@
+import importlib
+import inspect
 import os
 import pathlib
+import pkgutil
 import re
 import runpy
 import subprocess
@@ -31,6 +34,28 @@ def arguments():
 def test_public_names(name):
     assert getattr(keras_mrisr, name) is not None
     assert name in dir(keras_mrisr)
+
+
+_FOLDERS = [path.parent for path in sorted((ROOT / "keras_mrisr").rglob("__init__.py"))]
+_PACKAGES = [".".join(path.relative_to(ROOT).parts) for path in _FOLDERS]
+
+
+@pytest.mark.parametrize("package", [*_PACKAGES, "keras_mrisr.export", "keras_mrisr.tuning"])
+def test_no_module_hides_a_public_name(package):
+    """Importing a module binds it to its name, over a function that is loaded when it is first used."""
+    package = importlib.import_module(package)
+    modules = {found.name for found in pkgutil.iter_modules(package.__path__[:1])}
+    for name in modules.intersection(getattr(package, "__all__", ())):
+        value = getattr(package, name)
+        of_that = getattr(value, "__module__", None) == f"{package.__name__}.{name}"
+        assert inspect.ismodule(value) or (of_that and not hasattr(package, "__getattr__")), name
+
+
+def test_train_and_gan_optimizer_are_functions_after_their_modules():
+    names = "SRGAN, gan_optimizer, train"
+    program = f"import keras_mrisr.training.recipe; from keras_mrisr.training import {names}; print({names})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.count("<function ") == 2, done.stdout + done.stderr
 
 
 def test_unknown_name():

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -449,9 +446,3 @@ def test_metrics_of_compile(own_networks, batch):
     for argument in ({"loss": "mse"}, {"weighted_metrics": ["mse"]}, {"loss_weights": [1.0]}):
         with pytest.raises(MrisrError, match=f"takes no `{next(iter(argument))}`"):
             model.compile("adam", **argument)
-
-
-def test_the_optimizer_is_a_function_whatever_was_imported_first():
-    """A module of the same name hid it once SRGAN was there."""
-    program = "from keras_mrisr.training import SRGAN, gan_optimizer; assert callable(gan_optimizer)"
-    subprocess.run([sys.executable, "-c", program], check=True)
