@@ -73,15 +73,7 @@ def round_trip(path, options, degradation):
     small = np.stack([_degrade(stack[:, :, z], degradation) for z in range(stack.shape[2])], axis=2)
     factors = np.insert(np.full(2, 1.0 / scale), axis, 1.0)
     lr = Volume(np.moveaxis(small, 2, axis), scaled_affine(volume.affine, factors), name=str(path))
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = (pathlib.Path(folder, name) for name in ("lr.nii.gz", "sr.nii.gz"))
-        write_volume(lr, source)
-        words = [sys.executable, "-m", "keras_mrisr", "upscale", source, target, "--model", options.model]
-        words += [f"--{word}" for word in options.options]
-        subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
-        found = nibabel.load(target)
-        np.testing.assert_allclose(found.affine, volume.affine, atol=1e-4)
-        sr = np.moveaxis(np.asarray(found.dataobj, "float32"), axis, 2)
+    sr = np.moveaxis(_upscaled(lr, volume.affine, options), axis, 2)
     unit = volume_normalizer(volume.array).normalize
     full = [z for z in range(stack.shape[2]) if stack[:, :, z].max() > stack[:, :, z].min()]
     chosen = [full[i] for i in np.linspace(0, len(full) - 1, min(options.slices, len(full))).astype(int)]
@@ -96,6 +88,19 @@ def round_trip(path, options, degradation):
         if z == chosen[len(chosen) // 2]:
             case = _case(pathlib.Path(path).name, hr, unit(small[:, :, z]), images)
     return [_row(pathlib.Path(path).name, region, scores) for region in ("whole", "tissue")], case
+
+
+def _upscaled(lr, affine, options):
+    """What the command makes of a volume, which must come to lie where `affine` says."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = (pathlib.Path(folder, name) for name in ("lr.nii.gz", "sr.nii.gz"))
+        write_volume(lr, source)
+        words = [sys.executable, "-m", "keras_mrisr", "upscale", source, target, "--model", options.model]
+        words += [f"--{word}" for word in options.options]
+        subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL)
+        found = nibabel.load(target)
+        np.testing.assert_allclose(found.affine, affine, atol=1e-4)
+        return np.asarray(found.dataobj, "float32")
 
 
 def _degrade(plane, degradation):

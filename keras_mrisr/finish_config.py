@@ -8,9 +8,9 @@ import pydantic
 from pydantic import Field
 
 from keras_mrisr.checks import check
-from keras_mrisr.config import DataConfig, Optimizer, Precision, Schedule, Strategy
-from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed, Weight
-from keras_mrisr.through_plane_config import Loss, check_factor_range
+from keras_mrisr.config_base import Config, Count, Weight
+from keras_mrisr.config_sections import DataConfig, ImageTraining, Loss, Optimizer, Precision
+from keras_mrisr.through_plane_config import check_factor_range
 
 _LEAST_PATCH = 8
 
@@ -29,13 +29,11 @@ class FinishNetwork(Config):
     filters: Count = 16
 
 
-class FinishTraining(Config):
+class FinishTraining(ImageTraining):
     """How the network is trained.
 
     Attributes:
         epochs: Number of epochs; after each, blocks of the validation patients are scored.
-        steps_per_epoch: Batches an epoch.
-        batch_size: Patches a batch, over all replicas.
         patch_size: Edge of a patch in voxels.
         blocks: Blocks of the training volumes that are made thick and restored before the first epoch, each
             along one axis and by one factor: patches are taken from these.
@@ -43,21 +41,11 @@ class FinishTraining(Config):
         validation_blocks: Blocks of the validation patients.
         factor: [low, high] of the factor between the spacing of the slices and that of the lines, from 1.2
             to 8; drawn for each block, evenly on a logarithmic scale.
-        loss: "mean_squared_error", "mean_absolute_error", or "psnr" (`PSNRLoss`), on [0, 1].
-        optimizer: "adam", or "muon" (see `training.muon`).
-        learning_rate: Rate of the optimizer at the start of the schedule.
         schedule: "constant", or "cosine" from the learning rate down to a hundredth over all steps.
-        clip_norm: Limit on the norm of the whole gradient; 0 for none.
-        precision: Keras dtype policy: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for the
-            faster of the first two on the machine that trains.
-        strategy: "none", or "mirrored" for all visible GPUs.
-        early_stopping: Stop after so many epochs without a better validation PSNR; 0 for never.
         init: Model for thick slices that is finished: its directory, or the name of a bundled one; by default
             "thick". Its own weights stay as they are.
         seed: Seed of the weights, the blocks and the patches (the split has its own).
     """
-
-    prefix: ClassVar[str] = "training."
 
     epochs: Count = 20
     steps_per_epoch: Count = 200
@@ -69,14 +57,8 @@ class FinishTraining(Config):
     factor: list[Any] = Field(default=[2.0, 8.0])
     loss: Loss = "mean_squared_error"
     optimizer: Optimizer = "muon"
-    learning_rate: Rate = 1e-3
-    schedule: Schedule = "cosine"
     clip_norm: Weight = 0.5
     precision: Precision = "auto"
-    strategy: Strategy = "none"
-    early_stopping: Natural = 0
-    init: str | None = None
-    seed: Seed = 0
 
     @pydantic.model_validator(mode="after")
     def _check_sizes(self) -> typing.Self:

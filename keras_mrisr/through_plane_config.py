@@ -8,14 +8,13 @@ import pydantic
 from pydantic import Field
 
 from keras_mrisr.checks import check, is_number, known, one_of
-from keras_mrisr.config import AdversarialConfig, DataConfig, Optimizer, Precision, Schedule, Strategy
-from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed, Weight
+from keras_mrisr.config_base import Config, Count, Natural, Weight
+from keras_mrisr.config_sections import AdversarialConfig, DataConfig, ImageTraining, Optimizer, Precision
 from keras_mrisr.factors import THICK_SLICE_FACTORS as FACTORS
 from keras_mrisr.model_info import ThroughPlaneInfo
 
 LEAST_SLICES = 4  # Of a patch at the highest factor.
 MULTIPLE = 8  # Discriminators take patches of edges that are.
-Loss = Literal["mean_squared_error", "mean_absolute_error", "psnr"]
 
 
 def check_factor_range(factor: list[Any]) -> None:
@@ -41,53 +40,29 @@ class ThroughPlaneNetwork(Config):
     tail: Count = 32
 
 
-class ThroughPlaneTraining(Config):
+class ThroughPlaneTraining(ImageTraining):
     """How the network is trained.
 
     Attributes:
-        epochs: Number of epochs; after each, the validation patients are scored.
-        steps_per_epoch: Batches an epoch.
-        batch_size: Patches a batch, over all replicas.
         slices: Thick slices of a patch; of a high factor fewer, where the images hold no more.
         width: Width of a patch in pixels.
         factor: [low, high] of the factor between the spacing of the slices and that of the lines, from 1.2
             to 8; drawn for each batch, evenly on a logarithmic scale.
         candidates: Places drawn for each patch, of which the one with the most contrast is taken.
-        loss: "mean_squared_error", "mean_absolute_error", or "psnr" (`PSNRLoss`), on [0, 1].
-        optimizer: "adam", or "muon" (see `training.muon`), which learns as much in a fraction of the steps.
-        learning_rate: Rate of the optimizer at the start of the schedule.
         schedule: "constant", or "cosine" from the learning rate down to a hundredth over all steps.
-        clip_norm: Limit on the norm of the whole gradient; 0 for none.
-        precision: Keras dtype policy: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for the
-            faster of the first two on the machine that trains.
-        strategy: "none", or "mirrored" for all visible GPUs.
-        early_stopping: Stop after so many epochs without a better validation PSNR; 0 for never.
         validation_planes: At most so many planes, evenly spaced, are scored after each epoch, at the factors
             2, 4 and 6.67.
-        init: Model directory, or name of a bundled model, whose weights the network starts from.
-        seed: Seed of the weights and of the patches (the split has its own).
     """
 
-    prefix: ClassVar[str] = "training."
-
     epochs: Count = 200
-    steps_per_epoch: Count = 250
-    batch_size: Count = 16
     slices: Count = 20
     width: Count = 40
     factor: list[Any] = Field(default=list(FACTORS))
     candidates: Count = 3
-    loss: Loss = "mean_absolute_error"
     optimizer: Optimizer = "muon"
-    learning_rate: Rate = 1e-3
-    schedule: Schedule = "cosine"
     clip_norm: Weight = 0.5
     precision: Precision = "auto"
-    strategy: Strategy = "none"
-    early_stopping: Natural = 0
     validation_planes: Count = 24
-    init: str | None = None
-    seed: Seed = 0
 
     @pydantic.model_validator(mode="after")
     def _check_sizes(self) -> typing.Self:

@@ -218,6 +218,54 @@ def thick_model(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def eager(monkeypatch):
+    """Training without tracing graphs, which takes more time than the steps of tiny networks.
+
+    For what is about the run rather than its steps: the runs that a session shares have graphs.
+    """
+    from keras_mrisr.training import recipe, through_plane
+
+    def eagerly(make):
+        def compiled(*arguments):
+            model = make(*arguments)
+            model.run_eagerly = True
+            return model
+
+        return compiled
+
+    builders = {
+        recipe: ("compiled_generator", "compiled_srgan"),
+        through_plane: ("compiled_through_plane", "compiled_through_plane_gan"),
+    }
+    for module, names in builders.items():
+        for name in names:
+            monkeypatch.setattr(module, name, eagerly(getattr(module, name)))
+
+
+@pytest.fixture(scope="session")
+def bundled(tmp_path_factory):
+    """A folder of the bundled models, but for their size: one block of eight filters, random weights."""
+    import json
+
+    from keras_mrisr import pretrained
+    from keras_mrisr.models import build_generator
+    from keras_mrisr.models.through_plane import through_plane
+
+    folder = tmp_path_factory.mktemp("bundled")
+    for one in pretrained.pretrained_models():
+        shutil.copytree(one.folder, folder / one.name, ignore=shutil.ignore_patterns("*.keras", "*.onnx"))
+        text = json.loads((one.folder / "model.json").read_text())
+        text["generator"] |= {"name": "edsr", "blocks": 1, "filters": 8}
+        (folder / one.name / "model.json").write_text(json.dumps(text))
+        if text.get("task") == "through-plane":
+            model = through_plane(**text["generator"])
+        else:
+            model = build_generator(scale=text["scale"], channels=text["channels"], **text["generator"])
+        model.save(folder / one.name / "generator.keras")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium, which draws WebGL without a graphics card."""

@@ -10,6 +10,12 @@ from keras_mrisr.training import TrainingInterruptedError
 
 
 @pytest.fixture
+def tiny_models(monkeypatch, bundled):
+    """In place of the bundled models."""
+    monkeypatch.setattr("keras_mrisr.pretrained.FOLDER", bundled)
+
+
+@pytest.fixture
 def small(monkeypatch, smooth_image, request):
     """A template of 72x66x60 voxels, in slabs of 4 with gaps of 2, and two steps an epoch."""
     stack = [smooth_image(72, 66, dtype="float32", seed=seed)[..., 0] for seed in range(5)]
@@ -85,7 +91,7 @@ def test_slices(small, tmp_path):
     )
 
 
-def test_stopped_and_started_again(small, tmp_path, monkeypatch):
+def test_stopped_and_started_again(small, tiny_models, tmp_path, monkeypatch):
     class Stopper:
         def __call__(self, epoch, step, logs):
             if (epoch, step) == (1, 2):
@@ -113,7 +119,7 @@ def test_stopped_and_started_again(small, tmp_path, monkeypatch):
     assert all("patient" not in case.label for case in evaluation.cases)
 
 
-def test_stopped_while_the_slices_are_written(small, tmp_path, monkeypatch):
+def test_stopped_while_the_slices_are_written(small, bundled, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise KeyboardInterrupt
 
@@ -121,6 +127,7 @@ def test_stopped_while_the_slices_are_written(small, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         demo.run_demo(tmp_path / "demo", epochs=1)
     monkeypatch.undo()
+    monkeypatch.setattr("keras_mrisr.pretrained.FOLDER", bundled)
     monkeypatch.setattr(demo, "train", fail)
     monkeypatch.setattr(demo, "_template", lambda: np.ones((40, 30, 189), "float32"))
     with pytest.raises(KeyboardInterrupt):  # It gets as far as the training.

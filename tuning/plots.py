@@ -54,6 +54,17 @@ def parallel_plot(results: SearchResults, path: pathlib.Path) -> pathlib.Path:
         height, style = _line(trial, number, low, high)
         axes.plot(range(len(shown) + 1), [*heights, height], alpha=0.9, **style)
     ends = [(0.0, f"{low:.2f}"), (1.0, f"{high:.2f}")] if high > low else [(0.5, f"{low:.2f}")]
+    _draw_axes(axes, shown, results, ends)
+    dashed = f"; {len(ill)} ill, dashed" if ill else ""
+    title = f"{len(results.healthy)} trials, the best one bold{dashed}"
+    axes.set_title(title, fontsize=10, loc="left")
+    return _save(figure, axes, path)
+
+
+def _draw_axes(
+    axes: Any, shown: Sequence[Parameter], results: SearchResults, ends: list[tuple[float, str]]
+) -> None:
+    """An axis for each parameter, and the last one for the score."""
     for x, ticks in enumerate([*(_ticks(parameter, results) for parameter in shown), ends]):
         _draw_axis(axes, x, ticks)
     axes.set_xlim(-0.4, len(shown) + 0.7)
@@ -63,10 +74,6 @@ def parallel_plot(results: SearchResults, path: pathlib.Path) -> pathlib.Path:
     names = [_short(parameter.key) for parameter in shown]
     axes.set_xticks(range(len(shown) + 1), [*names, f"score\n({results.study.objective}, dB)"], fontsize=8)
     axes.tick_params(length=0)
-    dashed = f"; {len(ill)} ill, dashed" if ill else ""
-    title = f"{len(results.healthy)} trials, the best one bold{dashed}"
-    axes.set_title(title, fontsize=10, loc="left")
-    return _save(figure, axes, path)
 
 
 def _line(trial: TrialRecord, number: int, low: float, high: float) -> tuple[float, dict[str, Any]]:

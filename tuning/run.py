@@ -90,10 +90,7 @@ def search(
         if study.objective != "psnr" and (place is None or is_worker):
             judge_network(study)  # Without its weights no trial could be scored.
         try:
-            if place is not None and is_worker:
-                _await(study, strategy, out, place, wait)
-            else:
-                _claim(study, strategy, out, overwrite, place)
+            _begin(study, strategy, out, overwrite, place, wait)
             with environment(place):  # Which the tuner asks already when it is made.
                 _run(StudyTuner(study, oracle, out, dataset, lease, progress), place)
         except KeyboardInterrupt as error:
@@ -103,8 +100,13 @@ def search(
     return out
 
 
-def _claim(study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool, place: Place | None) -> None:
-    """Finds the port of a chief free, and says in the folder of a search what is searched."""
+def _begin(
+    study: Study, strategy: Strategy, out: pathlib.Path, overwrite: bool, place: Place | None, wait: float
+) -> None:
+    """A worker awaits its chief; others say in the folder of a search what is searched."""
+    if place is not None and place.role == "worker":
+        _await(study, strategy, out, place, wait)
+        return
     if place is not None:
         check_port(place)
     claim_folder(study, strategy, out, overwrite, alone=place is None)

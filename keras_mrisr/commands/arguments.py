@@ -82,17 +82,24 @@ class Parser(argparse.ArgumentParser):
 
     def _word(self, found: re.Match[str]) -> str:
         name, value = found[1], found[2]
-        names = {name, *_OPTIONS.get(name, ())}
-        actions = [action for action in self._actions if names & {action.dest, action.dest.split(".")[-1]}]
-        for action in actions:
-            if action.nargs == 0 and value is not None and repr(action.const) != value != f"{action.const}":
-                continue  # Another one of several flags, such as --grpc and --rest for `transport`.
+        action = self._action_of(name, value)
+        if action is not None:
             word = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
             return word if value is None or action.nargs == 0 else f"{word} {value.strip(QUOTES)}"
         rest = next((action.dest for action in self._actions if action.dest in ("set", "fix")), None)
         if "." in name and rest is not None:
             return f"--{rest} {name}" if value is None else f"--{rest} {name}={value.strip(QUOTES)}"
         return found[0]
+
+    def _action_of(self, name: str, value: str | None) -> argparse.Action | None:
+        """The option or argument that gives a parameter this value."""
+        names = {name, *_OPTIONS.get(name, ())}
+        for action in self._actions:
+            # Of several flags for one parameter, such as --grpc and --rest, the one that sets this value.
+            fits = action.nargs != 0 or value is None or value in (repr(action.const), f"{action.const}")
+            if fits and names & {action.dest, action.dest.split(".")[-1]}:
+                return action
+        return None
 
 
 Commands: typing.TypeAlias = "argparse._SubParsersAction[Parser]"

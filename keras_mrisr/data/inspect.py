@@ -118,8 +118,7 @@ def inspect_dataset(dataset: SliceDataset, progress: Progress | None = None) -> 
 def _row(site: str, scanned: Sequence[SlicePixels], findings: Sequence[Finding]) -> SiteRow:
     patients = {pixels.record.patient for pixels in scanned}
     shapes = [pixels.shape for pixels in scanned if pixels.shape is not None]
-    masked = any(pixels.tumour is not None for pixels in scanned)
-    tumour = [pixels.record.patient for pixels in scanned if pixels.tumour]
+    tumour_slices, tumour_patients = _tumours(scanned)
     # Findings without a patient (a broken table, say) count in the totals only.
     concern = [finding for finding in findings if site == "all" or finding.patient in patients]
     return SiteRow(
@@ -129,11 +128,19 @@ def _row(site: str, scanned: Sequence[SlicePixels], findings: Sequence[Finding])
         sizes=_counts("x".join(map(str, shape[:2])) for shape in shapes),
         dtypes=_counts(pixels.dtype for pixels in scanned),
         channels=_counts(str(shape[2]) for shape in shapes),
-        tumour_slices=len(tumour) if masked else None,
-        tumour_patients=len(set(tumour)) if masked else None,
+        tumour_slices=tumour_slices,
+        tumour_patients=tumour_patients,
         tissue=sum(pixels.tissue for pixels in scanned) / max(1, len(shapes)),
         findings=len(concern),
     )
+
+
+def _tumours(scanned: Sequence[SlicePixels]) -> tuple[int | None, int | None]:
+    """How many slices and patients show a tumour; None where there are no masks."""
+    if all(pixels.tumour is None for pixels in scanned):
+        return None, None
+    patients = [pixels.record.patient for pixels in scanned if pixels.tumour]
+    return len(patients), len(set(patients))
 
 
 def _counts(values: Iterable[str | None]) -> dict[str, int]:

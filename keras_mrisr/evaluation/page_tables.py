@@ -40,21 +40,16 @@ def result_table(evaluation: Evaluation, channel: str, region: str) -> dict[str,
 def _table(evaluation: Evaluation, rows: Sequence[Summary], where: tuple[str, str]) -> dict[str, Any]:
     found = {(row.method, row.metric): row for row in rows if (row.channel, row.region) == where}
     methods, image = list(dict.fromkeys(method for method, _ in found)), evaluation.protocol.image
-    of = {m: [row for row in found.values() if row.metric == m.name] for m in evaluation.measures}
-    measures = [measure for measure in evaluation.measures if of[measure]]
-    best = {measure: _best(of[measure], measure) for measure in measures}
-    return {
-        "columns": [
-            {"title": m.heading, "higher": m.higher, "counts": _count(of[m][0], image)} for m in measures
-        ],
-        "rows": [
-            {
-                "name": method,
-                "cells": [_mean_cell(found.get((method, m.name)), m, best[m]) for m in measures],
-            }
-            for method in methods
-        ],
-    }
+    columns, cells = [], []
+    for measure in evaluation.measures:
+        own = [row for row in found.values() if row.metric == measure.name]
+        if own:
+            counts = _count(own[0], image)
+            columns.append({"title": measure.heading, "higher": measure.higher, "counts": counts})
+            best = _best(own, measure)
+            cells.append([_mean_cell(found.get((one, measure.name)), measure, best) for one in methods])
+    rows = [{"name": name, "cells": [column[i] for column in cells]} for i, name in enumerate(methods)]
+    return {"columns": columns, "rows": rows}
 
 
 def _mean_cell(row: Summary | None, measure: Measure, best: float) -> dict[str, Any]:

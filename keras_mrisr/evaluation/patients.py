@@ -168,12 +168,7 @@ def choose_common_patients(present: Iterable[str], splits: Splits, part: str = "
     # Splits of packed models may be the same under other digests: what they say of these patients counts.
     if len({split and tuple(map(split.part_of, present)) for split in splits.values()}) == 1:
         return choose_patients(present, next(iter(splits.values())), part)
-    choices: dict[str, Choice] = {}
-    for name, split in splits.items():
-        try:
-            choices[name] = choose_patients(present, split, part)
-        except MrisrError as error:
-            raise type(error)(f"{name}: {error}") from error
+    choices = {name: _choose_for(name, present, split, part) for name, split in splits.items()}
     chosen = {name: set(patients) for name, (patients, _, _) in choices.items()}
     common = sorted(set.intersection(*chosen.values()))
     if not common:
@@ -183,13 +178,25 @@ def choose_common_patients(present: Iterable[str], splits: Splits, part: str = "
             "Compare models of one split (the same data, seed and fractions), or give data new to all."
         )
     notes = [f"{name}: {note}" for name, (_, _, own) in choices.items() for note in own]
-    left = sorted(set.union(*chosen.values()) - set(common))
-    if left:
-        notes.append(
-            f"{_count(left)} in the part of one model but not of all {_are(left)} left out: "
-            f"{', '.join(left[:5])}{', ...' if len(left) > 5 else ''}."
-        )
+    notes += _left_out(sorted(set.union(*chosen.values()) - set(common)))
     return tuple(common), " / ".join(dict.fromkeys(own for _, own, _ in choices.values())), tuple(notes)
+
+
+def _choose_for(name: str, present: Sequence[str], split: Split | None, part: str) -> Choice:
+    """What `choose_patients` gives for one of several models."""
+    try:
+        return choose_patients(present, split, part)
+    except MrisrError as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def _left_out(patients: Sequence[str]) -> list[str]:
+    """The note about patients in the part of some model only, if there are any."""
+    if not patients:
+        return []
+    names = ", ".join(patients[:5]) + (", ..." if len(patients) > 5 else "")
+    of = f"{_count(patients)} in the part of one model but not of all"
+    return [f"{of} {_are(patients)} left out: {names}."]
 
 
 def seen_by(path: PathLike, splits: Splits) -> list[str]:

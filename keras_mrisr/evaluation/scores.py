@@ -84,17 +84,21 @@ def choose_cases(
     channel = channel or (scores[-1].channel if scores else "")
     stacks: dict[str, list[ImageScore]] = collections.defaultdict(list)
     for score in scores:
-        wanted = (score.method, score.channel, score.region) == (method, channel, region)
-        if wanted and np.isfinite(score.values[metric]):
+        is_wanted = (score.method, score.channel, score.region) == (method, channel, region)
+        if is_wanted and np.isfinite(score.values[metric]):
             stacks[score.patient].append(score)
-    means = {name: float(np.mean([score.values[metric] for score in own])) for name, own in stacks.items()}
+    means = {name: _mean(own, metric) for name, own in stacks.items()}
     patients = sorted(means, key=means.__getitem__, reverse=not higher)
     cases = []
     for place in evenly_spaced(len(patients), count, ends=True):
         chosen = _typical(stacks[patients[place]], metric)
         words = (chosen.patient, f"slice {chosen.index}", rank(place, len(patients)))
-        cases.append((" · ".join(word for word in words if word), chosen.path))
+        cases.append((" · ".join(filter(None, words)), chosen.path))
     return cases
+
+
+def _mean(stack: list[ImageScore], metric: str) -> float:
+    return float(np.mean([score.values[metric] for score in stack]))
 
 
 def _typical(stack: list[ImageScore], metric: str) -> ImageScore:

@@ -170,17 +170,22 @@ class _Image:
         """List of (path, image): the one and those beside it in its folder, in the order of their names."""
         if not neighbours:
             return [(self.path, image)]
-        names = sorted((path.name for path in self.path.parent.iterdir()), key=natural_key)
-        paths = [self.path.with_name(name) for name in names if name == self.path.name or _is_slice(name)]
-        around = [paths[i] for i in window(paths.index(self.path), len(paths), neighbours)]
+        around = self._around(neighbours)
         stack = [(path, image if path == self.path else read_image(path)) for path in around]
-        if len(paths) == 1 or any((one.shape, one.dtype) != (image.shape, image.dtype) for _, one in stack):
+        alone = set(around) == {self.path}
+        if alone or any((one.shape, one.dtype) != (image.shape, image.dtype) for _, one in stack):
             log.warning(
                 "%s has no neighbours of its size and type in its folder: it stands in for them.", self.path
             )
             return [(self.path, image)] * len(stack)
         log.info("%s: its neighbours are %s", self.path, ", ".join(path.name for path, _ in stack))
         return stack
+
+    def _around(self, neighbours: int) -> list[pathlib.Path]:
+        """The paths of the slices around this one, and its own."""
+        names = sorted((path.name for path in self.path.parent.iterdir()), key=natural_key)
+        paths = [self.path.with_name(name) for name in names if name == self.path.name or _is_slice(name)]
+        return [paths[place] for place in window(paths.index(self.path), len(paths), neighbours)]
 
 
 def _is_slice(name: str) -> bool:

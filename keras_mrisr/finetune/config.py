@@ -1,41 +1,34 @@
 """The configuration of a fine-tuning run."""
 
 import typing
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pydantic
 from pydantic import Field
 
 from keras_mrisr.checks import check, none_or
-from keras_mrisr.config import DataConfig, Schedule, check_slices
-from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed
+from keras_mrisr.config_base import Config, Count, Rate
+from keras_mrisr.config_sections import DataConfig, Training, check_slices
 
 LABELS = ("tumour", "sequence")
 BLOCKS = ("block1", "block2", "block3", "block4", "block5")
 
 
-class FinetuneTraining(Config):
+class FinetuneTraining(Training):
     """How the feature network is trained on.
 
     Attributes:
-        epochs: Number of epochs; after each, the validation patients are scored.
-        steps_per_epoch: Batches an epoch.
         batch_size: Slices a batch. A slice of several channels gives two images: all channels as
             `features.network_input` maps them, and one channel as a grey image.
         image_size: Edge of the network's images in pixels, to which slices and crops are brought.
         smallest_crop: Smallest edge of the random crops as a share of the slice's; 1 for whole slices.
             0.5 shows slices of 256 pixels at their own resolution too, as a perceptual loss sees them.
         augment: Random flips and quarter turns, and brightness.
-        learning_rate: Rate of Adam at the start of the schedule.
-        schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
         precision: Keras dtype policy of the convolutions: "float32", "mixed_bfloat16", or "auto" for the
             faster of the two here.
-        early_stopping: Stop after so many epochs without a better validation score; 0 for never.
         validation_slices: At most so many slices, evenly spaced, are scored after each epoch.
         seed: Seed of the images (the split has its own).
     """
-
-    prefix: ClassVar[str] = "training."
 
     epochs: Count = 8
     steps_per_epoch: Count = 60
@@ -44,11 +37,8 @@ class FinetuneTraining(Config):
     smallest_crop: float = Field(default=0.5, gt=0, le=1)
     augment: bool = True
     learning_rate: Rate = 2e-5
-    schedule: Schedule = "cosine"
     precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"
-    early_stopping: Natural = 0
     validation_slices: Count = 64
-    seed: Seed = 0
 
 
 class FinetuneConfig(Config):

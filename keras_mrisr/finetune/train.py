@@ -6,8 +6,6 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-import keras
-
 from keras_mrisr.data.slices import SliceDataset, evenly_spaced
 from keras_mrisr.data.splits import Split
 from keras_mrisr.finetune.batches import LabelledBatches
@@ -27,6 +25,7 @@ from keras_mrisr.finetune.storage import (
 )
 from keras_mrisr.models.storage import load_description
 from keras_mrisr.training import callbacks as cb
+from keras_mrisr.training.muon import scheduled_rate
 from keras_mrisr.training.record import Record
 from keras_mrisr.training.run import Run, opened_run
 from keras_mrisr.training.strategy import training_precision, warn_of_slow_precision
@@ -142,10 +141,7 @@ def _compiled_classifier(config: FinetuneConfig, channels: int) -> Classifier:
     classifier = build_classifier(
         config.network, config.weights, outputs, config.trainable, training_precision(training.precision)
     )
-    rate = training.learning_rate
-    if training.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
-    compile_classifier(classifier.whole, rate)
+    compile_classifier(classifier.whole, scheduled_rate(training))
     return classifier
 
 

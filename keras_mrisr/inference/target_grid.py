@@ -111,17 +111,7 @@ def plan_grid(
     factors = [count / size for count, size in zip(counts, volume.shape, strict=True)]
     restored = [axis for axis in range(3) if factors[axis] >= FACTORS[0] - 1e-6]
     restored.sort(key=lambda axis: -volume.spacing[axis])
-    if not restored:
-        raise DataError(
-            f"{volume.name} has voxels of {_text(volume.spacing)} mm; {_text(wanted)} mm makes no axis finer "
-            f"by {FACTORS[0]} or more: there is nothing to restore. Ask for a finer `spacing`, or "
-            "`way=in-plane`."
-        )
-    for axis in restored:
-        if volume.shape[axis] < 2:
-            raise DataError(
-                f"{volume.name} is one slice: nothing lies between slices. Give a stack, or `way=in-plane`."
-            )
+    _check_restored(volume, wanted, restored)
     stack = slice_axis(volume) if plane is None else plane_axis(volume.affine, plane)
     if thickness is not None and stack not in restored:
         raise DataError(
@@ -130,6 +120,20 @@ def plan_grid(
         )
     ratios = (_ratio(volume, axis, thickness) if axis == stack else 1.0 for axis in restored)
     return Grid((counts[0], counts[1], counts[2]), tuple(restored), tuple(ratios))
+
+
+def _check_restored(volume: Volume, wanted: Sequence[float] | np.ndarray, restored: list[int]) -> None:
+    """Raises DataError unless there are axes to restore, of several slices each."""
+    if not restored:
+        raise DataError(
+            f"{volume.name} has voxels of {_text(volume.spacing)} mm; {_text(wanted)} mm makes no axis finer "
+            f"by {FACTORS[0]} or more: there is nothing to restore. Ask for a finer `spacing`, or "
+            "`way=in-plane`."
+        )
+    if min(volume.shape[axis] for axis in restored) < 2:
+        raise DataError(
+            f"{volume.name} is one slice: nothing lies between slices. Give a stack, or `way=in-plane`."
+        )
 
 
 def _count(volume: Volume, axis: int, spacing: float) -> int:

@@ -196,23 +196,12 @@ def _restored(volume: Volume, job: _Job, steps: _Steps) -> UpscaledVolume:
         if axis not in grid.restored:
             x = resample_axis(x, axis, grid.shape[axis])
     lr = x
-    room, deviation = job.room, None
-    for axis, ratio in zip(grid.restored, grid.thickness, strict=True):
-        x, spread = restore_axis(
-            job.resolver, x, axis, grid.shape[axis], ratio, job.uncertainty, steps.report,
-            ensemble=job.ensemble, room=room,
-        )  # fmt: skip
-        steps.done += job.passes
-        if deviation is not None and spread is not None:
-            spread = np.hypot(resample_axis(deviation, axis, grid.shape[axis]), spread)
-        deviation = spread
+    x, deviation = _restored_axes(x, job, steps)
     slices = _Slices.of(lr, job) if grid.restores_one_axis_of(volume) else None
     before = after = 0.0
     if slices is not None and job.consistency:
         x, before, after = enforce_axis_consistency(x, lr, slices.matrix, slices.axis)
-    empty = np.zeros((1, 1, 1), bool) if job.consistency else surely_background(volume.array[..., np.newaxis])
-    empty = empty if holes is None else empty | holes
-    empty = _nearest(np.broadcast_to(empty, volume.shape), grid.shape)
+    empty = _empty(volume, holes, job)
     values = _in_units(x, volume.array, normalizer, empty, job.consistency)
     array = like_type(values, volume.array.dtype)
     unit = normalizer.high - normalizer.low
@@ -228,6 +217,21 @@ def _restored(volume: Volume, job: _Job, steps: _Steps) -> UpscaledVolume:
         deviation *= np.float32(unit)
     result, spread_volume = _volumes(volume, job, array, deviation)
     return UpscaledVolume(result, spread_volume, residual, Verdict("", (), relative, uncertain))
+
+
+def _restored_axes(x: np.ndarray, job: _Job, steps: _Steps) -> tuple[np.ndarray, np.ndarray | None]:
+    """A normalised volume with all axes restored, one after the other, and the standard deviation or None."""
+    grid, deviation = job.grid, None
+    for axis, ratio in zip(grid.restored, grid.thickness, strict=True):
+        x, spread = restore_axis(
+            job.resolver, x, axis, grid.shape[axis], ratio, job.uncertainty, steps.report,
+            ensemble=job.ensemble, room=job.room,
+        )  # fmt: skip
+        steps.done += job.passes
+        if deviation is not None and spread is not None:
+            spread = np.hypot(resample_axis(deviation, axis, grid.shape[axis]), spread)
+        deviation = spread
+    return x, deviation
 
 
 def _volumes(
@@ -280,6 +284,13 @@ class _Slices:
     def residual(self, sr: np.ndarray) -> float:
         """Root mean square of what the averages of a result differ from the slices."""
         return rms(apply_matrix(self.matrix, sr, self.axis) - self.lr)
+
+
+def _empty(volume: Volume, holes: np.ndarray | None, job: _Job) -> np.ndarray:
+    """The voxels of the result that are made zero: where nothing was measured, and surely background."""
+    known = np.zeros((1, 1, 1), bool) if job.consistency else surely_background(volume.array[..., np.newaxis])
+    known = known if holes is None else known | holes
+    return _nearest(np.broadcast_to(known, volume.shape), job.grid.shape)
 
 
 def _least_certain(deviation: np.ndarray, axis: int) -> str:

@@ -1,7 +1,7 @@
 """A network that restores one axis, on the two families of planes that hold it."""
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -203,37 +203,51 @@ def restore_families(
     totals = [np.zeros(shape, "float32") for _ in range(1 + apart)]
     squares = np.zeros(shape, "float32") if uncertainty else None
     flips = _FLIPS[: pass_count(uncertainty or ensemble) // 2]
-    passes = 0
-    for family in (other for other in range(3) if other != axis):
+    for number, family in enumerate(other for other in range(3) if other != axis):
         # Views: planes first, then the thick axis, then the columns.
         order = (family, axis, 3 - axis - family)
-        total = totals[min(passes // len(flips), apart)]
-        planes, sums = np.transpose(volume, order), np.transpose(total, order)
+        planes, sums = np.transpose(volume, order), np.transpose(totals[min(number, apart)], order)
         square = None if squares is None else np.transpose(squares, order)
-        together = resolver.planes_together(planes.shape[1], lines, planes.shape[2], room)
-        for across, sideways in flips:
-            turn = (
-                slice(None),
-                slice(None, None, -1 if across else 1),
-                slice(None, None, -1 if sideways else 1),
-            )
-            for first in range(0, len(planes), together):
-                part = slice(first, first + together)
-                sr = _restore_planes(resolver, planes[part], turn, lines, thickness)
-                sums[part] += sr
-                if square is not None:
-                    square[part] += sr * sr
-                if report is not None:
-                    report(passes + (first + len(sr)) / len(planes))
-            passes += 1
+        _add_planes(resolver, planes, sums, square, flips, thickness, room, number * len(flips), report)
+    passes = 2 * len(flips)
     for total in totals:
         total /= passes // len(totals)
     if squares is not None:
         squares /= passes
-        for place in range(len(squares)):  # Of the whole volume, it would take its memory twice more.
-            mean = sum(total[place] for total in totals) / len(totals)
-            squares[place] = np.sqrt(np.maximum(squares[place] - mean**2, 0))
+        _to_deviation(squares, totals)
     return totals, squares
+
+
+def _add_planes(
+    resolver: ThroughPlaneResolver,
+    planes: np.ndarray,
+    sums: np.ndarray,
+    squares: np.ndarray | None,
+    flips: Sequence[tuple[bool, bool]],
+    thickness: float,
+    room: int | None,
+    done: int,
+    report: Callable[[float], Any] | None,
+) -> None:
+    """Restores planes (N, slices, W) under each flip; adds the results and their squares to what is there."""
+    lines = sums.shape[1]
+    together = resolver.planes_together(planes.shape[1], lines, planes.shape[2], room)
+    for passes, flip in enumerate(flips, done):
+        for first in range(0, len(planes), together):
+            part = slice(first, first + together)
+            sr = _restore_planes(resolver, planes[part], flip, lines, thickness)
+            sums[part] += sr
+            if squares is not None:
+                squares[part] += sr * sr
+            if report is not None:
+                report(passes + (first + len(sr)) / len(planes))
+
+
+def _to_deviation(squares: np.ndarray, means: list[np.ndarray]) -> None:
+    """Makes standard deviations of the means of squares, in place."""
+    for place in range(len(squares)):  # Of the whole volume, it would take its memory twice more.
+        mean = sum(one[place] for one in means) / len(means)
+        squares[place] = np.sqrt(np.maximum(squares[place] - mean**2, 0))
 
 
 def pass_count(ensemble: bool) -> int:
@@ -244,11 +258,12 @@ def pass_count(ensemble: bool) -> int:
 def _restore_planes(
     resolver: ThroughPlaneResolver,
     planes: np.ndarray,
-    turn: tuple[slice, slice, slice],
+    flip: tuple[bool, bool],
     lines: int,
     thickness: float,
 ) -> np.ndarray:
     """Restores planes (N, slices, W), flipped there and back; those of one value stay as they are."""
+    turn = (slice(None), *(slice(None, None, -1 if turned else 1) for turned in flip))
     sr = np.empty((len(planes), lines, planes.shape[2]), "float32")
     flat = np.array([one.min() == one.max() for one in planes])
     sr[flat] = planes[flat][:, :1, :1]

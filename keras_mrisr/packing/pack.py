@@ -84,12 +84,7 @@ def pack_model(
     config = _config_without_paths(source)
     check_evaluations(evaluations, source, info)
     info = _without_names(info, licence, domain)
-    split = Split.from_dict(info.data["split"])
-    scores = [
-        {**row, "patients": [split.stored_name(patient) for patient in row["patients"]]}
-        for folder in evaluations
-        for row in read_scores(folder)
-    ]
+    scores = _stored_scores(evaluations, Split.from_dict(info.data["split"]))
     with whole_directory(target, overwrite) as folder:
         packed = {name: _halve(source, folder, name) for name in networks}
         difference = max(largest_difference(networks[name], one) for name, one in packed.items())
@@ -105,6 +100,12 @@ def pack_model(
         write_json(folder / "model.json", info.to_dict())
     load_description(target, type(info))
     return difference
+
+
+def _stored_scores(evaluations: Sequence[PathLike], split: Split) -> list[dict[str, Any]]:
+    """The scores of evaluations, with the patients' digests in place of their names."""
+    rows = [row for folder in evaluations for row in read_scores(folder)]
+    return [{**row, "patients": list(map(split.stored_name, row["patients"]))} for row in rows]
 
 
 def _write_onnx(generator: Model, info: ModelInfo, path: pathlib.Path) -> None:

@@ -111,13 +111,17 @@ def find_model(model: PathLike) -> pathlib.Path:
         if holds_none:
             _say_once(f"{path}: the folder of this name holds no model; the bundled one is taken")
         return folder
+    raise _no_model(model)
+
+
+def _no_model(model: PathLike) -> ModelError:
     names = [shipped.parent.name for shipped in sorted(FOLDER.glob(f"*/{_INFO}"))]
     known = f", or the name of a bundled one ({', '.join(names)})" if names else ""
-    raise ModelError(f"No model at {os.fspath(model)}: give the path of a trained model{known}.")
+    return ModelError(f"No model at {os.fspath(model)}: give the path of a trained model{known}.")
 
 
 @functools.cache
-def _say_once(text):
+def _say_once(text: str) -> None:
     log.info(text)
 
 
@@ -145,42 +149,64 @@ def choose_model(
     Raises:
         ModelError: There is none.
     """
-    models = [
-        (one, one.info)
-        for one in pretrained_models()
-        if isinstance(one.info, ModelInfo) and one.info.dimensions == 2 and not one.adversarial
-    ]
-    wanted = [None, channels] if volume or channels != 3 else [channels, None]
-    models.sort(key=lambda pair: _HARMLESS.index(pair[1].degradation.get("name", "paper")))
+    models = _models_of_slices()
     robust = [pair for pair in models if pair[1].degradation.get("name") == _ROBUST]
     if consistency:
         models, robust = [pair for pair in models if pair not in robust], []
-    for kind, candidates in ((None, robust), *((kind, models) for kind in wanted)):
-        for one, info in candidates:
-            if info.scale == scale and info.image_channels == kind:
-                terms = f"; weights under {one.licence}" if one.licence else ""
-                return one, f"{one.name} ({one.purpose}){terms}; `model` takes another"
+    grey_first = volume or channels != 3
+    wanted = [None, channels] if grey_first else [channels, None]
+    choices = [_first_for(robust, scale, None), *(_first_for(models, scale, kind) for kind in wanted)]
+    for one in filter(None, choices):
+        return one, _why(one)
     of_colour = [one.name for one, info in models if (info.scale, info.image_channels) == (scale, 3)]
-    if of_colour and wanted[0] is None:
-        images = "volumes" if volume else "grey images"
-        raise ModelError(
-            f"No bundled model is for x{scale} and {images}: only RGB slices like those of the LGG "
-            f"set have x{scale} ({', '.join(of_colour)}). Choose another `scale`, or train one and give it "
-            "with `model`."
-        )
+    if of_colour and grey_first:
+        raise _only_of_colour(of_colour, scale, volume)
+    raise _none_for(models, scale, channels)
+
+
+def _first_for(
+    models: list[tuple[Pretrained, ModelInfo]], scale: int, channels: int | None
+) -> Pretrained | None:
+    """The first of the scale that takes images of so many channels; of None, any channels one by one."""
+    fitting = (one for one, info in models if (info.scale, info.image_channels) == (scale, channels))
+    return next(fitting, None)
+
+
+def _only_of_colour(names: list[str], scale: int, volume: bool) -> ModelError:
+    images = "volumes" if volume else "grey images"
+    return ModelError(
+        f"No bundled model is for x{scale} and {images}: only RGB slices like those of the LGG "
+        f"set have x{scale} ({', '.join(names)}). Choose another `scale`, or train one and give it "
+        "with `model`."
+    )
+
+
+def _none_for(models: list[tuple[Pretrained, ModelInfo]], scale: int, channels: int) -> ModelError:
     names = ", ".join(f"{one.name} ({one.purpose})" for one, _ in models) or "none"
-    raise ModelError(
+    return ModelError(
         f"No bundled model is for x{scale} and {channels} channel(s): {names}. Train one and give "
         "it with `model`."
     )
+
+
+def _models_of_slices() -> list[tuple[Pretrained, ModelInfo]]:
+    """Those that were not trained adversarially, the least harmful first."""
+    models = [(one, one.info) for one in pretrained_models() if not one.adversarial]
+    found = [(one, info) for one, info in models if isinstance(info, ModelInfo) and info.dimensions == 2]
+    return sorted(found, key=lambda pair: _HARMLESS.index(pair[1].degradation.get("name", "paper")))
+
+
+def _why(one: Pretrained) -> str:
+    """The line about a model that nobody named."""
+    terms = f"; weights under {one.licence}" if one.licence else ""
+    return f"{one.name} ({one.purpose}){terms}; `model` takes another"
 
 
 def choose_through_plane() -> tuple[Pretrained, str] | None:
     """The bundled model for thick slices and a line that says which it is, as `choose_model`; or None."""
     for one in pretrained_models():
         if isinstance(one.info, ThroughPlaneInfo) and not one.adversarial:
-            terms = f"; weights under {one.licence}" if one.licence else ""
-            return one, f"{one.name} ({one.purpose}){terms}; `model` takes another"
+            return one, _why(one)
     return None
 
 
@@ -197,7 +223,7 @@ def restores_slices(model: PathLike) -> bool:
     return isinstance(values, dict) and values.get("task") == THROUGH_PLANE
 
 
-def _read(folder):
+def _read(folder: pathlib.Path) -> Pretrained:
     scores = folder / SCORES
     values = json.loads((folder / _INFO).read_text(encoding="utf-8"))
     kind = ThroughPlaneInfo if values.get("task") == THROUGH_PLANE else ModelInfo

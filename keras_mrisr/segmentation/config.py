@@ -1,54 +1,37 @@
 """The configuration of a segmentation run, and its presets."""
 
 import typing
-from typing import Any, ClassVar
+from typing import Any
 
 import pydantic
 from pydantic import Field
 
 from keras_mrisr.checks import known
-from keras_mrisr.config import DataConfig, Precision, Schedule, Strategy, check_slices
-from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed, Weight
+from keras_mrisr.config_base import Config, Count, Weight
+from keras_mrisr.config_sections import DataConfig, Strategy, Training, check_slices
 from keras_mrisr.errors import ConfigError
 
 
-class SegmentationTraining(Config):
+class SegmentationTraining(Training):
     """How the U-Net is trained.
 
     Attributes:
-        epochs: Number of epochs; after each, the validation patients are scored.
-        steps_per_epoch: Batches an epoch.
-        batch_size: Patches a batch, over all replicas.
         patch_size: Edge of the patches in pixels; slices that are smaller are padded with zeros.
         lesion_share: Share of the patches that are drawn around a lesion; the others come from anywhere.
         augment: Random mirroring, rotation, scaling, and brightness of each channel.
         dice_weight: Weight of Dice beside the cross-entropy.
-        learning_rate: Rate of Adam at the start of the schedule.
         clip_norm: Limit on the norm of the whole gradient; 0 for none.
-        schedule: "constant", or "cosine" from the learning rate down to zero over all steps.
-        precision: Keras dtype policy: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for the
-            faster of the first two on the machine that trains.
         strategy: "none", or "mirrored" for all visible GPUs.
         early_stopping: Stop after so many epochs without a better validation Dice; 0 for never.
-        seed: Seed of the weights and of the patches (the split has its own).
     """
 
-    prefix: ClassVar[str] = "training."
-
     epochs: Count = 60
-    steps_per_epoch: Count = 250
-    batch_size: Count = 16
     patch_size: Count = 256
     lesion_share: float = Field(default=0.5, ge=0, le=1)
     augment: bool = True
     dice_weight: Weight = 1.0
-    learning_rate: Rate = 1e-3
     clip_norm: Weight = 0.0
-    schedule: Schedule = "cosine"
-    precision: Precision = "float32"
     strategy: Strategy = "none"
-    early_stopping: Natural = 0
-    seed: Seed = 0
 
 
 class SegmentationConfig(Config):

@@ -1,5 +1,6 @@
 """Masks for files and folders of images."""
 
+import collections
 import itertools
 import pathlib
 
@@ -80,10 +81,7 @@ def _folder(source, target, segmenter, largest, patient_pattern, overwrite, prog
         )
     check_new_directory(target, overwrite)
     records = read_image_folder(source, patient_pattern).slices
-    names = {record: _mask_path(record.path.relative_to(source)) for record in records}
-    if len(set(names.values())) < len(names):
-        twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
-        raise DataError(f"{source} has two images whose mask would be {twice}: keep one of them.")
+    names = _mask_names(source, records)
     check_only_holds(target, {name.parts[0] for name in names.values()})
     for record in records:  # All inputs are good before the long work begins.
         _read(record.path, segmenter)
@@ -91,11 +89,7 @@ def _folder(source, target, segmenter, largest, patient_pattern, overwrite, prog
         done = 0
         for patient, found in itertools.groupby(records, key=lambda record: record.patient):
             group = list(found)
-            try:
-                masks = segmenter([read_image(record.path) for record in group], largest=largest)
-            except MrisrError as error:
-                raise DataError(f"Patient {patient}: {error}") from error
-            for record, mask in zip(group, masks, strict=True):
+            for record, mask in zip(group, _masks(patient, group, segmenter, largest), strict=True):
                 _write(temporary / names[record], mask)
             done += len(group)
             if progress is not None:
@@ -103,8 +97,22 @@ def _folder(source, target, segmenter, largest, patient_pattern, overwrite, prog
     return [target / name for name in names.values()]
 
 
-def _mask_path(path):
-    return path.with_name(mask_name(path))
+def _mask_names(source, records):
+    """{record: path of its mask below the target}, each another."""
+    below = {record: record.path.relative_to(source) for record in records}
+    names = {record: path.with_name(mask_name(path)) for record, path in below.items()}
+    [(often, number)] = collections.Counter(names.values()).most_common(1) or [(None, 0)]
+    if number > 1:
+        raise DataError(f"{source} has two images whose mask would be {often}: keep one of them.")
+    return names
+
+
+def _masks(patient, records, segmenter, largest):
+    """The masks of all slices of a patient."""
+    try:
+        return segmenter([read_image(record.path) for record in records], largest=largest)
+    except MrisrError as error:
+        raise DataError(f"Patient {patient}: {error}") from error
 
 
 def _write(path, mask):

@@ -1,18 +1,14 @@
 """From masked slices to a trained U-Net in a model directory, with the habits of `mrisr train`."""
 
-import dataclasses
 import logging
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 import keras
 import numpy as np
 
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.splits import Split
-from keras_mrisr.errors import TrainingDivergedError
-from keras_mrisr.files import whole_file
 from keras_mrisr.losses.dice import DiceCrossEntropy
 from keras_mrisr.metrics.dice import dice
 from keras_mrisr.models.unet import segmentation_unet
@@ -24,16 +20,15 @@ from keras_mrisr.segmentation.masked import MaskedStack, check_lesions, load_sta
 from keras_mrisr.segmentation.patches import MaskedPatches
 from keras_mrisr.segmentation.segmenter import Segmenter
 from keras_mrisr.training import callbacks as cb
-from keras_mrisr.training.muon import make_optimizer
-from keras_mrisr.training.record import Record
+from keras_mrisr.training.muon import make_optimizer, scheduled_rate
 from keras_mrisr.training.run import Run, opened_run
+from keras_mrisr.training.stage import fit_stage
 from keras_mrisr.training.strategy import dtype_policy
 from keras_mrisr.types import Model, PathLike
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
 
-LAST = "last.keras"
 PROTOCOL = "mean over validation patients of the Dice of all their slices together; two empty masks are 1"
 
 
@@ -74,7 +69,7 @@ def train_segmenter(
 
 
 def _train(run: Run, train_slices: SliceDataset, val_slices: SliceDataset) -> None:
-    config, training, state = run.config, run.config.training, run.state
+    config, training = run.config, run.config.training
     stacks = load_stacks(train_slices)
     channels = stacks[0].images[0].shape[-1]
     validation_stacks = load_stacks(val_slices, channels)
@@ -96,19 +91,10 @@ def _train(run: Run, train_slices: SliceDataset, val_slices: SliceDataset) -> No
     info = _describe(run, patches, unet)
     validation = DiceValidation(Segmenter(unet, info), validation_stacks)
 
-    def save_best(logs: dict[str, float]) -> None:
-        metrics = {"val_dice": logs["val_dice"], "epoch": state.best_epoch, "protocol": PROTOCOL}
-        done = {**info.training, "seconds": round(state.seconds)}
-        best = dataclasses.replace(info, metrics=metrics, training=done)
+    def save(best: SegmenterInfo) -> None:
         save_unet(run.out, unet, best, unet_card(best))
 
-    def save_last() -> None:
-        with whole_file(run.out / LAST) as temporary:
-            unet.save(temporary)
-
-    keep_best = cb.KeepBest(state, save_best, training.early_stopping, "val_dice")
-    chain = [cb.FiniteLoss(), validation, keep_best, cb.SaveLast(save_last), Record(run.out, state)]
-    run.fit(model, patches, chain)
+    fit_stage(run, model, patches, validation, info, save, about={"protocol": PROTOCOL})
 
 
 def compiled_unet(config: SegmentationConfig, channels: int) -> Model:
@@ -116,15 +102,12 @@ def compiled_unet(config: SegmentationConfig, channels: int) -> Model:
     training = config.training
     with dtype_policy(training.precision):
         model = segmentation_unet(channels, **config.unet, synchronized=replica_count() > 1)
-    rate = training.learning_rate
-    if training.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
-    optimizer = make_optimizer("adam", rate, training.clip_norm)
+    optimizer = make_optimizer("adam", scheduled_rate(training), training.clip_norm)
     model.compile(optimizer, loss=DiceCrossEntropy(training.dice_weight))
     return model
 
 
-class DiceValidation(keras.callbacks.Callback):
+class DiceValidation(cb.Validation):
     """Scores a float32 copy of the U-Net on all slices of the validation patients after each epoch.
 
     Adds `val_dice` to the logs: the mean over patients of the Dice of a whole patient, see `dice`.
@@ -134,18 +117,18 @@ class DiceValidation(keras.callbacks.Callback):
         stacks: List of `MaskedStack`.
     """
 
-    def __init__(self, segmenter: Segmenter, stacks: Sequence[MaskedStack]) -> None:
-        super().__init__()
-        self.segmenter = segmenter
-        self.stacks = stacks
+    monitor = "val_dice"
+    measured = "The weights"
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        weights = self.model.get_weights()
-        if not all(np.isfinite(weight).all() for weight in weights):
-            raise TrainingDivergedError(cb.diverged("The weights", "not finite", f"epoch {epoch + 1}"))
-        self.segmenter.unet.set_weights(weights)
-        scores = [patient_dice(stack.masks, self.segmenter(stack.images)) for stack in self.stacks]
-        logs["val_dice"] = float(np.mean(scores))
+    def __init__(self, segmenter: Segmenter, stacks: Sequence[MaskedStack]) -> None:
+        super().__init__(segmenter.unet, stacks)
+        self.segmenter = segmenter
+
+    def score(self) -> dict[str, float] | None:
+        if not all(np.isfinite(weight).all() for weight in self.generator.get_weights()):
+            return None
+        scores = [patient_dice(stack.masks, self.segmenter(stack.images)) for stack in self.pairs]
+        return {"val_dice": float(np.mean(scores))}
 
 
 def patient_dice(masks: Sequence[np.ndarray], predictions: Sequence[np.ndarray]) -> float:

@@ -225,6 +225,8 @@ class AdversarialValidation(Validation):
         perception: Weight of the features.
     """
 
+    monitor = "val_score"
+
     def __init__(
         self, scored: Any, pairs: Sequence[Any], features: Any, state: RunState, perception: float
     ) -> None:

@@ -65,8 +65,13 @@ class Validation(keras.callbacks.Callback):
         pairs: List of `SlicePair`.
 
     Attributes:
+        monitor: The score that the best epoch is chosen by.
         facts: What else is stored with the scores of the best epoch.
     """
+
+    monitor = "val_psnr"
+    # What is not finite where there is no score.
+    measured = "The output"
 
     def __init__(self, generator: Model, pairs: Sequence[Any]) -> None:
         super().__init__()
@@ -78,7 +83,7 @@ class Validation(keras.callbacks.Callback):
         self.copy()
         scores = self.score()
         if scores is None:
-            raise TrainingDivergedError(diverged("The output", "not finite", f"epoch {epoch + 1}"))
+            raise TrainingDivergedError(diverged(self.measured, "not finite", f"epoch {epoch + 1}"))
         logs.update(scores)
 
     def copy(self) -> None:

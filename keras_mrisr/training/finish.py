@@ -3,28 +3,26 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
-import keras
 import numpy as np
 
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.splits import Split, check_unseen
-from keras_mrisr.errors import ModelError, TrainingDivergedError
-from keras_mrisr.files import whole_file
+from keras_mrisr.errors import ModelError
 from keras_mrisr.finish_config import FinishConfig
 from keras_mrisr.inference.finish import Finish
 from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
+from keras_mrisr.model_info import ThroughPlaneInfo
 from keras_mrisr.models.storage import save_trained
 from keras_mrisr.models.volume_finish import volume_finish
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.card import through_plane_card
 from keras_mrisr.training.finish_blocks import FinishBlock, FinishPatches, restored_blocks
-from keras_mrisr.training.record import Record
+from keras_mrisr.training.generator import compile_network
 from keras_mrisr.training.run import Run, opened_run
-from keras_mrisr.training.stage import LAST
+from keras_mrisr.training.stage import fit_stage
 from keras_mrisr.training.strategy import dtype_policy
-from keras_mrisr.training.through_plane import compile_through_plane
+from keras_mrisr.training.through_plane import RATE_AT_END
 from keras_mrisr.training.through_plane_validation import psnr_of
 from keras_mrisr.types import Model, PathLike
 from keras_mrisr.version import __version__
@@ -77,7 +75,7 @@ def train_finish(
 
 
 def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
-    config, training, state = run.config, run.config.training, run.state
+    config, training = run.config, run.config.training
     init = training.init or USUAL
     resolver = ThroughPlaneResolver.load(init)
     train_files, val_files = run.read(dataset, split)
@@ -92,7 +90,7 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     def make() -> Model:
         with dtype_policy(training.precision):
             model = volume_finish(**config.generator.to_dict())
-        return compile_through_plane(model, training)
+        return compile_network(model, training, RATE_AT_END)
 
     model = run.build(make)
     run.claim()
@@ -108,32 +106,16 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
         version=__version__,
     )
 
-    def save_best(logs: dict[str, float]) -> None:
-        metrics = {
-            **{name: value for name, value in logs.items() if name.startswith("val_")},
-            "epoch": state.best_epoch,
-            "blocks": len(unseen),
-            "protocol": PROTOCOL,
-        }
-        done = {**info.training, "seconds": round(state.seconds)}
-        best = dataclasses.replace(info, metrics=metrics, training=done)
+    def save(best: ThroughPlaneInfo) -> None:
         save_trained(run.out, resolver.network, best, through_plane_card(best), finish=network)
 
-    def save_last() -> None:
-        with whole_file(run.out / LAST) as temporary:
-            network.save(temporary)
-
-    chain = [
-        cb.FiniteLoss(),
-        validation,
-        cb.KeepBest(state, save_best, training.early_stopping),
-        cb.SaveLast(save_last),
-        Record(run.out, state, validation.samples, shown=SAMPLE),
-    ]
-    run.fit(model, patches, chain)
+    fit_stage(
+        run, model, patches, validation, info, save,
+        about={"blocks": len(unseen), "protocol": PROTOCOL}, sampler=validation.samples, shown=SAMPLE,
+    )  # fmt: skip
 
 
-class FinishValidation(keras.callbacks.Callback):
+class FinishValidation(cb.Validation):
     """Scores a float32 copy of the network on blocks of unseen patients after each epoch.
 
     Adds to the logs: `val_psnr` in dB, the mean over blocks, and `val_gain`, how much that is over the mean
@@ -145,24 +127,20 @@ class FinishValidation(keras.callbacks.Callback):
     """
 
     def __init__(self, network: Model, blocks: Sequence[FinishBlock]) -> None:
-        super().__init__()
+        super().__init__(network, blocks)
         self.finish = Finish(network)
-        self.blocks = blocks
         self.mean = self._psnr([one.estimates.mean(axis=-1) for one in blocks])
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.finish.network.set_weights(self.model.get_weights())
+    def score(self) -> dict[str, float] | None:
         try:
-            logs["val_psnr"] = self._psnr([self._finished(one) for one in self.blocks])
-        except ModelError as error:
-            raise TrainingDivergedError(
-                cb.diverged("The output", "not finite", f"epoch {epoch + 1}")
-            ) from error
-        logs["val_gain"] = logs["val_psnr"] - self.mean
+            psnr = self._psnr([self._finished(one) for one in self.pairs])
+        except ModelError:
+            return None
+        return {"val_psnr": psnr, "val_gain": psnr - self.mean}
 
     def samples(self) -> np.ndarray:
         """Sample images (N, H, W, 1) in [0, 1], each of them `SAMPLE`: the middle planes of some blocks."""
-        shown = self.blocks[:_SAMPLES]
+        shown = self.pairs[:_SAMPLES]
         height, width = (min(one.hr.shape[axis] for one in shown) for axis in (0, 2))
         rows = []
         for block in shown:
@@ -176,5 +154,5 @@ class FinishValidation(keras.callbacks.Callback):
         return self.finish([block.estimates[..., place] for place in (0, 1)], 0)
 
     def _psnr(self, volumes: Sequence[np.ndarray]) -> float:
-        pairs = zip(self.blocks, volumes, strict=True)
+        pairs = zip(self.pairs, volumes, strict=True)
         return float(np.mean([psnr_of(block.hr[..., 0], volume) for block, volume in pairs]))

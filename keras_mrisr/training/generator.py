@@ -5,17 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_mrisr.config import RunConfig
+from keras_mrisr.config_sections import ImageTraining
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.factors import scale_text
 from keras_mrisr.losses.psnr import PSNRLoss
 from keras_mrisr.models.registry import GENERATORS, build_generator
 from keras_mrisr.models.storage import load_info, load_trained
 from keras_mrisr.replicas import replica_count
-from keras_mrisr.training.muon import make_optimizer
+from keras_mrisr.training.muon import make_optimizer, scheduled_rate
 from keras_mrisr.training.strategy import dtype_policy
 from keras_mrisr.types import Model, PathLike
 
@@ -44,9 +44,18 @@ def compiled_generator(config: RunConfig, channels: int) -> Model:
         model = build_generator(
             scale=config.scale, channels=channels, neighbours=config.data.neighbours, **options
         )
-    rate = training.learning_rate
-    if training.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, training.epochs * training.steps_per_epoch)
+    return compile_network(model, training)
+
+
+def compile_network(model: Model, training: ImageTraining, end: float = 0.0) -> Model:
+    """Compiles a network as the `training` of a config says, and returns it.
+
+    Args:
+        model: The network.
+        training: An `ImageTraining`.
+        end: See `scheduled_rate`.
+    """
+    rate = scheduled_rate(training, end)
     optimizer = make_optimizer(training.optimizer, rate, training.clip_norm, training.optimizer)
     model.compile(optimizer, loss=PSNRLoss() if training.loss == "psnr" else training.loss)
     return model

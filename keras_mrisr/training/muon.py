@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mrisr.config import OPTIMIZERS
+from keras_mrisr.config_sections import OPTIMIZERS
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.training.clipping import Adam, WholeGradientClipping
 from keras_mrisr.types import Tensor
@@ -66,6 +66,19 @@ class ConvMuon(WholeGradientClipping, keras.optimizers.Muon):
         matrix = ops.reshape(update, (-1, variable.shape[-1]))
         matrix = self.lr_adjust(self.zeropower_via_newtonschulz5(matrix, self.ns_steps))
         self.assign_sub(variable, ops.cast(lr, variable.dtype) * ops.reshape(matrix, variable.shape))
+
+
+def scheduled_rate(training: Any, end: float = 0.0) -> Any:
+    """The learning rate of an optimizer over all steps.
+
+    Args:
+        training: The `training` of a config.
+        end: What a cosine ends at, as a share of the rate at the start.
+    """
+    if training.schedule == "constant":
+        return training.learning_rate
+    steps = training.epochs * training.steps_per_epoch
+    return keras.optimizers.schedules.CosineDecay(training.learning_rate, steps, alpha=end)
 
 
 def make_optimizer(

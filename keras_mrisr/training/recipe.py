@@ -10,7 +10,7 @@ from keras_mrisr.data.splits import Split, check_unseen
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.models.registry import build_generator
-from keras_mrisr.models.storage import ModelInfo, load_info
+from keras_mrisr.models.storage import ModelInfo, load_info, save_trained
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.adversarial import (
     AdversarialValidation,
@@ -112,40 +112,58 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: i
     features = _adversarial_parts(run, train_pairs) if config.adversarial.on else None
     val_pairs = validation_pairs(config, val_slices, degradation, channels)
     run.check_test_patients(None if config.data.separate_channels else channels)
-
-    def make() -> Model:
-        if config.adversarial.on:
-            model = compiled_srgan(config, channels, features)
-        else:
-            model = compiled_generator(config, channels)
-        if config.training.init and not run.resumed:
-            start_from(config, config.training.init, model)
-        return model
-
-    model = run.build(make)
+    model = run.build(lambda: _compiled(run, channels, features))
     if hint := cpu_hint(config):
         log.warning("%s", hint)
     run.claim()
-    two_stages = config.adversarial.on and config.adversarial.pretraining
-    if two_stages and not (run.resumed or config.training.init):
+    if _has_first_stage(run):
         start_from(config, first_stage(run, train), model)
     generator = build_generator(
         scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
     )
     info = _describe(run, degradation, channels, train_pairs, generator)
-    validation: cb.Validation
-    if config.adversarial.on:
-        perception = config.adversarial.perception
-        validation = AdversarialValidation(generator, val_pairs, features, run.state, perception)
-    else:
-        validation = (VolumeValidation if config.dimensions == 3 else cb.Validation)(generator, val_pairs)
+    validation = _validation(run, generator, val_pairs, features)
     volumes = config.dimensions == 3
     about = {
-        "slices": sum(pair.hr.shape[2] if volumes else 1 for pair in val_pairs),
+        "slices": _slice_count(config, val_pairs),
         "protocol": VALIDATION_PROTOCOL_3D if volumes else VALIDATION_PROTOCOL,
     }
     sampler = (volume_sampler if volumes else slice_sampler)(generator, val_pairs)
-    fit_stage(run, model, patches, validation, info, model_card, about=about, sampler=sampler, until=until)
+
+    def save(best: ModelInfo) -> None:
+        save_trained(run.out, generator, best, model_card(best))
+
+    fit_stage(run, model, patches, validation, info, save, about=about, sampler=sampler, until=until)
+
+
+def _has_first_stage(run: Run) -> bool:
+    """Whether the generator is trained alone before this run begins."""
+    config = run.config
+    begins = not (run.resumed or config.training.init)
+    return begins and config.adversarial.on and bool(config.adversarial.pretraining)
+
+
+def _compiled(run: Run, channels: int, features: Any) -> Model:
+    config = run.config
+    if config.adversarial.on:
+        model = compiled_srgan(config, channels, features)
+    else:
+        model = compiled_generator(config, channels)
+    if config.training.init and not run.resumed:
+        start_from(config, config.training.init, model)
+    return model
+
+
+def _validation(run: Run, generator: Model, pairs: list[Any], features: Any) -> cb.Validation:
+    config = run.config
+    if config.adversarial.on:
+        return AdversarialValidation(generator, pairs, features, run.state, config.adversarial.perception)
+    return (VolumeValidation if config.dimensions == 3 else cb.Validation)(generator, pairs)
+
+
+def _slice_count(config: RunConfig, pairs: list[Any]) -> int:
+    """How many slices there are; a volume has as many as it has along its third axis."""
+    return sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in pairs)
 
 
 def _adversarial_parts(run: Run, train_pairs: list[Any]) -> Any:
@@ -173,8 +191,7 @@ def _describe(
     config = run.config
     training = run.about_training(
         parameters=generator.count_params(),
-        # A volume has as many as it has along its third axis.
-        train_slices=sum(pair.hr.shape[2] if config.dimensions == 3 else 1 for pair in train_pairs),
+        train_slices=_slice_count(config, train_pairs),
     )
     if config.adversarial.on:
         training["adversarial"] = described(config.adversarial)

@@ -11,7 +11,6 @@ import numpy as np
 from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.files import whole_file
-from keras_mrisr.models.storage import save_trained
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.adversarial import pretraining_config
 from keras_mrisr.training.directory import BACKUP
@@ -67,10 +66,10 @@ def fit_stage(
     batches: ResumableBatches,
     validation: cb.Validation,
     info: Any,
-    card: Callable[[Any], str],
+    save: Callable[[Any], None],
     *,
     about: Mapping[str, Any],
-    sampler: Callable[[], np.ndarray],
+    sampler: Callable[[], np.ndarray] | None = None,
     shown: Sequence[str] = SHOWN,
     until: int | None = None,
 ) -> None:
@@ -80,9 +79,9 @@ def fit_stage(
         run: The `Run`.
         model: The compiled model, restored to the run's state.
         batches: Dataset of the patches.
-        validation: Scores the copy of the generator that is saved.
+        validation: Scores the copy of the network that is saved.
         info: The description of the model, without its scores.
-        card: Makes the model card of a description.
+        save: Saves the copy as the model, with its description.
         about: What is stored with the scores of the best epoch.
         sampler: See `Record`.
         shown: See `Record`.
@@ -93,19 +92,18 @@ def fit_stage(
         TrainingInterruptedError: Ctrl-C or SIGTERM; all is saved.
     """
     config, out, state = run.config, run.out, run.state
-    generator, adversarial = validation.generator, config.adversarial.on
+    adversarial = hasattr(config, "adversarial") and config.adversarial.on
 
     def save_best(logs: dict[str, float]) -> None:
         scores = {name: value for name, value in logs.items() if name.startswith("val_")}
         metrics = {**scores, **validation.facts, "epoch": state.best_epoch, **about}
         training = {**info.training, "seconds": round(state.seconds)}
-        best = dataclasses.replace(info, metrics=metrics, training=training)
-        save_trained(out, generator, best, card(best))
+        save(dataclasses.replace(info, metrics=metrics, training=training))
 
     def save_last() -> None:
         validation.copy()  # A guard may have gone back to other weights than were scored.
         with whole_file(out / LAST) as temporary:
-            generator.save(temporary)
+            validation.generator.save(temporary)
 
     def finish() -> None:
         if not state.best_epoch:
@@ -117,9 +115,7 @@ def fit_stage(
     chain = [
         validation,
         *(make_guards(config, out / BACKUP, state) if adversarial else [cb.FiniteLoss()]),
-        cb.KeepBest(
-            state, save_best, config.training.early_stopping, "val_score" if adversarial else "val_psnr"
-        ),
+        cb.KeepBest(state, save_best, config.training.early_stopping, validation.monitor),
         cb.SaveLast(save_last),
         # What a discriminator makes of the images can change from one epoch to the next.
         Record(out, state, sampler, sample_every=1 if adversarial else 5, shown=shown),

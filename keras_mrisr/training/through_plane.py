@@ -5,16 +5,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-
 from keras_mrisr.data.fine_planes import FinePlanes, load_fine_planes
 from keras_mrisr.data.slices import SliceDataset, evenly_spaced
 from keras_mrisr.data.splits import Split, check_unseen
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.inference.through_plane import ThroughPlaneResolver
-from keras_mrisr.losses.psnr import PSNRLoss
 from keras_mrisr.model_info import THROUGH_PLANE, ThroughPlaneInfo
-from keras_mrisr.models.storage import WEIGHTS, load_description, load_network
+from keras_mrisr.models.storage import WEIGHTS, load_description, load_network, save_trained
 from keras_mrisr.models.through_plane import through_plane
 from keras_mrisr.pretrained import find_model
 from keras_mrisr.through_plane_config import MULTIPLE, ThroughPlaneConfig
@@ -28,8 +25,7 @@ from keras_mrisr.training.adversarial import (
     pretraining_config,
 )
 from keras_mrisr.training.card import through_plane_card
-from keras_mrisr.training.generator import trained_networks
-from keras_mrisr.training.muon import make_optimizer
+from keras_mrisr.training.generator import compile_network, trained_networks
 from keras_mrisr.training.run import Run, opened_run
 from keras_mrisr.training.srgan import SRGAN
 from keras_mrisr.training.stage import first_stage, fit_stage, starts
@@ -46,6 +42,8 @@ from keras_mrisr.types import Model, PathLike
 from keras_mrisr.version import __version__
 
 log = logging.getLogger(__name__)
+
+RATE_AT_END = 0.01  # Of a cosine, as a share of that at the start.
 
 
 def train_through_plane(
@@ -119,8 +117,12 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     if adversarial:
         perception = config.adversarial.perception
         validation = AdversarialLineValidation(resolver, pairs, features, run.state, perception)
+
+    def save(best: ThroughPlaneInfo) -> None:
+        save_trained(run.out, network, best, through_plane_card(best))
+
     fit_stage(
-        run, model, patches, validation, info, through_plane_card,
+        run, model, patches, validation, info, save,
         about={"planes": len(pairs), "protocol": PROTOCOL}, sampler=validation.samples, shown=SAMPLE,
     )  # fmt: skip
 
@@ -150,18 +152,7 @@ def compiled_through_plane(config: ThroughPlaneConfig) -> Model:
     training = config.training
     with dtype_policy(training.precision):
         model = through_plane(**config.generator.to_dict())
-    return compile_through_plane(model, training)
-
-
-def compile_through_plane(model: Model, training: Any) -> Model:
-    """Compiles a network as the `training` of a config for thick slices says, and returns it."""
-    rate: Any = training.learning_rate
-    if training.schedule == "cosine":
-        steps = training.epochs * training.steps_per_epoch
-        rate = keras.optimizers.schedules.CosineDecay(rate, steps, alpha=0.01)
-    optimizer = make_optimizer(training.optimizer, rate, training.clip_norm, training.optimizer)
-    model.compile(optimizer, loss=PSNRLoss() if training.loss == "psnr" else training.loss)
-    return model
+    return compile_network(model, training, RATE_AT_END)
 
 
 def compiled_through_plane_gan(config: ThroughPlaneConfig, features: Any) -> SRGAN:

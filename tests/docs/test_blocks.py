@@ -7,7 +7,6 @@ commands, also those in blocks that are not run, must be understood by the parse
 import contextlib
 import io
 import itertools
-import json
 import pathlib
 import re
 import shlex
@@ -84,27 +83,6 @@ def data(tmp_path_factory, image_root, lgg_root, models, smooth_image):
     (root / "ds/dataset_description.json").write_text('{"Name": "ds", "BIDSVersion": "1.10.0"}')
     (root / "filter.json").write_text('{"t1w": {"suffix": "T1w"}}')
     return root
-
-
-@pytest.fixture(scope="session")
-def bundled(tmp_path_factory):
-    """The bundled models, but for their size: one block of eight filters, with random weights."""
-    from keras_mrisr import pretrained
-    from keras_mrisr.models import build_generator
-    from keras_mrisr.models.through_plane import through_plane
-
-    folder = tmp_path_factory.mktemp("bundled")
-    for one in pretrained.pretrained_models():
-        shutil.copytree(one.folder, folder / one.name, ignore=shutil.ignore_patterns("*.keras", "*.onnx"))
-        text = json.loads((one.folder / "model.json").read_text())
-        text["generator"] |= TINY["generator"]
-        (folder / one.name / "model.json").write_text(json.dumps(text))
-        if text.get("task") == "through-plane":
-            model = through_plane(**text["generator"])
-        else:
-            model = build_generator(scale=text["scale"], channels=text["channels"], **text["generator"])
-        model.save(folder / one.name / "generator.keras")
-    return folder
 
 
 @pytest.fixture

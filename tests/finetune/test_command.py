@@ -19,14 +19,22 @@ TINY = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch, toy_root):
-    """The folder to stand in: `data`, and the weight files `vgg16.h5`, `vgg19.h5` and `cut.h5`."""
-    shutil.copytree(toy_root, tmp_path / "data")
+@pytest.fixture(scope="module")
+def weight_files(tmp_path_factory, small_vgg):
+    """A folder with the weight files `vgg16.h5`, `vgg19.h5` and `cut.h5`."""
+    folder = tmp_path_factory.mktemp("weights")
     for network in ("vgg16", "vgg19"):
-        write_weights(vgg(network), tmp_path / f"{network}.h5")
-    whole = (tmp_path / "vgg16.h5").read_bytes()
-    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) // 2])
+        write_weights(vgg(network), folder / f"{network}.h5")
+    whole = (folder / "vgg16.h5").read_bytes()
+    (folder / "cut.h5").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, toy_root, weight_files):
+    """The folder to stand in: `data`, and `weight_files`."""
+    shutil.copytree(toy_root, tmp_path / "data")
+    shutil.copytree(weight_files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -35,7 +43,7 @@ def finetune(*words, data="data", out="run"):
     return ["features", "finetune", "--data", data, "--out", out, *TINY, *words]
 
 
-def test_from_slices_to_a_perceptual_loss(mrisr, place, listing, monkeypatch):
+def test_from_slices_to_a_perceptual_loss(mrisr, place, listing, eager, monkeypatch):
     def precision():
         return json.loads((place / "run" / "model.json").read_text())["training"]["precision"]
 

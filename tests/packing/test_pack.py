@@ -113,8 +113,11 @@ def test_its_config_trains(tiny_run, packed_models, lgg_root, tmp_path, mrisr):
     # One that went on from another run trains from the beginning.
     config = yaml.safe_load((tiny_run / "config.yaml").read_text())
     config["training"]["init"] = str(tiny_run)
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    train(tmp_path / "config.yaml", tmp_path / "second")
+    shutil.copytree(tiny_run, tmp_path / "second")
+    (tmp_path / "second/config.yaml").write_text(yaml.safe_dump(config))
+    info = json.loads((tiny_run / "model.json").read_text())
+    info["training"]["init"] = str(tiny_run)
+    (tmp_path / "second/model.json").write_text(json.dumps(info))
     pack_model(tmp_path / "second", tmp_path / "packed", licence=LICENCE)
     card = (tmp_path / "packed/card.md").read_text()
     assert "began as those of `tiny`, which is not included. `config.yaml` trains such a model" in card

@@ -37,7 +37,16 @@ import os, signal, sys
 import tensorflow as tf
 tf.config.experimental.enable_op_determinism()
 from keras_mrisr.config import read_config
-from keras_mrisr.training import train
+from keras_mrisr.training import recipe, train
+
+make = recipe.compiled_srgan
+
+def eagerly(*arguments):
+    model = make(*arguments)
+    model.run_eagerly = True
+    return model
+
+recipe.compiled_srgan = eagerly  # A graph takes more time than these steps; the shared run has one.
 
 def report(epoch, step, logs):
     if "adversarial" in logs and (epoch, step) == (2, 2):
@@ -200,7 +209,7 @@ def test_the_start_scores_zero(tiny_gan, pairs):
     assert logs["val_score"] < 0
 
 
-def test_no_features_where_nothing_looks_at_them(tmp_path, tiny_gan, gan_run):
+def test_no_features_where_nothing_looks_at_them(tmp_path, tiny_gan, gan_run, eager):
     config = tiny_gan(
         {
             "training.init": str(gan_run / "pretrained"),
@@ -234,7 +243,7 @@ def test_output_that_is_not_finite(tiny_gan, pairs):
 # What goes wrong on the way.
 
 
-def test_a_run_survives_nan_in_its_data(tmp_path, tiny_gan, gan_run, monkeypatch):
+def test_a_run_survives_nan_in_its_data(tmp_path, tiny_gan, gan_run, eager, monkeypatch):
     make = PatchDataset.__getitem__
 
     def poisoned(self, index):
@@ -254,7 +263,7 @@ def test_a_run_survives_nan_in_its_data(tmp_path, tiny_gan, gan_run, monkeypatch
         assert all(np.isfinite(value).all() for value in generator.get_weights())
 
 
-def test_a_run_without_a_healthy_epoch_is_no_success(tmp_path, tiny_gan, gan_run, monkeypatch):
+def test_a_run_without_a_healthy_epoch_is_no_success(tmp_path, tiny_gan, gan_run, eager, monkeypatch):
     make = PatchDataset.__getitem__
     monkeypatch.setattr(
         PatchDataset, "__getitem__", lambda self, index: [x * np.nan for x in make(self, index)]

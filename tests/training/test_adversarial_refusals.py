@@ -68,15 +68,15 @@ def test_what_cannot_work_is_refused(tmp_path, tiny_gan, monkeypatch, overrides,
     ],
     ids=["scale", "filters", "upsampling", "generator"],
 )
-def test_init_of_another_model(tmp_path, tiny_gan, gan_run, overrides):
-    config = tiny_gan({"training.init": str(gan_run / "pretrained"), **overrides})
+def test_init_of_another_model(tmp_path, tiny_gan, finished_run, overrides):
+    config = tiny_gan({"training.init": str(finished_run), **overrides})
     with pytest.raises(MrisrError, match=r"training\.init: .* this run is .* Choose the same generator"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_init_of_the_first_stage_that_does_not_fit(tmp_path, tiny_gan, gan_run):
-    config = tiny_gan({"adversarial.pretraining.init": str(gan_run / "pretrained"), "generator.filters": 8})
+def test_init_of_the_first_stage_that_does_not_fit(tmp_path, tiny_gan, finished_run):
+    config = tiny_gan({"adversarial.pretraining.init": str(finished_run), "generator.filters": 8})
     with pytest.raises(MrisrError, match=r"^adversarial\.pretraining\.init: .*filters 4 there and 8 here"):
         train(config, tmp_path / "run")
     with pytest.raises(MrisrError, match="No model at nowhere"):
@@ -85,12 +85,12 @@ def test_init_of_the_first_stage_that_does_not_fit(tmp_path, tiny_gan, gan_run):
     assert not (tmp_path / "run").exists()
 
 
-def test_feature_weights_that_do_not_fit(tmp_path, tiny_gan, gan_run):
+def test_feature_weights_that_do_not_fit(tmp_path, tiny_gan, finished_run):
     write_weights(vgg("vgg16", "block1_conv1"), tmp_path / "good.h5")
     content = (tmp_path / "good.h5").read_bytes()
     (tmp_path / "half.h5").write_bytes(content[: len(content) // 2])
     (tmp_path / "text.h5").write_text("no weights")
-    generator = gan_run / "generator.keras"
+    generator = finished_run / "generator.keras"
     for file, layer, message in (
         (tmp_path / "half.h5", "block1_conv1", "half.h5 cannot be read as weights of vgg16"),
         (tmp_path / "text.h5", "block1_conv1", "text.h5 cannot be read as weights of vgg16"),
@@ -104,12 +104,12 @@ def test_feature_weights_that_do_not_fit(tmp_path, tiny_gan, gan_run):
         assert not (tmp_path / "run").exists()
 
 
-def test_fine_tuned_features_that_know_who_is_held_out(tmp_path, tiny_gan, gan_run, caplog):
+def test_fine_tuned_features_that_know_who_is_held_out(tmp_path, tiny_gan, finished_run, caplog):
     file = tmp_path / "tuned" / "features.h5"
     file.parent.mkdir()
     write_weights(vgg("vgg16", "block1_conv1"), file)
     config = tiny_gan({"adversarial.features.weights": str(file)})
-    split = Split.from_dict(json.loads((gan_run / "split.json").read_text()))
+    split = Split.from_dict(json.loads((finished_run / "split.json").read_text()))
     check_feature_weights(config, split)
     assert "does not say which patients it was trained with" in caplog.text
     caplog.clear()

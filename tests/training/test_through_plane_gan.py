@@ -15,7 +15,7 @@ from keras_mrisr.models.discriminators import build_discriminator
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.through_plane import through_plane
 from keras_mrisr.through_plane_config import ThroughPlaneConfig
-from keras_mrisr.training import TrainingInterruptedError, through_plane as training
+from keras_mrisr.training import TrainingInterruptedError
 from keras_mrisr.training.srgan import SRGAN, gan_optimizer
 from keras_mrisr.training.state import RunState, read_state
 from keras_mrisr.training.through_plane import train_through_plane
@@ -147,22 +147,6 @@ def tiny(tmp_path_factory, smooth_image):
 def run(tmp_path_factory, tiny):
     """A run of `tiny()` from beginning to end; not to be changed."""
     return train_through_plane(tiny(), tmp_path_factory.mktemp("gan") / "run")
-
-
-@pytest.fixture
-def eager(monkeypatch):
-    """Without tracing a graph, which takes more time than these steps; `run` has it."""
-
-    def eagerly(make):
-        def compiled(*arguments):
-            model = make(*arguments)
-            model.run_eagerly = True
-            return model
-
-        return compiled
-
-    for name in ("compiled_through_plane", "compiled_through_plane_gan"):
-        monkeypatch.setattr(training, name, eagerly(getattr(training, name)))
 
 
 def history(run):

@@ -52,7 +52,7 @@ def test_from_study_to_trained_model(mrisr, study_file, image_root, tmp_path, mo
     assert load_info("runs/best").metrics["val_psnr"] == pytest.approx(best.score, abs=1e-3)
 
 
-def test_adversarial_study(mrisr, study_file, models, tmp_path):
+def test_adversarial_study(mrisr, study_file, models, tmp_path, eager):
     space = {"adversarial.adversarial_weight": {"type": "float", "min": 1e-4, "max": 1e-2, "log": True}}
     config = {
         "adversarial.features": {"network": "vgg16", "layers": "block1_conv1", "weights": None},
