@@ -149,10 +149,8 @@ def choose_model(
     Raises:
         ModelError: There is none.
     """
-    models = _models_of_slices()
+    models = _models_of_slices(consistency)
     robust = [pair for pair in models if pair[1].degradation.get("name") == _ROBUST]
-    if consistency:
-        models, robust = [pair for pair in models if pair not in robust], []
     grey_first = volume or channels != 3
     wanted = [None, channels] if grey_first else [channels, None]
     choices = [_first_for(robust, scale, None), *(_first_for(models, scale, kind) for kind in wanted)]
@@ -189,11 +187,13 @@ def _none_for(models: list[tuple[Pretrained, ModelInfo]], scale: int, channels: 
     )
 
 
-def _models_of_slices() -> list[tuple[Pretrained, ModelInfo]]:
-    """Those that were not trained adversarially, the least harmful first."""
+def _models_of_slices(known: bool) -> list[tuple[Pretrained, ModelInfo]]:
+    """Those that were not trained adversarially, the least harmful first; only of a known degradation."""
     models = [(one, one.info) for one in pretrained_models() if not one.adversarial]
     found = [(one, info) for one, info in models if isinstance(info, ModelInfo) and info.dimensions == 2]
-    return sorted(found, key=lambda pair: _HARMLESS.index(pair[1].degradation.get("name", "paper")))
+    names = {one.name: info.degradation.get("name", "paper") for one, info in found}
+    found = [pair for pair in found if not known or names[pair[0].name] != _ROBUST]
+    return sorted(found, key=lambda pair: _HARMLESS.index(names[pair[0].name]))
 
 
 def _why(one: Pretrained) -> str:
