@@ -98,20 +98,20 @@ class RunConfig(Config):
         return self
 
     @property
-    def degrades_anew(self) -> bool:
+    def degrades_again(self) -> bool:
         """Whether every patch gets LR of its own, see `training.fresh_patches`."""
         return self.degradation["name"] == "random-acquisition"
 
     def _check_fresh(self) -> None:
         training = self.training
         given = [name for name in ("rescale", "contrasts") if getattr(training, name)]
-        if given and not self.degrades_anew:
+        if given and not self.degrades_again:
             raise ConfigError(
-                f"training.{given[0]} is for the degradation random-acquisition, drawn anew for every "
+                f"training.{given[0]} is for the degradation random-acquisition, drawn again for every "
                 f"patch. Received: degradation.name={self.degradation['name']}"
             )
         for name in ("gain", "noise_snr"):
-            if self.degrades_anew and getattr(training, name) is not None:
+            if self.degrades_again and getattr(training, name) is not None:
                 raise ConfigError(
                     f"training.{name} is not for the degradation random-acquisition, which has noise of its "
                     "own; training.contrasts changes brightness."

@@ -123,7 +123,7 @@ class TrainingConfig(ImageTraining):
             None for no noise. Validation slices stay free of it.
         rescale: [low, high] of a random factor on the number of pixels of half of the slices, for a generator
             that is to take scans of finer and coarser spacing; only with the degradation
-            "random-acquisition", which is drawn anew for every patch; None for none.
+            "random-acquisition", which is drawn again for every patch; None for none.
         contrasts: Give slices contrasts that they do not show: gain, gamma, inverted; with that degradation.
         validation_slices: At most so many slices (or volumes), evenly spaced, are scored after each epoch.
         init: Model directory whose weights the generator starts from; it may have fewer residual blocks and

@@ -218,7 +218,7 @@ class Steady(_Base):
         write_json(folder / "trial.json", trial.get_state())
 
     def reload(self) -> None:
-        """Goes on from the files of an earlier search in the same folder; trials that failed are run again.
+        """Resumes from the files of an earlier search in the same folder; trials that failed are run again.
 
         Raises:
             ConfigError: They cannot be read.

@@ -4,7 +4,7 @@
 #     sbatch --nodes=4 tuning/slurm.sh --data ROOT --study srresnet --out /shared/studies/srresnet
 #
 # The words after the script are those of `mrisr tune`; --out must lie on a file system that all nodes share.
-# Submitted again with the same words, a search that ran into its time limit goes on.
+# Submitted again with the same words, a search that ran into its time limit resumes.
 #SBATCH --job-name=mrisr-tune
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-task=1

@@ -184,6 +184,19 @@ def rms(values: np.ndarray | Sequence[float]) -> float:
     return math.sqrt(np.mean(np.square(values))) if values.size else 0.0
 
 
+def joined_residual(residuals: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """The residuals (before, after) of several images as one; None of nothing."""
+    if not residuals:
+        return None
+    before, after = rms_of_columns(residuals)
+    return before, after
+
+
+def rms_of_columns(rows: Sequence[Sequence[float]]) -> list[float]:
+    """The root mean square of each column, such as those of several images' residuals before and after."""
+    return [rms(column) for column in zip(*rows, strict=True)]
+
+
 def enforce_axis_consistency(
     sr: np.ndarray, lr: np.ndarray, matrix: np.ndarray, axis: int, noise: float = NOISE_8BIT
 ) -> tuple[np.ndarray, float, float]:

@@ -10,6 +10,7 @@ from keras_mrisr.data.images import IMAGE_SUFFIXES, check_image_name, read_image
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import check_new_file
+from keras_mrisr.inference.consistency import rms
 from keras_mrisr.inference.degradation_check import refuse_mismatch
 from keras_mrisr.inference.figure import before_after_image, check_figure
 from keras_mrisr.inference.input_range import outside_of
@@ -137,7 +138,7 @@ class ImageFile:
             written.append(pathlib.Path(options.figure))
         if progress is not None:
             progress(1, 1)
-        level = float(np.sqrt(np.mean(np.square(read.image, dtype="float64"))))
+        level = rms(read.image)
         relative = None if residual is None else residual[1] / level if level else 0.0
         verdict = Verdict(self.outside(read, resolver), upscaled.mismatches, relative)
         if options.report is not None:

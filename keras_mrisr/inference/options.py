@@ -1,14 +1,12 @@
 """How an input is upscaled: one object that is handed down."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.inference.consistency import joined_residual
 from keras_mrisr.inference.verdict import Verdict
 from keras_mrisr.types import PathLike
 
@@ -114,10 +112,9 @@ class Outcome:
     def joined(outcomes: "list[Outcome]") -> "Outcome":
         """One of several inputs: their files, their verdicts together, residuals as root mean squares."""
         residuals = [one.residual for one in outcomes if one.residual is not None]
-        before, after = np.sqrt(np.mean(np.square(residuals), axis=0)) if residuals else (math.nan, math.nan)
         return Outcome(
             [path for one in outcomes for path in one.written],
             Verdict.joined([one.verdict for one in outcomes]),
-            (float(before), float(after)) if residuals else None,
+            joined_residual(residuals),
             tuple(dict.fromkeys(name for one in outcomes for name in one.models)),
         )

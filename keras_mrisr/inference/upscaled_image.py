@@ -6,6 +6,8 @@ from typing import Self
 
 import numpy as np
 
+from keras_mrisr.inference.consistency import joined_residual
+
 
 @dataclasses.dataclass(frozen=True)
 class UpscaledImage:
@@ -44,10 +46,9 @@ def joined_images(
     """The `UpscaledImage` of a batch from those of its slices, or of a slice from those of its channels."""
     deviations = [one.deviation for one in parts if one.deviation is not None]
     residuals = [one.residual for one in parts if one.residual is not None]
-    residual = np.sqrt(np.mean(np.square(residuals), axis=0)).tolist() if residuals else None
     return UpscaledImage(
         join([one.sr for one in parts]),
         join(deviations) if deviations else None,
-        residual and (residual[0], residual[1]),
+        joined_residual(residuals),
         sum((one.mismatches for one in parts), start=()),
     )

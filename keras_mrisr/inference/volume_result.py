@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_mrisr.data.normalize import volume_normalizer
 from keras_mrisr.errors import DataError
-from keras_mrisr.inference.consistency import consistency_residual
+from keras_mrisr.inference.consistency import consistency_residual, rms, rms_of_columns
 from keras_mrisr.inference.super_resolver import SuperResolver
 from keras_mrisr.inference.upscaled_image import upscaled_mask
 from keras_mrisr.inference.verdict import Verdict
@@ -76,7 +76,7 @@ def joined_channels(parts: Sequence[UpscaledVolume]) -> UpscaledVolume:
     residual = None
     values = [dataclasses.astuple(part.residual) for part in parts if part.residual is not None]
     if values:
-        residual = Residual(*np.sqrt(np.mean(np.square(values), axis=0)).tolist())
+        residual = Residual(*rms_of_columns(values))
     deviations = [part.uncertainty for part in parts if part.uncertainty is not None]
     return UpscaledVolume(
         join([part.volume for part in parts]),
@@ -216,7 +216,7 @@ class GrowingResult:
         """Adds the residual of a slice, (before, after); see `Residual`."""
         lr, written = self.normalizer.normalize(lr), self.normalizer.normalize(written)
         kept = consistency_residual(written, lr, self.resolver.degradation)
-        self._residuals.append((*residual, kept, float(np.sqrt(np.mean(np.square(lr))))))
+        self._residuals.append((*residual, kept, rms(lr)))
 
     def finish(self) -> UpscaledVolume:
         """What came out."""
@@ -232,7 +232,7 @@ class GrowingResult:
             share = 100 * self._deviations[place] / unit
             uncertain = f"in slice {place} of the result ({share:.2g} % of the range of values on average)"
         if self.consistency:
-            residual = Residual(*(np.sqrt(np.mean(np.square(self._residuals), axis=0)) * unit).tolist())
+            residual = Residual(*(unit * one for one in rms_of_columns(self._residuals)))
         relative = None if residual is None else residual.to_dict()["relative_written"]
         verdict = Verdict(None, self.mismatches, relative, uncertain)
         return UpscaledVolume(volume, uncertainty, residual, verdict)

@@ -1,4 +1,4 @@
-"""Patches whose LR is degraded anew each time, of slices that are rescaled and given other contrasts."""
+"""Patches whose LR is degraded again each time, of slices that are rescaled and given other contrasts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +47,9 @@ class FreshPatches(PatchDataset):
     ) -> None:
         super().__init__(pairs, scale, **options)
         if any(pair.around for pair in pairs):
-            raise DataError("Slices that are degraded anew have no neighbours: train without them.")
+            raise DataError(
+                "Slices that are degraded again each time have no neighbours: train without them."
+            )
         self.degradation = degradation
         self.rescale = rescale
         self.contrasts = contrasts

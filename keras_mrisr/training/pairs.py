@@ -73,10 +73,10 @@ def validation_pairs(
 def training_patches(config: RunConfig, pairs: list[Any]) -> PatchDataset:
     """The dataset of patches for `fit`: `PatchDataset`, or `VolumePatches` for a 3-D generator.
 
-    `FreshPatches` for the degradation that is drawn anew.
+    `FreshPatches` for the degradation that is drawn again for each.
     """
     training = config.training
-    if config.degrades_anew:
+    if config.degrades_again:
         return FreshPatches(
             pairs,
             config.factors[0],
