@@ -243,6 +243,15 @@ def eager(monkeypatch):
             monkeypatch.setattr(module, name, eagerly(getattr(module, name)))
 
 
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Runs of this test draw no `curves.png` and `samples.png`: that takes more time than their steps.
+
+    Those that a module or a session shares are begun before this, and do.
+    """
+    monkeypatch.setattr("keras_mrisr.training.record.Record._write_pictures", lambda self: None)
+
+
 @pytest.fixture(scope="session")
 def bundled(tmp_path_factory):
     """A folder of the bundled models, but for their size: one block of eight filters, random weights."""

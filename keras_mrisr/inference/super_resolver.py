@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import logging
-import math
 import pathlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,23 +13,15 @@ import numpy as np
 from keras_mrisr.data.neighbours import middle_channels, stack_around
 from keras_mrisr.data.normalize import normalizer_for
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.errors import ConfigError, DataError, ModelError, MrisrError
-from keras_mrisr.inference.air import inside_air
+from keras_mrisr.errors import ConfigError, DataError, ModelError
 from keras_mrisr.inference.consistency import enforce_consistency, rms
 from keras_mrisr.inference.degradation_check import degradation_mismatch
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
-from keras_mrisr.inference.tiles import Tile, plan_tiles, run_tiles, smallest_tile
+from keras_mrisr.inference.tiled_network import TiledNetwork
 from keras_mrisr.inference.upscaled_image import UpscaledImage, joined_images, upscaled_mask
-from keras_mrisr.memory import available_memory, memory_text, parse_memory, resident_memory
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.types import Model, PathLike
 
-# What TensorFlow 2.21 took on a CPU over the tensors that are alive between the layers, at most, and the
-# first time besides (its kernels, the traced graph).
-_OVERHEAD = 2.0
-_FIXED = 96 * 10**6
-# Without `memory`: larger tiles are no faster, and this much fits into most GPUs, too.
-_USUAL = 4 * 10**9
 # Channels of an image that are taken one by one: more are likely to be a stack of slices.
 _MOST_CHANNELS = 4
 log = logging.getLogger(__name__)
@@ -45,7 +36,7 @@ class _Ways:
     consistency: bool = False
 
 
-class SuperResolver:
+class SuperResolver(TiledNetwork):
     """Upscales slices with a trained generator; intensities and types go in and out unchanged.
 
     What does not fit into memory at once is cut into tiles; the result is the same (see
@@ -92,14 +83,9 @@ class SuperResolver:
             info = _described(generator, degradation)
         elif degradation is not None:
             raise ConfigError("`degradation` stands in the model's `info`: give one of the two.")
-        self.generator = generator
-        self.info = info
+        super().__init__(generator, info, memory)
         self.scale: int = info.scale
-        self.channels: int = info.channels
-        self.factors: tuple[int, ...] = info.factors
-        self.memory = parse_memory(memory) if isinstance(memory, str) else memory
         self.name = name
-        self._kept = 0
         self._warned = False
 
     @classmethod
@@ -354,99 +340,6 @@ class SuperResolver:
                 f"{self.name} does not say what it was trained to undo: leave out `consistency` with it."
             )
         return get_degradation(**self.info.degradation)
-
-    def most_pixels(self, sizes: Sequence[int], memory: int | None = None) -> float:
-        """How many LR pixels may go through the network at once.
-
-        Args:
-            sizes: LR size along each spatial axis.
-            memory: Bytes for the whole process, instead of the resolver's own `memory`. What is read or
-                allocated by now counts as taken.
-
-        Returns:
-            A number for `predict`, infinite where nothing is known of a network that needs no tiles.
-
-        Raises:
-            DataError: That memory is too little, or the network cannot be cut into tiles.
-        """
-        memory = self.memory if memory is None else memory
-        try:
-            field, cost = self._field, self._cost
-        except MrisrError:
-            if memory is None:
-                return math.inf
-            raise
-        smallest = smallest_tile(sizes, field.radius, field.period)
-        # SR is collected beside the network's own tensors, and an ensemble holds it four times.
-        collected = 4 * 4 * self.channels * math.prod((*sizes, *self.factors))
-        if memory is None:
-            room = min(available_memory() + self._kept, _USUAL)
-            return max((room - _FIXED - collected) / cost, smallest)
-        most = (memory - resident_memory() + self._kept - _FIXED - collected) / cost
-        if most < smallest:
-            needed = memory + (smallest - most) * cost
-            raise DataError(
-                f"{memory_text(memory)} of memory are too little: this program, the images and the smallest "
-                f"tiles take {memory_text(needed)}. Allow more with `memory`."
-            )
-        return most
-
-    def count_tiles(self, sizes: Sequence[int], most_pixels: float) -> int:
-        """How many tiles an image of these sizes is cut into."""
-        return len(self._plan(sizes, most_pixels))
-
-    @functools.cached_property
-    def _field(self) -> Any:
-        from keras_mrisr.models.receptive_field import receptive_field
-
-        return receptive_field(self.generator)
-
-    @property
-    def may_skip_air(self) -> bool:
-        """Whether parts of a slice can be left out: a network of slices, whose receptive field is known."""
-        try:
-            return self.info.dimensions == 2 and self._field.period == 1
-        except MrisrError:
-            return False
-
-    @functools.cached_property
-    def _cost(self) -> float:
-        """Bytes that the network takes for each LR pixel."""
-        from keras_mrisr.models.footprint import activation_bytes
-
-        return _OVERHEAD * activation_bytes(self.generator)
-
-    def _plan(self, sizes: Sequence[int], most_pixels: float) -> list[Tile]:
-        if math.prod(sizes) <= most_pixels:  # Nothing needs to be known of the network.
-            return plan_tiles(sizes, most_pixels, radius=0)
-        return plan_tiles(sizes, most_pixels, self._field.radius, self._field.period)
-
-    def _run_inside(
-        self, lr: np.ndarray, most_pixels: float, step: Callable[[int], None] | None, air: float | None
-    ) -> np.ndarray:
-        """Runs the network where there is more than air."""
-        inside = None if air is None else inside_air(lr, air, self._field.radius)
-        if inside is None:
-            return self._run(lr, most_pixels, step)
-        part = self._run(lr[:, *inside.window], most_pixels, None)
-        if step is not None:
-            step(len(lr) * self.count_tiles(lr.shape[1:-1], most_pixels))
-        return inside.fill(middle_channels(lr, self.channels), part, self.scale)
-
-    def _run(self, lr: np.ndarray, most_pixels: float, step: Callable[[int], None] | None) -> np.ndarray:
-        tiles = self._plan(lr.shape[1:-1], most_pixels)
-        tile_pixels = math.prod(part.stop - part.start for part in tiles[0].window)
-        at_once = max(1, int(min(most_pixels / tile_pixels, len(lr))))
-        return run_tiles(self._forward, lr, tiles, self.factors, at_once, step)
-
-    def _forward(self, lr: np.ndarray) -> np.ndarray:
-        """The network itself: float32 (n, ..., D) to (n, ... * factor, C)."""
-        before = resident_memory()
-        sr = np.asarray(self.generator.predict_on_batch(lr))
-        # TensorFlow gives the memory of its tensors back to its own pool, not to the system: it is there
-        # for the next tiles, although it counts as taken.
-        self._kept += max(resident_memory() - before, 0)
-        return sr
 
 
 def _described(generator: Model, degradation: Degradation | Mapping[str, Any] | str | None) -> ModelInfo:

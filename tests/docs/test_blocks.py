@@ -86,7 +86,7 @@ def data(tmp_path_factory, image_root, lgg_root, models, smooth_image):
 
 
 @pytest.fixture
-def workspace(data, path, models, bundled, tmp_path, monkeypatch):
+def workspace(data, path, models, bundled, eager, without_pictures, tmp_path, monkeypatch):
     """A copy of the data as the current folder, tiny networks in presets and bundled models, two steps.
 
     With a model in runs/mine, unless the document trains it.

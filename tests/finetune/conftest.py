@@ -2,6 +2,11 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _quick(without_pictures):
+    pass
+
+
 @pytest.fixture(scope="module", autouse=True)
 def small_vgg():
     """VGG with few filters: 15 million weights would make every backup of a run 160 MB."""

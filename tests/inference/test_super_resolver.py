@@ -227,7 +227,7 @@ class Watched:
 
 def test_tiles_when_memory_is_short(wide, monkeypatch):
     # What the process really occupies depends on the tests before this one.
-    monkeypatch.setattr("keras_mrisr.inference.super_resolver.resident_memory", lambda: 10**9)
+    monkeypatch.setattr("keras_mrisr.inference.tiled_network.resident_memory", lambda: 10**9)
     image = np.random.default_rng(0).uniform(0, 1, (300, 300)).astype("float32")
     info = ModelInfo(1, 1, generator={}, degradation={})
     whole = SuperResolver(Watched(wide), info)

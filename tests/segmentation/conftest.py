@@ -2,6 +2,11 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _quick(without_pictures):
+    pass
+
+
 @pytest.fixture(scope="session")
 def lesion_root(tmp_path_factory):
     """Folder of 8 patients with 4 grey slices of 32x32: dim noise, and a bright disc in two of the slices."""

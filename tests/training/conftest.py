@@ -3,6 +3,11 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def _quick(without_pictures):
+    pass
+
+
 @pytest.fixture(scope="session")
 def tiny(image_root):
     """A function (overrides) -> the smallest `RunConfig` that trains on `image_root`."""

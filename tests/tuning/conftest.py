@@ -12,6 +12,11 @@ SPACE = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _quick(without_pictures):
+    pass
+
+
 @pytest.fixture(scope="session")
 def study_file(tmp_path_factory, image_root):
     """A function (space, keys of the file, name) -> path of a study whose trials take a second."""
