@@ -3,11 +3,13 @@
 import collections
 import itertools
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 
 from keras_mrisr.data.image_folder import read_image_folder
 from keras_mrisr.data.images import read_image, write_image
+from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory
 from keras_mrisr.segmentation.segmenter import Segmenter
@@ -73,7 +75,15 @@ def mask_name(path: pathlib.Path) -> str:
     return f"{path.stem}_mask{suffix}"
 
 
-def _folder(source, target, segmenter, largest, patient_pattern, overwrite, progress):
+def _folder(
+    source: pathlib.Path,
+    target: pathlib.Path,
+    segmenter: Segmenter,
+    largest: bool,
+    patient_pattern: str | None,
+    overwrite: bool,
+    progress: Progress | None,
+) -> list[pathlib.Path]:
     inside, outside = target.resolve(), source.resolve()
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
         raise DataError(
@@ -97,17 +107,19 @@ def _folder(source, target, segmenter, largest, patient_pattern, overwrite, prog
     return [target / name for name in names.values()]
 
 
-def _mask_names(source, records):
+def _mask_names(source: pathlib.Path, records: Iterable[SliceRecord]) -> dict[SliceRecord, pathlib.Path]:
     """{record: path of its mask below the target}, each another."""
     below = {record: record.path.relative_to(source) for record in records}
     names = {record: path.with_name(mask_name(path)) for record, path in below.items()}
-    [(often, number)] = collections.Counter(names.values()).most_common(1) or [(None, 0)]
-    if number > 1:
-        raise DataError(f"{source} has two images whose mask would be {often}: keep one of them.")
+    for name, number in collections.Counter(names.values()).most_common(1):
+        if number > 1:
+            raise DataError(f"{source} has two images whose mask would be {name}: keep one of them.")
     return names
 
 
-def _masks(patient, records, segmenter, largest):
+def _masks(
+    patient: str, records: Iterable[SliceRecord], segmenter: Segmenter, largest: bool
+) -> list[np.ndarray]:
     """The masks of all slices of a patient."""
     try:
         return segmenter([read_image(record.path) for record in records], largest=largest)
@@ -115,11 +127,11 @@ def _masks(patient, records, segmenter, largest):
         raise DataError(f"Patient {patient}: {error}") from error
 
 
-def _write(path, mask):
+def _write(path: pathlib.Path, mask: np.ndarray) -> None:
     write_image(path, np.where(mask, 255, 0).astype(np.uint8))
 
 
-def _read(path, segmenter):
+def _read(path: pathlib.Path, segmenter: Segmenter) -> np.ndarray:
     image = read_image(path)
     try:
         segmenter.check_image(image)
