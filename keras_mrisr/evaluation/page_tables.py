@@ -48,8 +48,8 @@ def _table(evaluation: Evaluation, rows: Sequence[Summary], where: tuple[str, st
             columns.append({"title": measure.heading, "higher": measure.higher, "counts": counts})
             best = _best(own, measure)
             cells.append([_mean_cell(found.get((one, measure.name)), measure, best) for one in methods])
-    rows = [{"name": name, "cells": [column[i] for column in cells]} for i, name in enumerate(methods)]
-    return {"columns": columns, "rows": rows}
+    lines = [{"name": name, "cells": [column[i] for column in cells]} for i, name in enumerate(methods)]
+    return {"columns": columns, "rows": lines}
 
 
 def _mean_cell(row: Summary | None, measure: Measure, best: float) -> dict[str, Any]:

@@ -72,9 +72,10 @@ def test_one_warning(hr, shape, caplog):
 
 def test_a_shipped_model(smooth_image, caplog):
     hr = smooth_image(96, 96, 3)
-    SuperResolver.load("lgg-x2")(PAPER.degrade(hr))
+    resolver = SuperResolver.load("lgg-x2")
+    resolver(PAPER.degrade(hr))
     assert not caplog.text
-    SuperResolver.load("lgg-x2")(BICUBIC.degrade(hr))
+    resolver(BICUBIC.degrade(hr))
     assert "lgg-x2: the result does not degrade" in caplog.text
 
 
