@@ -19,6 +19,7 @@ ncnn = ["ncnn>=1.0.20250503"]
 formats = ["SimpleITK>=2.3"]
 bids = ["ancpbids>=0.4"]
 cluster = ["distributed>=2025.1"]
+pacs = ["pynetdicom>=2.1", "dicomweb-client>=0.59"]
 lgg = ["kagglehub>=0.3"]
 tests = [
     "pytest>=8",
@@ -97,6 +98,7 @@ setup(
         "formats": formats,
         "bids": bids,
         "cluster": cluster,
+        "pacs": [*dicom, *pacs],
         "lgg": lgg,
         "lpips": lpips,
         "realism": realism,
@@ -107,6 +109,7 @@ setup(
             *formats,
             *bids,
             *cluster,
+            *pacs,
             *tuning,
             *export,
             *openvino,
@@ -130,6 +133,7 @@ setup(
             *lpips,
             *bids,
             *cluster,
+            *pacs,
         ],
     },
     entry_points={"console_scripts": ["mrisr=keras_mrisr.cli:main"]},

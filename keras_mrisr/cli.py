@@ -12,6 +12,7 @@ from keras_mrisr.commands import (
     compare,
     data,
     demo,
+    dicom_node,
     evaluate,
     export,
     features,
@@ -29,8 +30,8 @@ from keras_mrisr.registration import import_user_code
 from keras_mrisr.version import __version__
 
 COMMANDS = (
-    demo, data, train, tune, evaluate, compare, readers, upscale, bids, models, segment, features, export,
-    serve_client,
+    demo, data, train, tune, evaluate, compare, readers, upscale, bids, dicom_node, models, segment, features,
+    export, serve_client,
 )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def test_version(arguments):
 
 OPTIONAL = (
     "demo", "dicom", "tuning", "export", "onnx", "openvino", "ncnn", "formats", "bids", "cluster",
-    "lgg", "lpips", "realism", "readers",
+    "pacs", "lgg", "lpips", "realism", "readers",
 )  # fmt: skip
 
 

@@ -143,6 +143,15 @@ def check_exists(*paths: PathLike) -> None:
             raise ConfigError(f"{path} does not exist. Check the path.")
 
 
+def secret(file: str | None, variable: str) -> str | None:
+    """A token or password from a file or the environment, or None. An option could be seen by others."""
+    if file is None:
+        return os.environ.get(variable, "").strip() or None
+    check_exists(file)
+    with open(file, encoding="utf-8") as opened:
+        return opened.read().strip() or None
+
+
 def check_models(*models: PathLike) -> None:
     """Likewise for models: paths, or names of those that come with the package."""
     from keras_mrisr.pretrained import find_model

@@ -1,11 +1,9 @@
 """`mrisr serve-client`."""
 
 import argparse
-import os
-import pathlib
 
 from keras_mrisr.commands import upscale as upscaling
-from keras_mrisr.commands.arguments import Commands, Parser, check_exists
+from keras_mrisr.commands.arguments import Commands, Parser, check_exists, secret
 
 TOKEN = "MRISR_SERVER_TOKEN"
 
@@ -56,15 +54,7 @@ def _upscale(options: argparse.Namespace) -> None:
         ca=options.ca,
         certificate=options.certificate,
         key=options.key,
-        token=_token(options.token_file),
+        token=secret(options.token_file, TOKEN),
     )
     with client:
         upscaling.run(ServingSuperResolver(client), options)
-
-
-def _token(file: str | None) -> str | None:
-    """The bearer token from a file or the environment, or None. An option could be seen by others."""
-    if file is None:
-        return os.environ.get(TOKEN, "").strip() or None
-    check_exists(file)
-    return pathlib.Path(file).read_text(encoding="utf-8").strip() or None

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import math
 import os
@@ -9,8 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
-from keras_mrisr.errors import ConfigError
+from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.memory import memory_limit, parse_memory
+
+TOKEN, USER = "MRISR_DICOMWEB_TOKEN", "MRISR_DICOMWEB_USER"
 
 if TYPE_CHECKING:
     from keras_mrisr.cluster import DaskWorkers
@@ -26,7 +29,7 @@ def add(commands: Commands, common: Parser) -> None:
     upscale = commands.add_parser(
         "upscale", parents=[common], help="upscale an image, a folder of images, or a NIfTI or DICOM volume"
     )
-    add_options(upscale)
+    add_options(upscale, optional=True)
     add_model_options(upscale)
     archives = upscale.add_argument_group(
         "of archives", "Where IN is a tree of DICOM studies; the ledger in OUT makes a stopped run go on."
@@ -40,6 +43,19 @@ def add(commands: Commands, common: Parser) -> None:
         help="results lie as in IN, or under StudyInstanceUID/SeriesInstanceUID (default: place)",
     )  # fmt: skip
     add_worker_options(archives)
+    web = upscale.add_argument_group(
+        "of a DICOMweb server", "In place of IN and OUT: derived series are stored in the study itself."
+    )
+    web.add_argument("--dicomweb", metavar="URL", help="root of the server's services, https://HOST/PATH")
+    web.add_argument("--study", metavar="UID", help="StudyInstanceUID; --series UID takes one of its series")
+    web.add_argument("--ca", metavar="FILE", help="trust these authorities (PEM) in place of the system's")
+    web.add_argument(
+        "--token-file", metavar="FILE", help=f"file of a bearer token (default: the variable {TOKEN}, if set)"
+    )
+    web.add_argument(
+        "--user-file", metavar="FILE",
+        help=f"file of NAME:PASSWORD for basic authentication (default: the variable {USER}, if set)",
+    )  # fmt: skip
     slices = add_way_options(upscale)
     slices.add_argument(
         "--slice-thickness", metavar="MM", type=float,
@@ -146,14 +162,20 @@ def add_way_options(parser: argparse.ArgumentParser) -> Any:
     return slices
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse.ArgumentParser, optional: bool = False) -> None:
     """The options about what is upscaled and how; `run` reads them."""
     parser.add_argument(
         "input",
         metavar="IN",
+        nargs="?" if optional else None,
         help="image (PNG, TIFF, JPEG) or NIfTI file, or folder of them; DICOM file or folder",
     )
-    parser.add_argument("output", metavar="OUT", help="image, folder, .nii or .nii.gz to write")
+    parser.add_argument(
+        "output",
+        metavar="OUT",
+        nargs="?" if optional else None,
+        help="image, folder, .nii or .nii.gz to write",
+    )
     parser.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
     parser.add_argument(
         "--consistency", action="store_true",
@@ -255,6 +277,14 @@ def upscale_options(options: argparse.Namespace, **more: Any) -> "UpscaleOptions
 
 
 def _upscale(options: argparse.Namespace) -> None:
+    if options.dicomweb is not None:
+        _upscale_study(options)
+        return
+    for name in ("study", "ca", "token_file", "user_file"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is for a DICOMweb server: give --dicomweb, too.")
+    if options.output is None:
+        raise ConfigError("IN and OUT are missing, or --dicomweb and --study.")
     check_exists(options.input)
     from keras_mrisr.inference.upscale import check_output
 
@@ -272,6 +302,36 @@ def _upscale(options: argparse.Namespace) -> None:
     models = load_models(options, found, memory)
     with memory_limit(memory):
         run(models, options, found, **way, slice_thickness=options.slice_thickness, adapt=adapt)
+
+
+def _upscale_study(options: argparse.Namespace) -> None:
+    """Upscales the series of a study on a DICOMweb server."""
+    from keras_mrisr.commands.arguments import secret
+    from keras_mrisr.errors import IncompleteError
+    from keras_mrisr.pacs.dicomweb import DicomWeb, upscale_study
+    from keras_mrisr.terminal import progress_bar, say
+
+    if options.study is None or options.input is not None:
+        raise ConfigError("With --dicomweb give --study UID, and neither IN nor OUT.")
+    token, pair = secret(options.token_file, TOKEN), secret(options.user_file, USER)
+    name, separator, password = (pair or "").partition(":")
+    if pair and not separator:
+        raise ConfigError("The file of --user-file, or the variable, holds NAME:PASSWORD. There is no colon.")
+    user = (name, password) if pair else None
+    server = DicomWeb(options.dicomweb, token, user, options.ca)
+    how = upscale_options(options, **way_options(options), slice_thickness=options.slice_thickness)
+    how = dataclasses.replace(how, series=None)
+    memory = None if options.memory is None else parse_memory(options.memory)
+    models = load_models(options, None, memory)
+    with memory_limit(memory), progress_bar("Upscaling series") as progress:
+        done, failures = upscale_study(
+            server, options.study, models, how, series=options.series, progress=progress
+        )
+    if not done:
+        raise DataError(f"No series could be upscaled. {failures[0].reason}")
+    say(f"Stored {len(done)} derived series in study {options.study}")
+    if failures:
+        raise IncompleteError(f"{len(failures)} series could not be upscaled. {failures[0].reason}")
 
 
 def _upscale_archive(options: argparse.Namespace, way: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+from tests.volumes.conftest import dicom_series  # noqa: F401
