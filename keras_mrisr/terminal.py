@@ -142,7 +142,8 @@ def load_tensorflow() -> None:
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
                 f"This needs {error.name}, which is not installed: pip install keras tensorflow. Without it "
-                "mrisr upscale takes --model FILE.onnx, and mrisr serve-client takes --rest."
+                "mrisr upscale takes --in-plane with bundled models, or --model FILE.onnx, and mrisr "
+                "serve-client takes --rest."
             ) from error
         except ImportError as error:
             error.add_note(said())
