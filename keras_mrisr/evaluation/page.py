@@ -18,6 +18,7 @@ from keras_mrisr.evaluation.page_tables import (
     result_table,
 )
 from keras_mrisr.evaluation.pictures import Encoder, palette
+from keras_mrisr.evaluation.realism import Realism
 from keras_mrisr.evaluation.result import Evaluation
 from keras_mrisr.evaluation.samples import Samples
 from keras_mrisr.evaluation.scores import WHOLE
@@ -236,7 +237,7 @@ def _realism(evaluation: Evaluation) -> dict[str, Any] | None:
         "about": f"{realism.images} slices of {realism.patients} patients"
         + (f", {realism.patches} patches of {realism.patch} pixels" if realism.patches else ""),
         "table": realism_table(realism),
-        "plots": found + _perception_distortion(evaluation),
+        "plots": found + _perception_distortion(evaluation, realism),
     }
 
 
@@ -244,18 +245,17 @@ def _finite(x: Sequence[float] | np.ndarray, y: Sequence[float]) -> list[tuple[f
     return [(float(one), two) for one, two in zip(x, y, strict=True) if math.isfinite(two)]
 
 
-def _perception_distortion(evaluation: Evaluation) -> list[plots.Plot]:
+def _perception_distortion(evaluation: Evaluation, realism: Realism) -> list[plots.Plot]:
     """PSNR against KID, one point a method: no method is at the best end of both (Blau and Michaeli 2018)."""
-    realism = evaluation.realism
     psnr = {
         row.method: row.patient_mean
         for row in evaluation.summary
-        if realism and (row.metric, row.channel, row.region) == ("psnr", realism.channel, WHOLE)
+        if (row.metric, row.channel, row.region) == ("psnr", realism.channel, WHOLE)
     }
-    networks = dict.fromkeys(one.network for one in (realism.scores if realism else ()) if one.network)
+    networks = dict.fromkeys(one.network for one in realism.scores if one.network)
     found = []
     for network in networks:
-        kid = {method: realism.score(method, "kid", network).value for method in realism.spectra if realism}
+        kid = {method: realism.score(method, "kid", network).value for method in realism.spectra}
         known = [name for name in kid if math.isfinite(psnr.get(name, math.nan)) and math.isfinite(kid[name])]
         if known:
             series = [(name, [psnr[name]], [kid[name]], [name]) for name in known]

@@ -144,7 +144,7 @@ def realism_tables(realism: Realism) -> Iterator[Any]:
 
     table = _table(f"Like the originals, {realism.channel}: less is better")
     for heading in realism.columns.values():
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for method in realism.spectra:
         found = [realism.score(method, *key) for key in realism.columns]
         table.add_row(Text(f"  {method}"), *(_number(one.value, ".4g") for one in found))
