@@ -90,7 +90,7 @@ BREAKERS = {
 
 
 @pytest.mark.parametrize("broken", BREAKERS)
-@pytest.mark.parametrize("command", ["train", "evaluate", "upscale folder", "upscale file"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "upscale file"])
 def test_broken_image(place, refused, broken, command):
     breaker, message = BREAKERS[broken]
     for patient in range(6):  # Whatever the split, the part that is read has one.
@@ -98,10 +98,23 @@ def test_broken_image(place, refused, broken, command):
     words = {
         "train": train(),
         "evaluate": evaluate(),
-        "upscale folder": upscale(),
         "upscale file": upscale(source="data/p3/1.tif", out="sr.tif"),
     }
     refused(words[command], "data/p", "1.tif", message)
+
+
+@pytest.mark.parametrize("broken", BREAKERS)
+def test_broken_images_of_a_folder(place, mrisr, broken):
+    """Each is named, and all others are upscaled."""
+    breaker, message = BREAKERS[broken]
+    names = {path.relative_to(place / "data").as_posix() for path in (place / "data").rglob("*.tif")}
+    bad = {name for name in names if name.endswith("/1.tif")}
+    for name in bad:
+        breaker(place / "data" / name)
+    code, _, err = mrisr(*upscale())
+    assert (code, err.count(message)) == (1, len(bad) + 1), err  # The first again in the last line.
+    assert all(f"data/{name}" in err for name in bad)
+    assert {path.relative_to(place / "sr").as_posix() for path in (place / "sr").rglob("*.*")} == names - bad
 
 
 def test_broken_validation_image(place, refused, mrisr):
