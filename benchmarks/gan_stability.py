@@ -2,6 +2,11 @@
 
     python benchmarks/gan_stability.py --data kaggle_3m --features vgg16:WEIGHTS.h5 --out runs/stability
 
+And from a finished model the preset `projected`, whole or without one of its parts:
+
+    python benchmarks/gan_stability.py --data kaggle_3m --features vgg16:WEIGHTS.h5 --out runs/projected \\
+        --init lgg-x4 --seeds 0 1 2 --steps 3000 --without projection consistency balance adversarial
+
 Trains each preset from several seeds (each `stable` run with a first stage of its own; `paper` has none, as
 in the paper), then scores all runs on the test patients, which no run has seen. Prints a table and
 writes it with the curves and the images into --out. Runs that are finished are not repeated, and a
@@ -36,9 +41,12 @@ from keras_mrisr.data.pipeline import load_pairs
 from keras_mrisr.degrade import get_degradation, interpolate
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.files import write_json, write_text
+from keras_mrisr.inference.consistency import enforce_consistency
 from keras_mrisr.metrics import psnr
+from keras_mrisr.metrics.spectrum import largest_error, power_spectrum, spectrum_error
 from keras_mrisr.models.features import build_features
-from keras_mrisr.presets import adversarial_config, preset_config
+from keras_mrisr.models.storage import load_info
+from keras_mrisr.presets import adversarial_config, continued_config, preset_config
 from keras_mrisr.pretrained import find_model
 from keras_mrisr.training import train
 from keras_mrisr.training.stage import PRETRAINED
@@ -50,6 +58,15 @@ import matplotlib.pyplot as plt
 LAYERS = ("block3", "block4", "block5")
 COLOURS = {"paper": "tab:red", "stable": "tab:blue"}
 MARGIN = 0.02
+# What becomes of `projected` without one of its parts.
+PARTS = {
+    "projection": {
+        "adversarial.discriminator": {"name": "patchgan", "normalization": "spectral"},
+    },
+    "consistency": {"adversarial.consistency": False},
+    "balance": {"adversarial.balance": 0.0, "adversarial.adversarial_weight": 7e-3},
+    "adversarial": {"adversarial.adversarial_weight": 0.0, "adversarial.balance": 0.0},
+}
 MODELS = {"start": f"{PRETRAINED}/generator.keras", "kept": "generator.keras", "last": "last.keras"}
 
 
@@ -61,6 +78,11 @@ def main():
     parser.add_argument("--out", required=True, type=pathlib.Path)
     parser.add_argument("--features", default="vgg19:imagenet", help="NETWORK:WEIGHTS")
     parser.add_argument("--presets", nargs="*", default=["paper", "stable"])
+    parser.add_argument("--init", help="a finished model, from which `projected` goes on; no other preset")
+    parser.add_argument(
+        "--without", nargs="*", default=[], choices=PARTS,
+        help="also train `projected` without each of these parts, from the first seed",
+    )  # fmt: skip
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--degradation", default="paper")
@@ -80,13 +102,20 @@ def main():
     parser.add_argument("--report", action="store_true", help="train nothing")
     options = parser.parse_args()
     options.config = dict(word.split("=", 1) for word in options.config)
+    if options.init:
+        options.presets = ["projected"]
+        info = load_info(options.init)
+        options.scale, options.degradation = info.scale, info.degradation["name"]
+    elif options.without:
+        parser.error("--without is for the preset `projected`: give --init")
 
     dataset = read_dataset(options.data)
-    for seed in options.seeds:
-        for preset in (*options.presets, *options.config):
-            run = options.out / f"{preset}-{seed}"
-            if not options.report and not (run / "seconds.json").exists():
-                _train(_config(preset, seed, options), run, dataset)
+    parts = [(f"without_{part}", options.seeds[0]) for part in options.without]
+    every = [(preset, seed) for seed in options.seeds for preset in (*options.presets, *options.config)]
+    for preset, seed in (*every, *parts):
+        run = options.out / f"{preset}-{seed}"
+        if not options.report and not (run / "seconds.json").exists():
+            _train(_config(preset, seed, options), run, dataset)
     report(options, dataset)
 
 
@@ -97,6 +126,8 @@ def _config(preset, seed, options):
         return config.replace({"training.seed": seed, "data.root": options.data})
     network, weights = options.features.split(":", 1)
     features = {"network": network, "weights": weights}
+    if options.init:
+        return _projected(preset, seed, features, options)
     if training_precision(options.precision) == "mixed_bfloat16":
         features["precision"] = "mixed_bfloat16"
     shared = {
@@ -130,6 +161,23 @@ def _config(preset, seed, options):
                 "steps_per_epoch": min(150, options.first_stage),
             },
             **_length(options.steps),
+            **dict(parse_override(text) for text in options.set),
+        }
+    )
+
+
+def _projected(preset, seed, features, options):
+    """The preset `projected` from a finished model, or that without one part."""
+    config = adversarial_config(continued_config(load_info(options.init)), "projected")
+    return config.replace(
+        {
+            "data.root": options.data,
+            "training.init": options.init,
+            "training.seed": seed,
+            "training.validation_slices": 12,
+            "adversarial.features": {**config.adversarial.features, **features},
+            **_length(options.steps),
+            **PARTS.get(preset.removeprefix("without_"), {}),
             **dict(parse_override(text) for text in options.set),
         }
     )
@@ -181,13 +229,17 @@ def report(options, dataset):
         row = {"run": run.name, "history": _history(run), **json.loads((run / "seconds.json").read_text())}
         for name, path in _models(run).items():
             if path.exists():
-                predict = _predictor(keras.models.load_model(path, compile=False))
+                adversarial = read_config(run / "config.yaml", RunConfig()).adversarial
+                consistent = adversarial.on and adversarial.consistency and name != "start"
+                predict = _predictor(
+                    keras.models.load_model(path, compile=False), degradation if consistent else None
+                )
                 row[name], sr = score(predict)
                 images[f"{run.name} {name}"] = sr
                 keras.backend.clear_session()
         row["verdict"] = _verdict(row, bicubic)
         rows.append(row)
-    text = _table(rows, bicubic, pairs, features)
+    text = _table(rows, bicubic, pairs, features) + _spread(rows)
     print(text)
     write_text(options.out / "stability.md", text)
     write_json(options.out / "stability.json", {"bicubic": bicubic, "runs": rows})
@@ -216,9 +268,14 @@ def _history(run):
         return [{key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def _predictor(generator):
+def _predictor(generator, consistent):
+    """`consistent` is the degradation that a run's results are made consistent with, or None."""
+
     def predict(pair):
-        sr = np.asarray(generator.predict_on_batch(pair.normalizer.normalize(pair.lr)[np.newaxis]))[0]
+        lr = pair.normalizer.normalize(pair.lr)
+        sr = np.asarray(generator.predict_on_batch(lr[np.newaxis]))[0]
+        if consistent is not None:
+            sr = enforce_consistency(np.nan_to_num(sr), lr, consistent)[0]
         return pair.normalizer.restore(np.nan_to_num(sr), np.uint8)
 
     return predict
@@ -229,10 +286,11 @@ def _unit(image):
 
 
 def _score(predict, pairs, originals, features, degradation):
-    """({score: mean over slices}, images): PSNR of RGB in dB, the feature distance of each layer, and
-    "consistency", the RMS of degrade(SR) - LR in grey levels of 255.
+    """({score: mean over slices}, images): PSNR of RGB in dB, the feature distance of each layer,
+    "consistency", the RMS of degrade(SR) - LR in grey levels of 255, and "spectrum", the largest error of the
+    power spectrum over all slices together up to 3/4 of the Nyquist frequency, in dB.
     """
-    rows, images = [], []
+    rows, images, powers = [], [], []
     for pair, hr_maps in zip(pairs, originals, strict=True):
         sr = predict(pair)
         row = {"psnr": float(psnr(_unit(pair.hr), _unit(sr), 1.0)[0])}
@@ -240,9 +298,12 @@ def _score(predict, pairs, originals, features, degradation):
             row[layer] = float(keras.ops.mean(keras.ops.square(hr_map - sr_map)))
         again = degradation.degrade(sr).astype("float64")
         row["consistency"] = float(np.sqrt(np.mean((again - pair.lr) ** 2)))
+        powers.append([power_spectrum(_unit(image))[0] for image in (pair.hr, sr)])
         rows.append(row)
         images.append(sr)
-    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}, images
+    means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    means["spectrum"] = largest_error(spectrum_error(*np.mean(powers, axis=0)), 0.75)
+    return means, images
 
 
 def _verdict(row, bicubic):
@@ -285,6 +346,24 @@ def _table(rows, bicubic, pairs, features):
         psnrs = [f"{part['psnr']:.2f}" if part else "" for part in (start, row["last"], kept)]
         rest = [f"{last['d_hr']:.2f}", f"{last['d_sr']:.2f}", f"{row['cpu'] / 60:.1f}", row["verdict"]]
         lines.append(_line_of(row["run"], psnrs, kept, start or bicubic, features, rest))
+    return "\n".join(lines) + "\n"
+
+
+def _spread(rows):
+    """Mean and standard deviation over the seeds of every measure, of the last and the kept model."""
+    presets = dict.fromkeys(row["run"].rsplit("-", 1)[0] for row in rows if "last" in row)
+    lines = ["", "Over the seeds: mean, standard deviation, least and most.", ""]
+    for preset in presets:
+        ours = [row for row in rows if row["run"].rsplit("-", 1)[0] == preset and "last" in row]
+        lines.append(f"- {preset}, {len(ours)} seeds, {sum(row['verdict'] != 'no' for row in ours)} diverged")
+        for model in ("kept", "last"):
+            found = [row[model] for row in ours if model in row]
+            for measure in found[0] if found else ():
+                values = np.array([one[measure] for one in found])
+                lines.append(
+                    f"    - {model}, {measure}: {values.mean():.4g}, {values.std(ddof=len(values) > 1):.2g}, "
+                    f"{values.min():.4g} to {values.max():.4g}"
+                )
     return "\n".join(lines) + "\n"
 
 

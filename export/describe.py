@@ -10,7 +10,7 @@ from keras_mrisr.version import __version__
 _TERMS = {"lgg": "CC BY-NC-SA 4.0, as the LGG set that they were trained on (cite Buda et al. 2019)"}
 _UNKNOWN = "that of the data that they were trained on"
 # Names of patients and the history of the training stay with the trained model.
-_LEFT_OUT = ("data", "training")
+_LEFT_OUT = ("data", "training", "perception")
 _OF_DATA = ("separate_channels", "domain")
 
 
@@ -31,6 +31,7 @@ def metadata(generator: Model, info: ModelInfo, **options: Any) -> dict[str, Any
     kept = {key: value for key, value in info.to_dict().items() if key not in _LEFT_OUT}
     return {
         **kept,
+        **({"perception": {"value": info.perception["value"]}} if "value" in info.perception else {}),
         "data": {key: info.data[key] for key in _OF_DATA if key in info.data},
         "licence": info.data.get("licence") or _TERMS.get(info.data.get("kind", ""), _UNKNOWN),
         "exported_by": f"keras-mrisr {__version__}",

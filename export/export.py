@@ -81,6 +81,7 @@ def export_model(
     symmetric: bool = False,
     name: str | None = None,
     degradation: str | Degradation | None = None,
+    perception: float = 0.0,
     overwrite: bool = False,
 ) -> Export:
     """Exports a trained model: batch normalisation folded, float32, any batch, height and width.
@@ -102,6 +103,9 @@ def export_model(
         name: Of the model on a server; by default that of the target folder.
         degradation: What a `keras.Model` was trained to undo, where `calibration` needs it: its name, such as
             "bicubic", or a `Degradation`.
+        perception: Of a model with a GAN end, how far towards it, from 0 to 1: see `models.perception`.
+            Who runs the network without this package makes its result consistent with LR where the metadata
+            say "consistent".
         overwrite: Replace an earlier export.
 
     Returns:
@@ -120,7 +124,7 @@ def export_model(
     from keras_mrisr.export.calibration import real_slices
     from keras_mrisr.export.deployable import deployable
 
-    generator, info = load_trained(model)
+    generator, info = load_trained(model, perception)
     info = _with_degradation(info, degradation)
     _check_volumes(info, to, precision)
     size = _checked_size(size, generator, to)

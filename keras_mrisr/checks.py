@@ -66,3 +66,16 @@ def check_options(
     for key in options:
         if key not in allowed:
             raise ConfigError(f"Unknown option {key!r} of {name!r}. Allowed: {', '.join(allowed)}.")
+
+
+def check_perception(perception: float) -> float:
+    """The place of the dial, if it is one.
+
+    Raises:
+        ConfigError: It is no number from 0 to 1.
+    """
+    if not is_number(perception) or not 0 <= perception <= 1:
+        raise ConfigError(
+            f"`perception` must be a number from 0 (fidelity) to 1 (the GAN end). Received: {perception!r}"
+        )
+    return float(perception)

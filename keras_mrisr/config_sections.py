@@ -168,13 +168,20 @@ class AdversarialConfig(Config):
     Attributes:
         on: Train adversarially.
         pretraining: Keys of `training` for the first stage that differ; empty for no first stage.
-        discriminator: "srgan", "patchgan" or "unet"; name and options for `build_discriminator`.
-        kind: "bce" (the paper), "relativistic" or "relativistic_average".
+        discriminator: "srgan", "patchgan", "unet" or "projected" (heads on the features of the perceptual
+            loss's network); name and options for `build_discriminator`.
+        kind: "bce" (the paper), "relativistic", "relativistic_average" or "hinge".
         discriminator_rate: Learning rate of the discriminator's Adam.
         discriminator_steps: Updates of the discriminator for each one of the generator.
         pixel_weight: Weight of `training.loss`.
         perceptual_weight: Weight of the distance between features.
         adversarial_weight: Weight of the adversarial loss, after the ramp.
+        balance: Size of the adversarial gradient at the generator's output relative to that of all other
+            losses together, such as 0.1, in place of adversarial_weight; 0 for that weight.
+        consistency: Bring SR to the nearest image that degrades to LR before any loss sees it, so that
+            losses only move what was not measured. The finished model does so wherever it is used.
+        augmentation: What HR and SR go through before the discriminator: "gain", "translation", "cutout"; see
+            `training.augmentation`.
         consistency_weight: Weight of the distance between the degraded SR and LR.
         segmentation_weight: Weight of the difference between what a frozen U-Net sees in SR and in HR; see
             `SegmentationConsistencyLoss`.
@@ -183,7 +190,7 @@ class AdversarialConfig(Config):
         r1_weight: Weight of the R1 penalty on the discriminator.
         r1_every: Steps between two penalties.
         features: Arguments for `build_features`; also measures `val_features`. Needed unless
-            `perceptual_weight` and `perception` are both 0.
+            `perceptual_weight` and `perception` are both 0 and the discriminator has eyes of its own.
         average: Momentum of the generator's moving average, which is validated and saved.
         delay: Steps before the adversarial loss begins.
         ramp: Steps over which it then grows to its weight.
@@ -194,6 +201,9 @@ class AdversarialConfig(Config):
             reports.
         perception: Weight of the gain in features (dB) beside that in PSNR (dB) when the best
             checkpoint is chosen.
+        realism: The same of the gain in the power spectrum (dB), see `AdversarialValidation`.
+        frozen: Train only generator.thin_layers, and leave the trained start as it is: SR is then that of
+            the start with texture added.
     """
 
     prefix: ClassVar[str] = "adversarial."
@@ -202,12 +212,15 @@ class AdversarialConfig(Config):
     on: bool = False
     pretraining: dict[str, Any] = Field(default={})
     discriminator: dict[str, Any] = Field(default={"name": "srgan"})
-    kind: Literal["bce", "relativistic", "relativistic_average"] = "bce"
+    kind: Literal["bce", "relativistic", "relativistic_average", "hinge"] = "bce"
     discriminator_rate: Weight = 1e-4
     discriminator_steps: Count = 1
     pixel_weight: Weight = 1.0
     perceptual_weight: Weight = 0.0
     adversarial_weight: Weight = 1e-3
+    balance: Weight = 0.0
+    consistency: bool = False
+    augmentation: list[Literal["gain", "translation", "cutout"]] = Field(default=[])
     consistency_weight: Weight = 0.0
     segmentation_weight: Weight = 0.0
     segmentation_model: str | None = None
@@ -222,11 +235,18 @@ class AdversarialConfig(Config):
     noise_steps: Count = 1
     rollbacks: Natural = 3
     perception: Weight = 2.0
+    realism: Weight = 0.0
+    frozen: bool = False
 
     @property
     def needs_features(self) -> bool:
         """Whether the loss, or the choice of the best checkpoint, looks through the feature network."""
-        return bool(self.perceptual_weight or self.perception)
+        return bool(self.perceptual_weight or self.perception or self.projected)
+
+    @property
+    def projected(self) -> bool:
+        """Whether the discriminator looks through the feature network, too."""
+        return self.discriminator["name"] == "projected"
 
     @pydantic.field_validator("features")
     @classmethod
@@ -236,7 +256,7 @@ class AdversarialConfig(Config):
     @pydantic.field_validator("discriminator")
     @classmethod
     def _check_discriminator(cls, options: dict[str, Any]) -> dict[str, Any]:
-        return check_builder("adversarial.discriminator", options, ("channels", "patch_size"))
+        return check_builder("adversarial.discriminator", options, ("channels", "patch_size", "features"))
 
     @pydantic.field_validator("pretraining")
     @classmethod

@@ -58,6 +58,11 @@ class ModelInfo(Description):
         factors: The factor of each axis. By default the scale for both axes of slices, such as (2, 2), for
             which `model.json` holds an empty list. A 3-D generator, which maps (N, X, Y, Z, C), has three,
             such as (1, 1, 2); its third axis is the one across the slices.
+        consistent: Whether what the generator makes is always brought to the nearest image that degrades to
+            LR (`inference.enforce_consistency`), as it was in its training.
+        perception: Of a model with a GAN end (see `models.perception`): the name of the GAN's file under
+            "weights", and what differs of it: "generator", "consistent", "training", "metrics". Of a network
+            at a place of the dial {"value"}; else empty.
     """
 
     scale: int
@@ -71,6 +76,8 @@ class ModelInfo(Description):
     version: str = ""
     neighbours: int = 0
     factors: tuple = ()
+    consistent: bool = False
+    perception: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.factors:
@@ -78,6 +85,9 @@ class ModelInfo(Description):
 
     def to_dict(self) -> dict[str, Any]:
         values = super().to_dict()
+        for key in ("consistent", "perception"):  # Of few models.
+            if not values[key]:
+                del values[key]
         return values if self.dimensions == 3 else {**values, "factors": []}
 
     @classmethod

@@ -101,6 +101,41 @@ ADVERSARIAL_PRESETS: dict[str, dict[str, Any]] = {
             "average": 0.9995,
         },
     },
+    # From a finished model to images that look like MRI: a discriminator that already sees, and losses that
+    # only move what was not measured. `mrisr train --init MODEL --adversarial projected`.
+    "projected": {
+        "generator": {"thin_layers": 3},
+        "training": {
+            "batch_size": 4,
+            "patch_size": 96,
+            "optimizer": "adam",
+            "learning_rate": 4e-4,
+            "schedule": "constant",
+            "steps_per_epoch": 250,
+            "epochs": 20,
+            "clip_norm": 0.0,
+            "precision": "auto",
+        },
+        "adversarial": {
+            "on": True,
+            "pretraining": {"epochs": 40, "optimizer": "muon", "learning_rate": 2e-3, "batch_size": 16},
+            "discriminator": {"name": "projected"},
+            "kind": "hinge",
+            "discriminator_rate": 4e-4,
+            "balance": 0.3,
+            "frozen": True,
+            "consistency": True,
+            "augmentation": ["gain", "translation", "cutout"],
+            # What VGG sees before its third pooling, as large as the pixel loss of a trained generator.
+            "features": {"network": "vgg19", "weights": "imagenet", "layers": {"block3": 1e-4}},
+            "perceptual_weight": 1.0,
+            "ramp": 100,
+            "average": 0.995,
+            # Nearness of features would choose the start: its best answer is smooth.
+            "perception": 0.0,
+            "realism": 0.5,
+        },
+    },
 }
 
 
@@ -109,7 +144,7 @@ def adversarial_config(base: RunConfig, name: str = "stable") -> RunConfig:
 
     Args:
         base: The `RunConfig` of the generator.
-        name: "stable" or "paper".
+        name: "projected", "stable" or "paper".
 
     Raises:
         ConfigError: Unknown preset.

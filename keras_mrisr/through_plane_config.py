@@ -78,6 +78,8 @@ class ThroughPlaneTraining(ImageTraining):
 
 # Keys of the adversarial stage that generators of slices alone have, and what they must be here.
 _OF_SLICES = {
+    "frozen": "false for this task, whose network has no thin layers",
+    "consistency": "false for this task, whose samples each have a degradation of their own",
     "consistency_weight": "0 for this task, whose samples each have a degradation of their own",
     "segmentation_weight": "0 for this task, whose samples have any contrast",
     "segmentation_model": "left out for this task, whose samples have any contrast",
@@ -94,6 +96,8 @@ class ThroughPlaneAdversarial(AdversarialConfig):
         pretraining: Keys of `training` for the first stage that differ.
         discriminator: "patchgan" or "unet", which take any number of lines; name and options for
             `build_discriminator`.
+        frozen: False, because the network has no thin layers.
+        consistency: False, because each sample has a degradation of its own.
         consistency_weight: 0, because each sample has a degradation of its own.
         segmentation_weight: 0, because no U-Net knows every contrast.
         segmentation_model: None.
@@ -102,7 +106,7 @@ class ThroughPlaneAdversarial(AdversarialConfig):
     pretrained: ClassVar[type[Config]] = ThroughPlaneTraining
 
     discriminator: dict[str, Any] = Field(default={"name": "patchgan", "normalization": "spectral"})
-    kind: Literal["bce", "relativistic", "relativistic_average"] = "relativistic_average"
+    kind: Literal["bce", "relativistic", "relativistic_average", "hinge"] = "relativistic_average"
     discriminator_rate: Weight = 5e-5
     perceptual_weight: Weight = 0.5
     adversarial_weight: Weight = 7e-3

@@ -152,6 +152,15 @@ def secret(file: str | None, variable: str) -> str | None:
         return opened.read().strip() or None
 
 
+def add_perception(parser: argparse.ArgumentParser) -> None:
+    """The dial of a model with a GAN end."""
+    parser.add_argument(
+        "--perception", type=float, metavar="0..1", default=0.0,
+        help="of a model with a GAN end, how far towards it: 0 is the most faithful, 1 looks the most like "
+        "MRI, with texture that may be invented (default: 0)",
+    )  # fmt: skip
+
+
 def check_models(*models: PathLike) -> None:
     """Likewise for models: paths, or names of those that come with the package."""
     from keras_mrisr.pretrained import find_model

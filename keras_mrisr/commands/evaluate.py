@@ -8,6 +8,7 @@ from keras_mrisr.commands.arguments import (
     Parser,
     add_data_kind,
     add_degradation,
+    add_perception,
     check_exists,
     check_models,
     parse_degradation,
@@ -52,6 +53,7 @@ def add(commands: Commands, common: Parser) -> None:
     evaluate.add_argument(
         "--consistency", action="store_true", help="make the results agree with what was measured"
     )
+    add_perception(evaluate)
     evaluate.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
     evaluate.add_argument("--methods", help="interpolators (default: nearest,bicubic,lanczos)")
     evaluate.add_argument(
@@ -174,6 +176,8 @@ def _check_task(options: argparse.Namespace) -> None:
     """Raises ConfigError for an option of another task."""
     other = _OF_SLICES if options.task == "through-plane" else _OF_THICK_SLICES
     given = [name for name in other if getattr(options, name) is not None]
+    if options.task == "through-plane" and options.perception:
+        given.append("perception")
     if options.task == "through-plane" and options.kind not in ("auto", "volumes"):
         given.append("kind")
     if given:
@@ -194,6 +198,7 @@ def _evaluate_slices(
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models
 
+    shared["perception"] = options.perception
     shared |= {"kind": options.kind, "scale": options.scale, "degradation": degradation, "features": features}
     shared |= {"realism": realism, "backbone": options.backbone}
     with progress_bar("Scoring slices") as progress:

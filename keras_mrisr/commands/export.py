@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
+from keras_mrisr.commands.arguments import Commands, Parser, add_perception, check_exists, check_models
 
 
 def add(commands: Commands, common: Parser) -> None:
@@ -14,6 +14,7 @@ def add(commands: Commands, common: Parser) -> None:
     export.add_argument("--model", metavar="RUN", required=True, help="trained model directory")
     export.add_argument("--to", default="saved_model", help="saved_model (the default), onnx or litert")
     export.add_argument("--out", metavar="DIR", required=True, help="folder to write")
+    add_perception(export)
     export.add_argument("--size", metavar="HxW", help="fix the size of slices, such as 256x256")
     export.add_argument("--calibration", metavar="FOLDER", help="HR slices to compare with Keras on")
     export.add_argument("--name", help="of the model on a server (default: the name of DIR)")
@@ -47,6 +48,7 @@ def _export(options: argparse.Namespace) -> None:
         calibration=options.calibration,
         symmetric=options.symmetric,
         name=options.name,
+        perception=options.perception,
         overwrite=options.overwrite,
     )
     for line in export.lines():

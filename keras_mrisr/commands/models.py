@@ -42,6 +42,10 @@ def add(commands: Commands, common: Parser) -> None:
         "--picture-of", metavar="IMAGE",
         help="HR slice that may be shown, for a picture of what the model does and what it fails at",
     )  # fmt: skip
+    pack.add_argument(
+        "--gan", metavar="RUN",
+        help="adversarial run that started from this model: its GAN end, for --perception",
+    )  # fmt: skip
     pack.add_argument("--overwrite", action="store_true", help="replace an earlier OUT")
     pack.set_defaults(run=_pack)
 
@@ -108,6 +112,7 @@ def _pack(options: argparse.Namespace) -> None:
         lr_size=options.lr_size,
         notes=notes,
         picture_of=options.picture_of,
+        gan=options.gan,
         overwrite=options.overwrite,
     )
     say(f"Wrote {options.output}; float16 changes the result by {difference:.1g} at most (white is 1)")

@@ -28,7 +28,8 @@ PRESETS = (
             "metavar": "PRESET",
             "nargs": "?",
             "const": "stable",
-            "help": "train further against a discriminator: stable (the default) or paper",
+            "help": "train further against a discriminator: projected (on VGG features; with --init, from a "
+            "finished model), stable (the default) or paper",
         },
     ),
 )
@@ -71,7 +72,7 @@ def _base(options: argparse.Namespace) -> Any:
     preset, adversarial, init = (
         getattr(options, name, None) for name in ("preset", "adversarial", "training.init")
     )
-    if init and not preset and not adversarial:
+    if init and not preset:
         from keras_mrisr.terminal import load_tensorflow
 
         load_tensorflow()

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
+from keras_mrisr.commands.arguments import Commands, Parser, add_perception, check_exists, check_models
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.memory import memory_limit, parse_memory
 
@@ -79,6 +79,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         help="trained model directory, an ONNX export, or a name from mrisr models (default: of these "
         "the one that fits --scale and IN)",
     )  # fmt: skip
+    add_perception(parser)
     parser.add_argument(
         "--scale", type=int, help="make planes finer by this (default: by 2, or as the model does)"
     )
@@ -410,6 +411,7 @@ def _bundled(
 
     def through_plane() -> "ThroughPlaneResolver":
         assert thick is not None
+        _refuse_perception(thick[0].name, options)
         return _load_through_plane(load(*thick), memory)
 
     def load(model: "Pretrained", reason: str) -> str:
@@ -426,6 +428,7 @@ def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | 
 
     check_models(options.model)
     if restores_slices(options.model):
+        _refuse_perception(options.model, options)
         if options.scale is not None:
             raise ConfigError(
                 f"{options.model} makes thick slices thin: --spacing says how thin. Leave out --scale."
@@ -452,7 +455,13 @@ def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) 
     path = find_model(model)
     has_onnx, has_keras = is_onnx(path), path.suffix == ".keras" or (path / WEIGHTS).is_file()
     engine = options.engine
-    if has_onnx and not (has_keras and (engine == "keras" or _keras_is_faster(engine))):
+    # The ONNX network of a model is its fidelity end.
+    needs_keras = engine == "keras" or _keras_is_faster(engine) or bool(options.perception)
+    if has_onnx and not (has_keras and needs_keras):
+        if options.perception:
+            raise ConfigError(
+                f"{model} is an ONNX export, of one --perception: leave that out, or export another one."
+            )
         if engine == "keras":
             raise ConfigError(f"{model} is an ONNX export: leave out --engine keras.")
         providers = options.providers.split(",") if options.providers else None
@@ -467,7 +476,7 @@ def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) 
     load_tensorflow()
     from keras_mrisr.inference import SuperResolver
 
-    return SuperResolver.load(path, memory)
+    return SuperResolver.load(path, memory, options.perception)
 
 
 def _keras_is_faster(engine: str) -> bool:
@@ -480,6 +489,11 @@ def _keras_is_faster(engine: str) -> bool:
         return True
     has_gpu = os.path.exists("/dev/nvidia0")
     return has_gpu and "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
+
+
+def _refuse_perception(model: str, options: argparse.Namespace) -> None:
+    if options.perception:
+        raise ConfigError(f"{model} makes thick slices thin, without a GAN end. Leave out --perception.")
 
 
 def _load_through_plane(model: str, memory: int | None) -> "ThroughPlaneResolver":

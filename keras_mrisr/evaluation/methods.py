@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_mrisr.checks import known
+from keras_mrisr.checks import check_perception, known
 from keras_mrisr.data import read_image
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.data.slices import SliceDataset, SliceRecord
@@ -105,20 +105,23 @@ class Trained:
     folder: pathlib.Path | None = None
 
     @classmethod
-    def load(cls, model: PathLike | KerasModel | Upscaler) -> "Trained":
+    def load(cls, model: PathLike | KerasModel | Upscaler, perception: float = 0.0) -> "Trained":
         """Loads a path of a model directory, a name from `mrisr models`, or a Keras model.
 
-        Anything else is taken for an `Upscaler`.
+        Anything else is taken for an `Upscaler`. Over 0, `perception` is for model directories with a GAN
+        end.
         """
+        if check_perception(perception) and not isinstance(model, str | os.PathLike):
+            raise ModelError("`perception` is for model folders with a GAN end: leave it out.")
         if not isinstance(model, str | os.PathLike) and hasattr(model, "info"):
             return cls(model, type(model).__name__)
         from keras_mrisr.inference import SuperResolver
         from keras_mrisr.models.storage import load_trained
 
         if isinstance(model, str | os.PathLike):
-            upscaler, path = SuperResolver.load(model), find_model(model)
+            upscaler, path = SuperResolver.load(model, perception=perception), find_model(model)
             folder = path.parent if path.suffix == ".keras" else path
-            found = cls(upscaler, str(model), folder)
+            found = cls(upscaler, f"{model}, perception {perception:g}" if perception else str(model), folder)
         elif hasattr(model, "input_shape"):
             network, info = load_trained(model)
             upscaler = SuperResolver(network, info)

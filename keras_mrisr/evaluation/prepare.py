@@ -12,7 +12,7 @@ from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.evaluation.compatibility import check_names, choose_degradation, choose_pattern, split_of
 from keras_mrisr.evaluation.measures import Measure, choose_measures
-from keras_mrisr.evaluation.methods import Interpolator, Method, Model, Predictions, SliceMethod
+from keras_mrisr.evaluation.methods import Interpolator, Method, Model, Predictions, SliceMethod, Trained
 from keras_mrisr.evaluation.options import EvaluationOptions
 from keras_mrisr.evaluation.patients import check_renamed, choose_common_patients
 from keras_mrisr.evaluation.realism import RealismCollector, named_networks
@@ -78,7 +78,10 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
         MrisrError: As `evaluate_models`.
     """
     measures = _measures(options)
-    trained = [make_model(name, one, options.ensemble, options.consistency) for name, one in models.items()]
+    trained = [
+        make_model(name, Trained.load(one, options.perception), options.ensemble, options.consistency)
+        for name, one in models.items()
+    ]
     degradation, notes = choose_degradation(trained, options.degradation, options.scale)
     if degradation.dimensions == 3 or degradation.measured:
         measures = _without_consistency(measures, options)

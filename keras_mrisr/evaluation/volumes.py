@@ -23,10 +23,13 @@ INTERPOLATIONS = {"nearest": 0, "linear": 1, "cubic": 3}
 
 
 def make_model(
-    name: str, model: PathLike | KerasModel | Upscaler, ensemble: bool = False, consistency: bool = False
+    name: str,
+    model: Trained | PathLike | KerasModel | Upscaler,
+    ensemble: bool = False,
+    consistency: bool = False,
 ) -> Model:
     """The `Model` or `StackModel` of what `Trained.load` takes; arguments as for `Model`."""
-    trained = Trained.load(model)
+    trained = model if isinstance(model, Trained) else Trained.load(model)
     kind = StackModel if trained.upscaler.info.dimensions == 3 else Model
     return kind(name, trained, ensemble, consistency)
 

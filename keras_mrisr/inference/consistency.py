@@ -1,12 +1,11 @@
 """Data consistency: nothing that was measured is changed by what a network adds."""
 
-import dataclasses
-import functools
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from keras_mrisr.degrade.axis_modes import AxisModes
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import DataError
 
@@ -101,32 +100,13 @@ def _operator(sr: np.ndarray, lr: np.ndarray, degradation: Degradation) -> "_Ope
             f"SR must be {scale} times as high and wide as LR (H, W, C), with as many channels. "
             f"Received: SR of shape {sr.shape}, LR of shape {lr.shape}"
         )
-    return _Operator(*(_Axis.of(degradation, size) for size in sr.shape[:2]))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Axis:
-    """A degradation A along one axis, with A A^T = vectors diag(eigenvalues) vectors^T / scale.
-
-    The factor makes all eigenvalues of an ideal crop 1 (but for the highest frequency of even sizes).
-    """
-
-    matrix: np.ndarray
-    vectors: np.ndarray
-    eigenvalues: np.ndarray
-
-    @staticmethod
-    @functools.lru_cache(maxsize=8)  # The slices of a volume are of one size.
-    def of(degradation: Degradation, size: int) -> "_Axis":
-        matrix = degradation.axis_matrix(size)
-        eigenvalues, vectors = np.linalg.eigh(matrix @ matrix.T * degradation.scale)
-        return _Axis(matrix, vectors, np.maximum(eigenvalues, 0))
+    return _Operator(*(AxisModes.of(degradation, size) for size in sr.shape[:2]))
 
 
 class _Operator:
     """A degradation of whole slices; its modes are products of those along the two axes."""
 
-    def __init__(self, rows: _Axis, columns: _Axis) -> None:
+    def __init__(self, rows: AxisModes, columns: AxisModes) -> None:
         self.rows, self.columns = rows, columns
         self.eigenvalues = np.outer(rows.eigenvalues, columns.eigenvalues)
         # HR has more pixels than LR by this factor.

@@ -128,7 +128,7 @@ class ImageFile:
             upscaled.sr[upscaled_mask(read.holes, resolver.factors)] = 0
         write_image(target, upscaled.sr)
         written, residual = [target], upscaled.residual
-        if residual is not None and options.residuals:
+        if residual is not None and options.consistency and options.residuals:
             log_residual(residual)
             values = {"before": residual[0], "after": residual[1], "images": 1}
             write_report(residual_path(target), resolver.name, values)

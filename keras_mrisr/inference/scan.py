@@ -86,7 +86,7 @@ class Scan:
         if upscaled.uncertainty is not None and options.uncertainty is not None:
             path = pathlib.Path(options.uncertainty)
             written += format_for(path).write(upscaled.uncertainty, path, options.overwrite)
-        if upscaled.residual is not None:
+        if upscaled.residual is not None and options.consistency:
             residual = upscaled.residual.to_dict()
             log.info(
                 "Residual against the measured image (RMS): %.3g before, %.3g after, %.3g as written; that "

@@ -89,23 +89,27 @@ class SuperResolver(TiledNetwork):
         self._warned = False
 
     @classmethod
-    def load(cls, path: PathLike, memory: int | str | None = None) -> Self:
+    def load(cls, path: PathLike, memory: int | str | None = None, perception: float = 0.0) -> Self:
         """Loads a run directory, a `.keras` file, or a bundled model.
 
         Args:
             path: Its path, or its name, such as "lgg-x2" (see `mrisr models`). A `.keras` file without a
                 `model.json` beside it is described by its shapes.
             memory: See `SuperResolver`.
+            perception: Of a model with a GAN end, how far to go towards it: from 0, the fidelity model, to 1.
+                See `models.perception`; texture over 0 may be invented.
 
         Raises:
+            ConfigError: `perception` is out of range.
             ModelError: Nothing there, or it is broken.
         """
         from keras_mrisr.models.storage import load_trained
 
-        generator, info = load_trained(path)
+        generator, info = load_trained(path, perception)
         # With XLA, which Keras turns on where there is a GPU, each new image size is compiled for itself.
         generator.jit_compile = False
-        return cls(generator, info, memory, pathlib.Path(path).resolve().name)
+        name = pathlib.Path(path).resolve().name
+        return cls(generator, info, memory, f"{name} (perception {perception:g})" if perception else name)
 
     def cancel(self) -> None:
         """Ends what is under way in other threads, where it can be ended; a network here can't."""
@@ -140,7 +144,7 @@ class SuperResolver(TiledNetwork):
                 8 times as slow (Lim et al. 2017, section 3.4).
             uncertainty: Also give the standard deviation of these; implies `ensemble`.
             consistency: Change the result as little as possible so that the model's degradation takes it
-                back to `image` (see `inference.consistency`).
+                back to `image` (see `inference.consistency`). A model that was trained so always does.
 
         A result that does not degrade to the image again is warned about, once.
 
@@ -154,7 +158,7 @@ class SuperResolver(TiledNetwork):
             DataError: Wrong number of dimensions or channels, or NaN or infinite values.
             ModelError: The network gives something that is not finite.
         """
-        image, ways = np.asarray(image), _Ways(ensemble, uncertainty, consistency)
+        image, ways = np.asarray(image), _Ways(ensemble, uncertainty, consistency or self.info.consistent)
         if image.ndim not in (2, 3, 4) or 0 in image.shape:
             raise DataError(f"Expected (H, W), (H, W, C) or (N, H, W, C). Received: shape {image.shape}")
         if image.ndim == 2:
@@ -265,7 +269,7 @@ class SuperResolver(TiledNetwork):
         self._check_finite(sr, range(len(lr)) if numbers is None else numbers)
         measured = middle_channels(lr, self.channels)
         mismatches = self._mismatches(sr, measured)
-        if consistency:
+        if consistency or self.info.consistent:
             parts = [
                 enforce_consistency(one, slice_, self.degradation)
                 for one, slice_ in zip(sr, measured, strict=True)

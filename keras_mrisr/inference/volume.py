@@ -91,6 +91,7 @@ def upscale_volume(
     lr = stacked(volume.array, axis)
     outside = outside_of(resolver.info, lr.shape[:2], np.delete(volume.spacing, axis).tolist())
     warn_outside(volume.name, outside)
+    consistency = consistency or resolver.info.consistent
     if consistency:  # Refused now, if at all, and not after the work.
         resolver.degradation.axis_matrix(lr.shape[0] * resolver.scale)
     memory = parse_memory(memory) if isinstance(memory, str) else memory

@@ -1,6 +1,6 @@
-"""Adversarial losses on logits; stable at any size of them, since each is a softplus.
+"""Adversarial losses on logits; stable at any size of them, since each is a softplus or a hinge.
 
-`real` and `fake` are the discriminator's logits of HR and SR patches: (N, 1) or maps (N, h, w, 1).
+`real` and `fake` are the discriminator's logits of HR and SR patches: (N, 1) or maps (N, h, w, K).
 Every loss is a scalar, the mean over all logits of the batch: under a distribution strategy that of
 one replica.
 """
@@ -11,7 +11,7 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.replicas import replica_mean
 from keras_mrisr.types import Shape, Tensor
 
-KINDS = ("bce", "relativistic", "relativistic_average")
+KINDS = ("bce", "relativistic", "relativistic_average", "hinge")
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "bce", label_smoothing: float = 0.0) -> Tensor:
@@ -21,6 +21,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "bce", label_smoo
     "relativistic": -log sigmoid(real - fake) of each pair (Huang et al. 2024, "The GAN is dead", eq. 2).
     "relativistic_average": each logit against the mean of the other kind (Jolicoeur-Martineau 2018,
     as in eq. 1 of ESRGAN, Wang et al. 2018). That mean is over the batches of all replicas.
+    "hinge": max(0, 1 - real) + max(0, 1 + fake) (Miyato et al. 2018, eq. 16).
 
     Args:
         real: Logits of HR patches.
@@ -45,6 +46,8 @@ def discriminator_loss(real: Tensor, fake: Tensor, kind: str = "bce", label_smoo
         # -(1 - s) log D - s log(1 - D) = softplus(-x) + s * x
         on_real = ops.softplus(-real) + label_smoothing * real
         return ops.mean(on_real) + ops.mean(ops.softplus(fake))
+    if kind == "hinge":
+        return ops.mean(ops.relu(1 - real)) + ops.mean(ops.relu(1 + fake))
     if kind == "relativistic":
         return ops.mean(ops.softplus(fake - real))
     return _average(real, fake)
@@ -54,6 +57,7 @@ def generator_loss(real: Tensor, fake: Tensor, kind: str = "bce") -> Tensor:
     """What the generator minimises: the non-saturating counterpart of `discriminator_loss`.
 
     "bce": -log D(SR), eq. 6 of Ledig et al. 2017; `real` is not used and may be None.
+    "hinge": -fake (Miyato et al. 2018, eq. 17); `real` is not used either.
     "relativistic", "relativistic_average": the discriminator's loss with both sides exchanged.
 
     Args:
@@ -69,6 +73,8 @@ def generator_loss(real: Tensor, fake: Tensor, kind: str = "bce") -> Tensor:
     """
     if kind == "bce":
         return ops.mean(ops.softplus(-ops.cast(fake, "float32")))
+    if kind == "hinge":
+        return -ops.mean(ops.cast(fake, "float32"))
     real, fake = _logits(real, fake, kind)
     if kind == "relativistic":
         return ops.mean(ops.softplus(real - fake))

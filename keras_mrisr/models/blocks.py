@@ -83,3 +83,43 @@ def add_global_skip(x: Tensor, inputs: Tensor, scale: int) -> Tensor:
         inputs = MiddleSlice(channels, name="output_middle", dtype="float32")(inputs)
     skip = BicubicUpsampling(scale, name="output_bicubic", dtype="float32")(inputs)
     return layers.Add(name="output_sum", dtype="float32")([x, skip])
+
+
+THIN = "thin_"  # What names of a generator's thin layers begin with.
+TEXTURE_OUTPUT = "thin_output_conv"  # The last one of them that has weights.
+
+
+def check_thin(thin_layers: object, thin_filters: object) -> None:
+    """Raises ConfigError unless there can be so many thin layers of so many filters."""
+    check_counts(thin_filters=thin_filters)
+    if not isinstance(thin_layers, int) or thin_layers < 0:
+        raise ConfigError(
+            f"thin_layers must be an integer of 0 or more. Received: thin_layers={thin_layers!r}"
+        )
+
+
+def add_texture(image: Tensor, features: Tensor, scale: int, count: int, filters: int) -> Tensor:
+    """Adds to an image what a few thin convolutions at full resolution make of it and of LR features.
+
+    What only rearranges LR features into pixels places texture by its own grid. These layers see the image
+    itself and the features upscaled behind means that no pattern of the grid passes (see `upsample`), and
+    all pixels alike, so that no grid comes from them. The last one starts at zero.
+    """
+    x = conv(
+        features,
+        features.shape[-1],
+        3,
+        "thin_features_conv",
+        activation="relu",
+        kernel_initializer="he_normal",
+    )
+    x = upsample(x, scale, filters, "thin_upsample", smooth=True)
+    # The image is float32; from here on the policy counts again.
+    own = conv(image, filters, 3, "thin_image_conv", kernel_initializer="he_normal")
+    x = layers.Add(name="thin_sum")([x, own])
+    x = layers.ReLU(name="thin_relu")(x)
+    for i in range(1, count):
+        x = conv(x, filters, 3, f"thin_layer{i}", activation="relu", kernel_initializer="he_normal")
+    channels = image.shape[-1]
+    x = conv(x, channels, 3, TEXTURE_OUTPUT, dtype="float32", kernel_initializer="zeros")
+    return layers.Add(name="thin_output_sum", dtype="float32")([image, x])

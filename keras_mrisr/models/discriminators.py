@@ -13,6 +13,7 @@ from keras import layers
 from keras_mrisr.checks import check_counts, check_options, known
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.blocks import LAST
+from keras_mrisr.models.projected import projected_discriminator
 from keras_mrisr.models.spectral import SpectralConv2D, SpectralDense
 from keras_mrisr.types import Model, Tensor
 
@@ -164,6 +165,7 @@ DISCRIMINATORS: dict[str, Callable[..., Model]] = {
     "srgan": srgan_discriminator,
     "patchgan": patchgan_discriminator,
     "unet": unet_discriminator,
+    "projected": projected_discriminator,
 }
 
 
@@ -174,10 +176,11 @@ def build_discriminator(name: str, channels: int, patch_size: int | None = None,
         name: A key of `DISCRIMINATORS`.
         channels: Channels of the image.
         patch_size: Edge of the HR patches. "srgan" needs it; the others take any multiple of 8.
-        **options: Other arguments of the builder, such as `filters` and `normalization`.
+        **options: Other arguments of the builder, such as `filters` and `normalization`; "projected" needs
+            `features`.
 
     Returns:
-        A functional `keras.Model` from images to logits: (N, 1), or a map (N, h, w, 1).
+        A `keras.Model` from images to logits: (N, 1), or a map (N, h, w, 1), or several (N, h, w, K).
 
     Raises:
         ConfigError: Unknown name or option, or a value out of range.
@@ -185,6 +188,8 @@ def build_discriminator(name: str, channels: int, patch_size: int | None = None,
     known("discriminator", name, DISCRIMINATORS)
     builder = DISCRIMINATORS[name]
     check_options(name, builder, options, given=("channels", "patch_size", "name"))
+    if name == "projected" and "features" not in options:
+        raise ConfigError("The discriminator 'projected' needs a feature network: `features`.")
     return builder(channels=channels, patch_size=patch_size, **options)
 
 

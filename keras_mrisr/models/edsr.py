@@ -18,6 +18,8 @@ def edsr(
     global_skip: bool = True,
     direct_upsampling: bool = False,
     smooth_upsampling: bool = False,
+    thin_layers: int = 0,
+    thin_filters: int = 32,
     neighbours: int = 0,
     name: str = "edsr",
 ) -> Model:
@@ -39,6 +41,10 @@ def edsr(
             the work is then done on the LR grid: about a quarter less of it in small networks.
         smooth_upsampling: A mean over 2 x 2 pixels after each pixel shuffle by 2, against the checkerboards
             that feature losses bring out (see `blocks.upsample`); not with `direct_upsampling`.
+        thin_layers: Convolutions at full resolution that add texture to the image (see
+            `blocks.add_texture`). They begin with adding nothing, so that a trained model that grows by
+            them is the same function at first.
+        thin_filters: Channels of these.
         neighbours: Adjacent slices k on each side that the network also takes (2.5-D): its input then has
             (2k+1) * channels channels in the order of `data.neighbours`, its output is the middle slice.
         name: Name of the model.
@@ -63,6 +69,7 @@ def edsr(
             "direct_upsampling leaves no features at full resolution that smooth_upsampling could smooth: "
             "choose one of them."
         )
+    parts.check_thin(thin_layers, thin_filters)
     inputs = keras.Input((None, None, (2 * neighbours + 1) * channels), name="lr")
     x = long_skip = parts.conv(inputs, filters, 3, "input_conv")
     for i in range(1, blocks + 1):
@@ -73,7 +80,7 @@ def edsr(
             x = layers.Rescaling(residual_scaling, name=f"block{i}_scale")(x)
         x = layers.Add(name=f"block{i}_sum")([x, skip])
     x = parts.conv(x, filters, 3, "body_conv")
-    x = layers.Add(name="body_sum")([x, long_skip])
+    features = x = layers.Add(name="body_sum")([x, long_skip])
     if direct_upsampling:
         x = parts.output_conv(x, channels, 3, global_skip, shuffle=scale)
     else:
@@ -81,4 +88,6 @@ def edsr(
         x = parts.output_conv(x, channels, 3, global_skip)
     if global_skip:
         x = parts.add_global_skip(x, inputs, scale)
+    if thin_layers:
+        x = parts.add_texture(x, features, scale, thin_layers, thin_filters)
     return keras.Model(inputs, x, name=name)

@@ -73,6 +73,7 @@ class FeatureNetwork:
         layers: Names of the layers, in the order of the result.
         layer_weights: Their weights in a loss, floats.
         model: The functional `keras.Model` from `network_input(images)` to the unscaled features.
+        widths: Number of features of each layer.
         smallest: Edge of the smallest images that the deepest layer can be taken of, in pixels.
     """
 
@@ -104,6 +105,7 @@ class FeatureNetwork:
             trunk = vgg(network, deepest, weights, dtype=precision)
         suffix = "" if before_activation else "_relu"
         outputs = [trunk.get_layer(name + suffix).output for name in self.layers]
+        self.widths = {name: one.shape[-1] for name, one in zip(self.layers, outputs, strict=True)}
         self.model = keras.Model(trunk.input, outputs, name=f"features_{network}")
         self.model.trainable = False
         self.smallest = 2 ** (int(deepest[5]) - 1)
@@ -188,6 +190,20 @@ def build_features(
         ModelError: The weights are not there or not this network's.
     """
     return FeatureNetwork(network, layers, weights, before_activation, channel_mapping, precision)
+
+
+def with_layers(options: Mapping[str, Any], names: Sequence[str], weighted: bool = True) -> dict[str, Any]:
+    """Arguments of `build_features` with layers more, which count nothing in a loss.
+
+    Args:
+        options: Arguments of `build_features`.
+        names: The convolutions that are to be there, too.
+        weighted: Whether the layers of `options` are to be there at all.
+    """
+    own: dict[str, float] = {}
+    if weighted:
+        own = dict(zip(*_named_weights(options.get("network", "vgg19"), options.get("layers")), strict=True))
+    return {**options, "layers": {**dict.fromkeys(names, 0.0), **own}}
 
 
 def _last_of_block(name: str, known: Sequence[str]) -> str:

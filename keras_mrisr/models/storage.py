@@ -8,10 +8,12 @@ from typing import Any
 
 import keras
 
+from keras_mrisr.checks import check_perception
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file, write_json, write_text
 from keras_mrisr.model_info import THROUGH_PLANE, Description, ModelInfo, ThroughPlaneInfo
+from keras_mrisr.models.perception import at_perception
 from keras_mrisr.pretrained import WEIGHTS, find_model
 from keras_mrisr.registration import ENTRY_POINTS, load_entry_points
 from keras_mrisr.types import Model, PathLike
@@ -117,20 +119,25 @@ def _other_task(values: Any, kind: type[Description], directory: pathlib.Path) -
     return ""
 
 
-def load_trained(source: PathLike | Model) -> tuple[Model, ModelInfo]:
+def load_trained(source: PathLike | Model, perception: float = 0.0) -> tuple[Model, ModelInfo]:
     """Loads a trained generator.
 
     Args:
         source: A model directory, a `.keras` file (such as `last.keras` in one), the name of a bundled model,
             or a `keras.Model` itself, such as one that `model.fit` trained. Without a `model.json` beside it
             the network is described by its shapes: see `describe_network`.
+        perception: Of a model with a GAN end: 0 for the fidelity model, 1 for the GAN, or between them (see
+            `models.perception`).
 
     Returns:
         (generator, info): the uncompiled `keras.Model` and its `ModelInfo`.
 
     Raises:
+        ConfigError: `perception` is out of range.
         ModelError: Nothing there, or something in it is missing, broken or of another shape.
     """
+    if check_perception(perception):
+        return _load_between(source, perception)
     if isinstance(source, keras.Model):
         return source, describe_network(source)
     path = find_model(source)
@@ -142,6 +149,22 @@ def load_trained(source: PathLike | Model) -> tuple[Model, ModelInfo]:
     generator = load_network(weights)
     _check_shapes(generator, info, weights)
     return generator, info
+
+
+def _load_between(source: PathLike | Model, perception: float) -> tuple[Model, ModelInfo]:
+    """`load_trained` of a model with a GAN end."""
+    name = source.name if isinstance(source, keras.Model) else str(source)
+    if not isinstance(source, keras.Model):
+        path = find_model(source)
+        if path.suffix != ".keras" and (path / INFO).is_file():
+            fidelity, info = load_trained(path)
+            if info.perception:
+                gan = load_network(path / info.perception["weights"])
+                return at_perception(fidelity, gan, info, perception)
+    raise ModelError(
+        f"{name} has no GAN end, so that its `perception` is 0: leave that out, or give a model folder with "
+        "one, which mrisr models pack makes."
+    )
 
 
 def describe_network(network: Model, degradation: Degradation | None = None) -> ModelInfo:

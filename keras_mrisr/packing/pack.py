@@ -23,7 +23,18 @@ from keras_mrisr.types import Model, PathLike
 CONFIG = "config.yaml"
 PICTURE = "failure.jpg"
 ONNX = "model.onnx"
-FILES = ("generator.keras", "finish.keras", ONNX, "model.json", "card.md", CONFIG, SCORES, PICTURE)
+PERCEPTION = "perception.keras"  # See `models.perception`, which needs Keras.
+FILES = (
+    "generator.keras",
+    "perception.keras",
+    "finish.keras",
+    ONNX,
+    "model.json",
+    "card.md",
+    CONFIG,
+    SCORES,
+    PICTURE,
+)
 Info = ModelInfo | ThroughPlaneInfo
 # A grey level of 256, on noise, which is harder than any image.
 _TOLERANCE = 1 / 255
@@ -40,6 +51,7 @@ def pack_model(
     lr_size: tuple[float, float] | None = None,
     notes: Sequence[str] = (),
     picture_of: PathLike | None = None,
+    gan: PathLike | None = None,
     overwrite: bool = False,
 ) -> float:
     """Writes a run as a model directory of half its size, with scores and a card.
@@ -61,6 +73,8 @@ def pack_model(
         notes: What else its users must know, such as known failures: paragraphs of Markdown.
         picture_of: Image file of an HR slice that may be shown, for a picture of what the model makes of a
             degradation that it was made for and of one that it was not.
+        gan: Folder of an adversarial training that started from this model, which becomes its GAN end: see
+            `models.perception`. Whom that training knows counts as known to the model.
         overwrite: Replace an earlier one.
 
     Returns:
@@ -81,12 +95,19 @@ def pack_model(
     networks, info = _load(source)
     if picture_of is not None and isinstance(info, ThroughPlaneInfo):
         raise ConfigError("`picture_of` is for models that make planes finer. Leave it out.")
+    end = None if gan is None else _gan_end(gan, networks, info)
     config = _config_without_paths(source)
     check_evaluations(evaluations, source, info)
     info = _without_names(info, licence, domain)
+    if end is not None:
+        info = _with_end(info, end[1])
+        networks[PERCEPTION] = end[0]
     scores = _stored_scores(evaluations, Split.from_dict(info.data["split"]))
     with whole_directory(target, overwrite) as folder:
-        packed = {name: _halve(source, folder, name) for name in networks}
+        packed = {
+            name: _halve(source if gan is None or name != PERCEPTION else find_model(gan), folder, name)
+            for name in networks
+        }
         difference = max(largest_difference(networks[name], one) for name, one in packed.items())
         if not difference <= _TOLERANCE:
             raise ModelError(f"In float16 {source} differs by {difference:.2g}: it was not packed.")
@@ -108,6 +129,45 @@ def _stored_scores(evaluations: Sequence[PathLike], split: Split) -> list[dict[s
     return [{**row, "patients": list(map(split.stored_name, row["patients"]))} for row in rows]
 
 
+def _gan_end(gan: PathLike, networks: dict[str, Model], info: Info) -> tuple[Model, ModelInfo]:
+    """The network of an adversarial run and its description, if it can be the end of this model."""
+    from keras_mrisr.models.perception import check_ends
+    from keras_mrisr.models.storage import WEIGHTS, load_trained
+
+    if not isinstance(info, ModelInfo):
+        raise ConfigError("`gan` is for models that make planes finer. Leave it out.")
+    network, other = load_trained(gan)
+    same = ("factors", "channels", "neighbours", "degradation")
+    differ = [key for key in same if getattr(info, key) != getattr(other, key)]
+    if differ or "adversarial" not in other.training:
+        what = f"is of another {differ[0]}" if differ else "was not trained adversarially"
+        raise ModelError(f"{gan} {what}: give the run of a GAN that started from this model.")
+    check_ends(networks[WEIGHTS], network)
+    return network, other
+
+
+def _with_end(info: Info, end: ModelInfo) -> ModelInfo:
+    """The description of a model with its GAN end, to which the training patients of both are known."""
+    from keras_mrisr.models.perception import gan_end
+
+    assert isinstance(info, ModelInfo)
+    split, other = Split.from_dict(info.data["split"]), Split.from_dict(end.data["split"])
+    if other.salt and other.salt != split.salt:
+        raise ModelError(
+            "The GAN's patients have no names any more: give its run, not what was packed of it."
+        )
+    taught = [name if other.salt else split.stored_name(name) for name in other.train]
+    held_out = {*split.val, *split.test} & set(taught)
+    if held_out:
+        raise ModelError(
+            f"The GAN was trained on {len(held_out)} of the patients that the model holds out: train it with "
+            "the split of the model."
+        )
+    split = dataclasses.replace(split, train=tuple({*split.train, *taught}))
+    end = dataclasses.replace(end, training=_without_paths(end.training))
+    return dataclasses.replace(info, data={**info.data, "split": split.to_dict()}, perception=gan_end(end))
+
+
 def _write_onnx(generator: Model, info: ModelInfo, path: pathlib.Path) -> None:
     """Writes the network for `mrisr upscale` without TensorFlow, where what converts it is installed."""
     try:
@@ -123,9 +183,10 @@ def _write_onnx(generator: Model, info: ModelInfo, path: pathlib.Path) -> None:
 
 def _halve(source: pathlib.Path, folder: pathlib.Path, name: str) -> Model:
     """Writes a network of a run in half its size, and loads it again."""
-    from keras_mrisr.models.storage import load_network
+    from keras_mrisr.models.storage import WEIGHTS, load_network
 
-    halve_weights((source.parent if source.suffix == ".keras" else source) / name, folder / name)
+    folder_of = source.parent if source.suffix == ".keras" else source
+    halve_weights(folder_of / (WEIGHTS if name == PERCEPTION else name), folder / name)
     return load_network(folder / name)
 
 
@@ -171,12 +232,16 @@ def _domain(**bounds: tuple[float, float] | None) -> dict[str, list[float]]:
 
 def _without_names(info: Info, licence: str, domain: dict[str, list[float]]) -> Info:
     """The description without names of patients and without the path of a model that it began with."""
-    training = dict(info.training)
-    if training.get("init"):
-        training["init"] = pathlib.Path(training["init"]).name
+    training = _without_paths(info.training)
     split = Split.from_dict(info.data["split"]).anonymised().to_dict()
     data = {**info.data, "split": split, "licence": licence, "domain": domain}
     return dataclasses.replace(info, data=data, training=training)
+
+
+def _without_paths(training: dict[str, Any]) -> dict[str, Any]:
+    """A description of a training without the path of a model that it began with."""
+    init = training.get("init")
+    return {**training, "init": pathlib.Path(init).name} if init else dict(training)
 
 
 def _picture(generator: Model, info: ModelInfo, source: PathLike, target: pathlib.Path) -> str:

@@ -11,13 +11,20 @@ import keras
 import numpy as np
 
 from keras_mrisr.config import AdversarialConfig, RunConfig
+from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.data.splits import Split, check_unseen
 from keras_mrisr.degrade import get_degradation
+from keras_mrisr.degrade.degradation import Degradation
+from keras_mrisr.degrade.projection import Projection
 from keras_mrisr.errors import ConfigError, MrisrError
+from keras_mrisr.inference.consistency import enforce_consistency
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance
 from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss
+from keras_mrisr.metrics.spectrum import largest_error, power_spectrum, spectrum_error
+from keras_mrisr.models.blocks import THIN
 from keras_mrisr.models.discriminators import DISCRIMINATORS, build_discriminator
-from keras_mrisr.models.features import build_features
+from keras_mrisr.models.features import build_features, with_layers
+from keras_mrisr.models.projected import LAYERS
 from keras_mrisr.models.registry import build_generator
 from keras_mrisr.models.storage import INFO
 from keras_mrisr.models.unet_storage import load_unet_info
@@ -55,7 +62,13 @@ def feature_network(config: Any, edge: int | None = None, keys: str = "training.
     for key in config.adversarial.features:
         if key not in allowed:
             raise ConfigError(f"Unknown key adversarial.features.{key}. Known: {', '.join(allowed)}.")
-    features = build_features(**config.adversarial.features)
+    options = config.adversarial.features
+    if config.adversarial.projected:
+        seen = config.adversarial.discriminator.get("layers", LAYERS)
+        options = with_layers(
+            options, seen, bool(config.adversarial.perceptual_weight or config.adversarial.perception)
+        )
+    features = build_features(**options)
     edge = config.training.patch_size if edge is None else edge
     if config.adversarial.perceptual_weight and edge < features.smallest:
         raise ConfigError(
@@ -78,12 +91,22 @@ def compiled_srgan(config: RunConfig, channels: int, features: Any) -> SRGAN:
     # Replicas that normalise by statistics of their own end with different models.
     if replica_count() > 1 and generator["name"] == "srresnet":
         generator.setdefault("synchronized", True)
+    if config.adversarial.projected:
+        discriminator["features"] = features
     if "patch_size" in inspect.signature(DISCRIMINATORS[discriminator["name"]]).parameters:
         discriminator["patch_size"] = config.training.patch_size
     options = {"scale": config.scale, "neighbours": config.data.neighbours, **generator}
+
+    def build() -> Model:
+        built = build_generator(channels=channels, **options)
+        if config.adversarial.frozen:
+            for layer in built.layers:
+                layer.trainable = layer.name.startswith(THIN)
+        return built
+
     return compiled_gan(
         config,
-        lambda: build_generator(channels=channels, **options),
+        build,
         {"channels": channels, **discriminator},
         features,
         segmentation=_segmentation_loss(config.adversarial),
@@ -104,7 +127,7 @@ def compiled_gan(
         **losses: What other losses of `SRGAN` need.
     """
     training, adversarial = config.training, config.adversarial
-    if replica_count() > 1:  # As above.
+    if replica_count() > 1 and not adversarial.projected:  # As above.
         discriminator.setdefault("synchronized", True)
     with dtype_policy(training.precision):
         model = SRGAN(
@@ -121,6 +144,9 @@ def compiled_gan(
             pixel=training.loss,
             perceptual=PerceptualLoss(features) if adversarial.perceptual_weight else None,
             adversarial_kind=adversarial.kind,
+            consistency=adversarial.consistency,
+            balance=adversarial.balance,
+            augmentation=adversarial.augmentation,
             average=adversarial.average,
             discriminator_steps=adversarial.discriminator_steps,
             ramp=adversarial.ramp,
@@ -212,9 +238,11 @@ def described(adversarial: AdversarialConfig) -> dict[str, Any]:
 class AdversarialValidation(Validation):
     """Scores the moving average of an `SRGAN`'s generator.
 
-    Adds to `val_psnr` and `val_ssim`: `val_features`, the distance of VGG features to HR;
-    `val_variety`, the spread of the SR images over slices relative to that of HR; and `val_score`,
-    the gain over the start in PSNR plus `perception` times the gain in features, both in dB.
+    Adds to `val_psnr` and `val_ssim`: `val_features`, the distance of VGG features to HR; `val_spectrum`,
+    the largest error of the power spectrum in dB up to 3/4 of the Nyquist frequency; `val_variety`, the
+    spread of the SR images over slices relative to that of HR; and `val_score`, the gain over the start in
+    PSNR plus `perception` times the gain in features plus `realism` times that in the spectrum, all in dB.
+    With `adversarial.consistency` it is the consistent SR that is scored, which is what the model gives.
 
     Args:
         scored: What is scored: the float32 copy, or what the other `Validation` takes that this class is
@@ -223,17 +251,28 @@ class AdversarialValidation(Validation):
         features: The `FeatureNetwork`; None leaves `val_features` out, and the score is that of PSNR alone.
         state: The `RunState`; its `start` holds the scores before the first step.
         perception: Weight of the features.
+        consistent: The degradation that SR is made consistent with, or None.
+        realism: Weight of the spectrum.
     """
 
     monitor = "val_score"
 
     def __init__(
-        self, scored: Any, pairs: Sequence[Any], features: Any, state: RunState, perception: float
+        self,
+        scored: Any,
+        pairs: Sequence[Any],
+        features: Any,
+        state: RunState,
+        perception: float,
+        consistent: Degradation | None = None,
+        realism: float = 0.0,
     ) -> None:
         super().__init__(scored, pairs)
         self.features = features
         self.state = state
         self.perception = perception
+        self.consistent = consistent
+        self.realism = realism
 
     def on_train_begin(self, logs: Any = None) -> None:
         if self.state.start is None:
@@ -254,6 +293,8 @@ class AdversarialValidation(Validation):
         if self.features is not None:
             gain = 10 * np.log10(start["val_features"] / scores["val_features"])
             scores["val_score"] += self.perception * float(gain)
+        if self.realism:
+            scores["val_score"] += self.realism * (start["val_spectrum"] - scores["val_spectrum"])
         logs.update(scores)
 
     def copy(self) -> None:
@@ -262,17 +303,33 @@ class AdversarialValidation(Validation):
 
     def score(self) -> dict[str, float] | None:
         self._thumbnails: list[list[np.ndarray]] = []
-        scores = super().score()
+        self._powers: list[list[np.ndarray]] = []
+        consistent = self.consistent
+        if consistent is None:
+            scores = super().score()
+        else:
+            scores = self.score_of(lambda lr: self._consistent(lr, consistent))
         if scores is not None:
             hr, sr = np.std(np.array(self._thumbnails), axis=0).mean(axis=(1, 2, 3))
             scores["val_variety"] = float(sr / hr) if hr > 0 else 1.0
+            scores["val_spectrum"] = largest_error(spectrum_error(*np.mean(self._powers, axis=0)), 0.75)
         return scores
+
+    def _consistent(self, lr: Tensor, degradation: Degradation) -> np.ndarray:
+        sr = np.asarray(self.generator.predict_on_batch(lr))
+        measured = middle_channels(np.asarray(lr), sr.shape[-1])
+        if not np.isfinite(sr).all():
+            return sr
+        return np.stack(
+            [enforce_consistency(*pair, degradation)[0] for pair in zip(sr, measured, strict=True)]
+        )
 
     def compare(self, hr: Tensor, sr: Tensor) -> dict[str, float]:
         # Every sixteenth pixel is enough to tell whether images differ; sizes may.
         self._thumbnails.append(
             [np.resize(image[0, ::16, ::16], (8, 8, image.shape[-1])) for image in (hr, sr)]
         )
+        self._powers.append([power_spectrum(image)[0] for image in (hr, sr)])
         if self.features is None:
             return super().compare(hr, sr)
         distance = float(keras.ops.convert_to_numpy(feature_distance(hr, sr, self.features))[0])
@@ -282,13 +339,20 @@ class AdversarialValidation(Validation):
 def check_adversarial(config: RunConfig) -> None:
     """Raises ConfigError for an adversarial config that cannot work, before any data is read."""
     check_stage(config)
-    if config.generator.get("direct_upsampling"):
+    if config.generator.get("direct_upsampling") and not config.generator.get("thin_layers"):
         log.warning(
             "generator.direct_upsampling leaves no layer at full resolution to smooth the grid of its pixel "
-            "shuffle, and feature losses bring that grid out: train with generator.smooth_upsampling instead."
+            "shuffle, and feature losses bring that grid out: train with generator.smooth_upsampling, or "
+            "set generator.thin_layers."
         )
-    if config.adversarial.consistency_weight:
-        get_degradation(**{"scale": config.scale, **config.degradation}).require_fixed()
+    adversarial = config.adversarial
+    degradation = get_degradation(**{"scale": config.scale, **config.degradation})
+    if adversarial.consistency_weight:
+        degradation.require_fixed()
+    if adversarial.frozen and not config.generator.get("thin_layers"):
+        raise ConfigError("adversarial.frozen leaves nothing to train without generator.thin_layers.")
+    if adversarial.consistency or adversarial.discriminator.get("residual"):
+        Projection(degradation)
 
 
 def check_stage(config: Any) -> None:

@@ -27,7 +27,7 @@ Made by keras-mrisr {info.version}. For research; not a medical device.
 
 {_TESTED if info.dimensions == 3 else _EVALUATE} The weights carry the terms of the data that
 they were trained on. Expect wrong detail on images that were degraded in another way than above, or of
-another contrast, spacing or organ.{_INVENTED if "adversarial" in info.training else ""}
+another contrast, spacing or organ.{_INVENTED if "adversarial" in info.training or info.perception else ""}
 """
 
 
@@ -150,6 +150,9 @@ def _recipe(info: ModelInfo) -> dict[str, str]:
         rows["input"] = f"{count} adjacent slices, of which the middle one is upscaled; ends are repeated"
     if "adversarial" in training:
         rows["adversarial"] = _adversarial(training["adversarial"])
+    if "training" in info.perception:
+        end = info.perception["training"]
+        rows["GAN end"] = f"for `perception` over 0: {_adversarial(end['adversarial'])}"
     return rows
 
 
@@ -177,7 +180,11 @@ def _adversarial(recipe: dict[str, Any]) -> str:
     options = f" ({', '.join(f'{key}={value}' for key, value in discriminator.items())})"
     parts = ("pixel", "perceptual", "adversarial", "consistency", "segmentation", "r1")
     weights = {part: recipe.get(f"{part}_weight", 0) for part in parts}
+    if recipe.get("balance"):
+        weights["adversarial"] = 0
     losses = ", ".join(f"{weight:g} {part}" for part, weight in weights.items() if weight)
+    if recipe.get("balance"):
+        losses += f" (adversarial: {recipe['balance']:g} of the gradient of the others)"
     features, seen = recipe["features"], ""
     if weights["perceptual"] or recipe["perception"]:
         seen = f"features of {features.get('network', 'vgg19')} ({features.get('weights', 'imagenet')}); "

@@ -65,7 +65,8 @@ def start_from(config: RunConfig, init: PathLike, model: Model, key: str = "trai
     """Starts `model`, a generator or an `SRGAN`, from the weights of a trained model.
 
     A generator with more residual blocks than the trained one starts as the same function: the further
-    blocks begin as identities (Chen et al. 2016, "Net2Net", section 2.3). So does one that takes more
+    blocks begin as identities (Chen et al. 2016, "Net2Net", section 2.3), and thin layers at full resolution
+    (`thin_layers`), which the trained one may lack, begin with adding nothing. So does one that takes more
     neighbouring slices: the first kernel is zero for those that the trained one did not see. One that
     upscales its features otherwise (`direct_upsampling`, `smooth_upsampling`) takes over the layers that fit
     and learns the others from nothing; an `SRGAN` must not, because it needs a trained start.
@@ -133,9 +134,10 @@ def check_init(config: RunConfig, init: PathLike, adversarial: bool, key: str = 
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
-    """The options in which two generators differ, but for more blocks in the new one."""
+    """The options in which two generators differ, but for what the new one may grow by."""
     differ = {key for key in {*old, *new} if old.get(key) != new.get(key)}
-    return differ - ({"blocks"} if new.get("blocks", 0) > old.get("blocks", 0) else set())
+    grown = {"blocks"} if new.get("blocks", 0) > old.get("blocks", 0) else set()
+    return differ - (grown if old.get("thin_layers") else {*grown, "thin_layers", "thin_filters"})
 
 
 def _copy_layers(trained: Model, generator: Model) -> None:

@@ -36,6 +36,25 @@ def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return _backend()[1](function, x)
 
 
+def output_gradients(
+    function: Callable[[Tensor], tuple[Sequence[Tensor], Any]], x: Tensor
+) -> tuple[list[Tensor], Any]:
+    """Gradients of several losses with respect to one tensor, from one forward pass.
+
+    For use within `gradients`, where what the function returns stays differentiable by variables that it
+    depends on otherwise; the gradients themselves are constants.
+
+    Args:
+        function: Function of a tensor like `x` that returns (losses, rest): scalar tensors, and anything.
+        x: Where the gradients are taken.
+
+    Returns:
+        (gradients, rest): one tensor like `x` a loss, zeros where it does not depend on it, and what the
+        function returned beside the losses.
+    """
+    return _backend()[2](function, x)
+
+
 def without_gradients() -> contextlib.AbstractContextManager[Any]:
     """A context for assignments to variables; PyTorch would track them."""
     if keras.backend.backend() == "torch":
@@ -45,7 +64,7 @@ def without_gradients() -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
 
-def _backend() -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _backend() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     name = keras.backend.backend()
     if name not in _BACKENDS:
         raise ConfigError(
@@ -97,7 +116,31 @@ def _torch_input_gradient(function: Any, x: Tensor) -> Tensor:
     return torch.autograd.grad(ops.sum(function(x)), x, create_graph=True)[0]
 
 
+def _tensorflow_output_gradients(function: Any, x: Tensor) -> Any:
+    import tensorflow as tf
+
+    x = tf.stop_gradient(x)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        losses, rest = function(x)
+    zero = tf.UnconnectedGradients.ZERO
+    grads = [tape.gradient(loss, x, unconnected_gradients=zero) for loss in losses]
+    return [tf.stop_gradient(grad) for grad in grads], rest
+
+
+def _torch_output_gradients(function: Any, x: Tensor) -> Any:
+    import torch
+
+    x = x.detach().requires_grad_(True)
+    losses, rest = function(x)
+    grads = [
+        torch.autograd.grad(loss, x, retain_graph=True, allow_unused=True)[0] if loss.requires_grad else None
+        for loss in losses
+    ]
+    return [torch.zeros_like(x) if grad is None else grad for grad in grads], rest
+
+
 _BACKENDS = {
-    "tensorflow": (_tensorflow_gradients, _tensorflow_input_gradient),
-    "torch": (_torch_gradients, _torch_input_gradient),
+    "tensorflow": (_tensorflow_gradients, _tensorflow_input_gradient, _tensorflow_output_gradients),
+    "torch": (_torch_gradients, _torch_input_gradient, _torch_output_gradients),
 }

@@ -122,7 +122,7 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: i
         scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
     )
     info = _describe(run, degradation, channels, train_pairs, generator)
-    validation = _validation(run, generator, val_pairs, features)
+    validation = _validation(run, generator, val_pairs, features, degradation)
     volumes = config.dimensions == 3
     about = {
         "slices": _slice_count(config, val_pairs),
@@ -154,10 +154,21 @@ def _compiled(run: Run, channels: int, features: Any) -> Model:
     return model
 
 
-def _validation(run: Run, generator: Model, pairs: list[Any], features: Any) -> cb.Validation:
+def _validation(
+    run: Run, generator: Model, pairs: list[Any], features: Any, degradation: Degradation
+) -> cb.Validation:
     config = run.config
     if config.adversarial.on:
-        return AdversarialValidation(generator, pairs, features, run.state, config.adversarial.perception)
+        adversarial = config.adversarial
+        return AdversarialValidation(
+            generator,
+            pairs,
+            features,
+            run.state,
+            adversarial.perception,
+            degradation if adversarial.consistency else None,
+            adversarial.realism,
+        )
     return (VolumeValidation if config.dimensions == 3 else cb.Validation)(generator, pairs)
 
 
@@ -205,4 +216,5 @@ def _describe(
         data={**run.about_data(), "separate_channels": config.data.separate_channels},
         training=training,
         version=__version__,
+        consistent=config.adversarial.on and config.adversarial.consistency,
     )

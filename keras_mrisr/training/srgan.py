@@ -7,25 +7,20 @@ from keras import ops
 
 from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.degrade import get_degradation
+from keras_mrisr.degrade.projection import Projection
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.losses import adversarial, consistency
 from keras_mrisr.metrics.psnr import PSNR
 from keras_mrisr.replicas import replica_count, replica_mean
-from keras_mrisr.training.gradients import gradients, input_gradient, without_gradients
+from keras_mrisr.training.augmentation import check_augmentation
+from keras_mrisr.training.critic import Critic
+from keras_mrisr.training.gan_checks import WEIGHTS, check_inputs, check_losses
+from keras_mrisr.training.gradients import gradients, input_gradient, output_gradients, without_gradients
 from keras_mrisr.training.optimizers import Networks, discriminator_optimizer, gan_optimizer
 from keras_mrisr.types import Tensor
 
 __all__ = ["SRGAN", "discriminator_optimizer", "gan_optimizer"]
 
-PIXEL_LOSSES = ("mean_absolute_error", "mean_squared_error")
-WEIGHTS = {
-    "pixel": 1.0,
-    "perceptual": 0.0,
-    "adversarial": 1e-3,
-    "consistency": 0.0,
-    "segmentation": 0.0,
-    "r1": 0.0,
-}
 _OBJECTS = ("generator", "discriminator", "perceptual", "segmentation")  # That have a config of their own.
 
 
@@ -49,9 +44,16 @@ class SRGAN(keras.Model):
         perceptual: A `keras.losses.Loss` of (hr, sr), such as `PerceptualLoss`; needed for its weight.
         segmentation: A `keras.losses.Loss` of (hr, sr), such as `SegmentationConsistencyLoss`; needed for
             its weight.
-        adversarial_kind: "bce" (non-saturating), "relativistic" (pairs) or "relativistic_average".
-        degradation: Dictionary for `get_degradation`; needed for the weight of "consistency", which is for
-            generators of one input.
+        adversarial_kind: "bce" (non-saturating), "relativistic" (pairs), "relativistic_average" or "hinge".
+        degradation: Dictionary for `get_degradation`; needed for the weight of "consistency", for
+            `consistency` and for a discriminator of residuals, which are for generators of one input.
+        consistency: Whether SR is brought to the nearest image that degrades to LR before any loss sees it
+            (`degrade.projection`), so that losses only move what was not measured. It is no part of
+            `average_generator`: who serves that does the same, see `inference.enforce_consistency`.
+        balance: Size of the adversarial loss's gradient at the generator's output relative to that of all
+            other losses, in place of the weight "adversarial"; 0 for that weight.
+        augmentation: What the discriminator's images go through, HR and SR alike: see
+            `training.augmentation`.
         average: Momentum of the generator's moving average; 0 makes it a copy.
         discriminator_steps: Updates of the discriminator for each one of the generator.
         ramp: Steps over which the adversarial weight grows from 0 to its value.
@@ -78,6 +80,9 @@ class SRGAN(keras.Model):
         segmentation: Any = None,
         adversarial_kind: str = "bce",
         degradation: Any = None,
+        consistency: bool = False,
+        balance: float = 0.0,
+        augmentation: Any = (),
         average: float = 0.999,
         discriminator_steps: int = 1,
         ramp: int = 0,
@@ -96,17 +101,18 @@ class SRGAN(keras.Model):
         self.average_generator.set_weights(generator.get_weights())
         self.average_generator.trainable = False
         self.weights_of_losses = {**WEIGHTS, **(weights or {})}
-        _check_losses(self.weights_of_losses, pixel, perceptual, segmentation, degradation)
-        if self.weights_of_losses["consistency"] and len(generator.inputs) > 1:
-            raise ConfigError(
-                "A weight on the loss 'consistency' is for generators of one input: the samples of "
-                f"{generator.name!r} each have a degradation of their own. Leave it out."
-            )
+        check_losses(self.weights_of_losses, pixel, perceptual, segmentation, degradation)
+        check_inputs(generator, discriminator, self.weights_of_losses["consistency"], consistency)
+        residual = getattr(discriminator, "residual", False)
+        self.consistency = consistency
         self.pixel = pixel
         self.perceptual = perceptual
         self.segmentation = segmentation
         self.adversarial_kind = adversarial_kind
         self.degradation = degradation
+        self.balance = balance
+        self.augmentation = list(augmentation)
+        check_augmentation(self.augmentation)
         self.average = average
         self.discriminator_steps = discriminator_steps
         self.ramp = ramp
@@ -119,9 +125,15 @@ class SRGAN(keras.Model):
         self._degrade: Any = get_degradation(**degradation) if degradation else None
         if self._degrade is not None and self.weights_of_losses["consistency"]:
             self._degrade.require_fixed()
+        self._projection: Any = None
+        if consistency or residual:
+            if self._degrade is None:
+                raise ConfigError("`consistency` and residuals need the degradation of the data.")
+            self._projection = Projection(self._degrade)
         self._noise = keras.random.SeedGenerator(seed)
         # Keras saves variables, but no generators of random numbers.
         self.noise_state = self._noise.state
+        self._critic = Critic(discriminator, perceptual, self._projection, augmentation, self._noise)
         self._means = {name: keras.metrics.Mean(name=name) for name in self._logged()}
         self.psnr = PSNR(name="psnr")
         self.built = True
@@ -169,7 +181,12 @@ class SRGAN(keras.Model):
 
     def _logged(self):
         losses = [name for name in WEIGHTS if self._active(name)]
-        return [*losses, "loss", "d_loss", "d_hr", "d_sr", "g_gradient", "d_gradient"]
+        balanced = ["adversarial_weight"] if self._balanced else []
+        return [*losses, *balanced, "loss", "d_loss", "d_hr", "d_sr", "g_gradient", "d_gradient"]
+
+    @property
+    def _balanced(self):
+        return self.balance > 0 and self._active("adversarial")
 
     def _active(self, name):
         # Without a discriminator there is nothing that R1 could smooth.
@@ -195,7 +212,7 @@ class SRGAN(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         lr, hr = _pair(data)
-        sr = self(lr)
+        sr = self._consistent(lr, self(lr))
         self.psnr.update_state(hr, ops.clip(sr, 0.0, 1.0))
         shown = {"psnr": self.psnr}
         losses = {
@@ -211,45 +228,78 @@ class SRGAN(keras.Model):
 
     def _both_losses(self, lr, hr):
         """((generator's loss, discriminator's loss), (logs, SR)) of one batch, ready for the gradients."""
-        sr = self.generator(lr, training=True)
-        terms = {}
+        made = self.generator(lr, training=True)
+        share = 1.0 / replica_count()  # Gradients are summed over replicas, and these are means.
+        scale = self.optimizer.scale_loss
+        if not self._balanced:
+            sr, terms, logits = self._judged(lr, hr, made)
+            weight = self._ramp_weight() if logits else None
+            g_loss = self._anchors(terms)
+            g_loss = g_loss + weight * terms["adversarial"] if logits else g_loss
+            moves = scale(g_loss * share)
+        else:
+
+            def losses(x):
+                sr, terms, logits = self._judged(lr, hr, x)
+                parts = self._anchors(terms), terms["adversarial"]
+                return [scale(part * share) for part in parts], (sr, terms, logits)
+
+            (of_anchors, of_critic), (sr, terms, logits) = output_gradients(losses, made)
+            ratio = _norm([of_anchors]) / ops.maximum(_norm([of_critic]), 1e-30)
+            weight = self.balance * self._ramp() * ratio
+            moves = ops.sum(made * ops.stop_gradient(of_anchors + weight * of_critic))
+            g_loss = self._anchors(terms) + weight * terms["adversarial"]
+        d_loss, d_hr, d_sr = ops.zeros(()), 0.5, 0.5
+        if logits:
+            real, fake = logits
+            d_loss = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
+            d_hr, d_sr = self._probabilities(real, fake)
+            if self._active("r1"):
+                terms["r1"] = self._r1(lr, hr)
+                d_loss = d_loss + 0.5 * self.weights_of_losses["r1"] * self.r1_every * terms["r1"]
+        logs = {**terms, "loss": g_loss, "d_loss": d_loss, "d_hr": d_hr, "d_sr": d_sr}
+        if self._balanced:
+            logs["adversarial_weight"] = weight
+        return (moves, scale(d_loss * share)), (logs, sr)
+
+    def _judged(self, lr, hr, made):
+        """(SR, unweighted losses, logits of HR and SR or None) of what the generator made."""
+        sr = self._consistent(lr, made)
+        terms, logits, perceptual = {}, None, None
+        if self._active("adversarial"):
+            real, fake, perceptual = self._critic.judge(lr, hr, sr, self._noise_of())
+            logits = real, fake
         if self._active("pixel"):
             terms["pixel"] = self._pixel_loss(hr, sr)
         if self._active("perceptual"):
-            terms["perceptual"] = self._perceptual_loss(hr, sr)
+            terms["perceptual"] = self._perceptual_loss(hr, sr) if perceptual is None else perceptual
         if self._active("consistency"):
             middle = middle_channels(lr, sr.shape[-1])
             terms["consistency"] = consistency.consistency_loss(middle, sr, self._degrade)
         if self._active("segmentation"):
             terms["segmentation"] = self._segmentation_loss(hr, sr)
-        g_loss = sum(self.weights_of_losses[name] * term for name, term in terms.items())
-        d_loss, d_hr, d_sr = ops.zeros(()), 0.5, 0.5
-        if self._active("adversarial"):
-            real = self.discriminator(self._noisy(hr), training=True)
-            fake = self.discriminator(self._noisy(sr), training=True)
-            terms["adversarial"] = adversarial.generator_loss(real, fake, self.adversarial_kind)
-            g_loss = g_loss + self._ramp_weight() * terms["adversarial"]
-            d_loss = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
-            d_hr, d_sr = self._probabilities(real, fake)
-            if self._active("r1"):
-                terms["r1"] = self._r1(hr)
-                d_loss = d_loss + 0.5 * self.weights_of_losses["r1"] * self.r1_every * terms["r1"]
-        logs = {**terms, "loss": g_loss, "d_loss": d_loss, "d_hr": d_hr, "d_sr": d_sr}
-        share = 1.0 / replica_count()  # Gradients are summed over replicas, and these are means.
-        scale = self.optimizer.scale_loss
-        return (scale(g_loss * share), scale(d_loss * share)), (logs, sr)
+        if logits:
+            terms["adversarial"] = adversarial.generator_loss(*logits, self.adversarial_kind)
+        return sr, terms, logits
+
+    def _anchors(self, terms):
+        """The weighted sum of all losses of the generator but the adversarial one."""
+        parts = [self.weights_of_losses[name] * term for name, term in terms.items() if name != "adversarial"]
+        return sum(parts, ops.zeros(()))
+
+    def _consistent(self, lr, sr):
+        return self._projection(sr, middle_channels(lr, sr.shape[-1])) if self.consistency else sr
 
     def _update_discriminator(self, lr, hr):
         """One step of the discriminator alone."""
         variables = self.discriminator.trainable_variables
 
         def loss():
-            sr = ops.stop_gradient(self.generator(lr, training=False))
-            real = self.discriminator(self._noisy(hr), training=True)
-            fake = self.discriminator(self._noisy(sr), training=True)
+            sr = ops.stop_gradient(self._consistent(lr, self.generator(lr, training=False)))
+            real, fake, _ = self._critic.judge(lr, hr, sr, self._noise_of())
             value = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
             if self._active("r1"):
-                value = value + 0.5 * self.weights_of_losses["r1"] * self.r1_every * self._r1(hr)
+                value = value + 0.5 * self.weights_of_losses["r1"] * self.r1_every * self._r1(lr, hr)
             return (self.optimizer.scale_loss(value / replica_count()),), None
 
         (found,), _ = gradients(loss, variables)
@@ -292,30 +342,29 @@ class SRGAN(keras.Model):
         return ops.where(ops.isfinite(norm) | (scale < 1.0), norm, 0.0)
 
     def _ramp_weight(self):
+        return self.weights_of_losses["adversarial"] * self._ramp()
+
+    def _ramp(self):
+        """Share of the adversarial loss that counts by now."""
         step = ops.cast(self.optimizer.iterations, "float32") - float(self.delay)
         if self.ramp:
-            factor = ops.clip((step + 1.0) / float(self.ramp), 0.0, 1.0)
-        else:
-            factor = ops.cast(step >= 0.0, "float32")
-        return self.weights_of_losses["adversarial"] * factor
+            return ops.clip((step + 1.0) / float(self.ramp), 0.0, 1.0)
+        return ops.cast(step >= 0.0, "float32")
+
+    def _noise_of(self):
+        return self._noisy if self.instance_noise else None
 
     def _noisy(self, images):
-        if not self.instance_noise:
-            return images
         step = ops.cast(self.optimizer.iterations, "float32")
         deviation = self.instance_noise * ops.maximum(0.0, 1.0 - step / float(self.noise_steps))
         noise = keras.random.normal(ops.shape(images), dtype=images.dtype, seed=self._noise)
         return images + ops.cast(deviation, images.dtype) * noise
 
-    def _r1(self, hr):
+    def _r1(self, lr, hr):
         """Mean squared norm of the discriminator's gradient at real images, every `r1_every` steps."""
 
-        def logit(x):  # One an image, so that a map of logits weighs no more than a single one.
-            logits = self.discriminator(x, training=True)
-            return ops.mean(ops.reshape(logits, (ops.shape(logits)[0], -1)), axis=1)
-
         def penalty():
-            return adversarial.r1_penalty_from_gradients(input_gradient(logit, hr))
+            return adversarial.r1_penalty_from_gradients(input_gradient(self._critic.logit(lr, hr), hr))
 
         if self.r1_every == 1:
             return penalty()
@@ -335,8 +384,9 @@ class SRGAN(keras.Model):
             config[key] = keras.saving.serialize_keras_object(getattr(self, key))
         config["weights"] = dict(self.weights_of_losses)
         for key in (
-            "pixel", "adversarial_kind", "degradation", "average", "discriminator_steps", "ramp", "delay",
-            "label_smoothing", "instance_noise", "noise_steps", "r1_every", "seed",
+            "pixel", "adversarial_kind", "degradation", "consistency", "balance", "augmentation", "average",
+            "discriminator_steps", "ramp", "delay", "label_smoothing", "instance_noise", "noise_steps",
+            "r1_every", "seed",
         ):  # fmt: skip
             config[key] = getattr(self, key)
         return config
@@ -347,24 +397,6 @@ class SRGAN(keras.Model):
         for key in _OBJECTS:
             config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
         return cls(**config)
-
-
-def _check_losses(weights, pixel, perceptual, segmentation, degradation):
-    for name, weight in weights.items():
-        if name not in WEIGHTS:
-            raise ConfigError(f"Unknown loss {name!r}. Known: {', '.join(WEIGHTS)}.")
-        if not 0 <= weight < float("inf"):
-            raise ConfigError(f"The weight of the loss {name!r} must be 0 or more. Received: {weight!r}")
-    if pixel not in PIXEL_LOSSES:
-        raise ConfigError(f"pixel must be one of {', '.join(PIXEL_LOSSES)}. Received: {pixel!r}")
-    needed = {
-        "perceptual": (perceptual, "perceptual=PerceptualLoss(...)"),
-        "segmentation": (segmentation, "segmentation=SegmentationConsistencyLoss(...)"),
-        "consistency": (degradation, "the degradation of the data"),
-    }
-    for name, (given, what) in needed.items():
-        if weights[name] and given is None:
-            raise ConfigError(f"A weight on the loss {name!r} needs {what}.")
 
 
 def _scales(optimizer):

@@ -54,6 +54,14 @@ def test_relativistic_average(shape):
     np.testing.assert_allclose(generator_loss(real, fake, "relativistic_average"), g, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hinge(shape):
+    real, fake = logits(shape)
+    d = np.mean(np.maximum(0, 1 - real)) + np.mean(np.maximum(0, 1 + fake))
+    np.testing.assert_allclose(discriminator_loss(real, fake, "hinge"), d, rtol=1e-5)
+    np.testing.assert_allclose(generator_loss(None, fake, "hinge"), -np.mean(fake), rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_extreme_logits_stay_finite(kind):
     for value in (1e4, -1e4):

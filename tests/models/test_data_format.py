@@ -37,8 +37,10 @@ def results():
             [rng.normal(size=weight.shape) for weight in model.get_layer("output_conv").get_weights()]
         )
         found[name] = model(volume if name.endswith("3d") else image)
+    eyes = {"network": "vgg16", "weights": None, "layers": ["block1_conv2", "block2_conv2"]}
     for name in DISCRIMINATORS:
-        found[f"d_{name}"] = build_discriminator(name, channels=2, patch_size=16, filters=4)(square)
+        options = {"features": eyes, "layers": eyes["layers"]} if name == "projected" else {}
+        found[f"d_{name}"] = build_discriminator(name, 2, 16, filters=4, **options)(square)
     found["unet"] = segmentation_unet(channels=2, filters=4, depth=2)(image)
     found["features"] = build_features("vgg16", weights=None, layers=["block2_conv1"])(image[..., :1])[0]
     for name in ("paper", "kspace"):

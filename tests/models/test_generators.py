@@ -167,6 +167,29 @@ def test_smooth_upsampling_keeps_the_grid_of_the_shuffle_out(name, scale):
     assert spread[True] < 1e-3 * spread[False]
 
 
+@pytest.mark.parametrize("scale", [2, 4])
+def test_thin_layers_place_nothing_by_the_grid(scale):
+    """Whatever their weights are: of an even image they make an even one, at every period up to the scale."""
+    even = np.full((1, 40, 40, 1), 0.6, "float32")
+    model = edsr(scale, 1, **TINY, direct_upsampling=True, thin_layers=2, thin_filters=4)
+    for layer in model.layers:
+        if layer.name.startswith("thin_"):
+            layer.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in layer.get_weights()])
+    middle = slice(19 * scale, 21 * scale)
+    texture = np.asarray(model(even))[0, middle, middle, 0] - 0.6
+    assert np.abs(texture).min() > 1e-2, "they must do something"
+    for period in range(2, scale + 1):
+        phases = texture[: 2 * scale // period * period].reshape(-1, period, 2 * scale).mean((0, 2))
+        assert np.ptp(phases) < 1e-4 * np.abs(texture).max()
+
+
+def test_thin_layers_start_with_adding_nothing():
+    plain, grown = edsr(4, 2, **TINY), edsr(4, 2, **TINY, thin_layers=3, thin_filters=4)
+    for layer in plain.layers:
+        grown.get_layer(layer.name).set_weights(layer.get_weights())
+    np.testing.assert_array_equal(grown(batch(7, 6, 2)), plain(batch(7, 6, 2)))
+
+
 def test_smooth_upsampling_needs_features_at_full_resolution():
     with pytest.raises(MrisrError, match="choose one"):
         edsr(2, 1, **TINY, direct_upsampling=True, smooth_upsampling=True)

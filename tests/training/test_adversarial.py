@@ -341,6 +341,6 @@ def test_pytorch_takes_the_same_steps(tmp_path, monkeypatch, capsys):
     assert done.returncode == 0, done.stderr[-3000:]
     there = json.loads(done.stdout.splitlines()[-1])
     assert (here["backend"], there["backend"]) == ("tensorflow", "torch")
-    assert len(here["rows"]) == len(there["rows"]) == 4
+    assert len(here["rows"]) == len(there["rows"]) == 8
     for one, two in zip(here["rows"], there["rows"], strict=True):
         assert two == pytest.approx(one, rel=1e-3, abs=1e-7)
