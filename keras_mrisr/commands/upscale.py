@@ -456,14 +456,9 @@ def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) 
     has_onnx, has_keras = is_onnx(path), path.suffix == ".keras" or (path / WEIGHTS).is_file()
     engine = options.engine
     # The ONNX network of a model is its fidelity end.
-    needs_keras = engine == "keras" or _keras_is_faster(engine) or bool(options.perception)
-    if has_onnx and not (has_keras and needs_keras):
-        if options.perception:
-            raise ConfigError(
-                f"{model} is an ONNX export, of one --perception: leave that out, or export another one."
-            )
-        if engine == "keras":
-            raise ConfigError(f"{model} is an ONNX export: leave out --engine keras.")
+    needs_keras = engine == "keras" or bool(options.perception)
+    if has_onnx and not (has_keras and (needs_keras or _keras_is_faster(engine))):
+        _refuse_for_onnx(model, options)
         providers = options.providers.split(",") if options.providers else None
         return OnnxSuperResolver.load(path, memory, providers, engine=engine)
     for name, given in (("--engine", engine not in ("auto", "keras")), ("--providers", options.providers)):
@@ -477,6 +472,16 @@ def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) 
     from keras_mrisr.inference import SuperResolver
 
     return SuperResolver.load(path, memory, options.perception)
+
+
+def _refuse_for_onnx(model: str, options: argparse.Namespace) -> None:
+    """Raises ConfigError for what an ONNX export without its Keras model cannot do."""
+    if options.perception:
+        raise ConfigError(
+            f"{model} is an ONNX export, of one --perception: leave that out, or export another one."
+        )
+    if options.engine == "keras":
+        raise ConfigError(f"{model} is an ONNX export: leave out --engine keras.")
 
 
 def _keras_is_faster(engine: str) -> bool:

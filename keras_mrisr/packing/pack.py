@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -95,19 +95,14 @@ def pack_model(
     networks, info = _load(source)
     if picture_of is not None and isinstance(info, ThroughPlaneInfo):
         raise ConfigError("`picture_of` is for models that make planes finer. Leave it out.")
-    end = None if gan is None else _gan_end(gan, networks, info)
+    end = _gan_end(gan, networks, info)
     config = _config_without_paths(source)
     check_evaluations(evaluations, source, info)
     info = _without_names(info, licence, domain)
-    if end is not None:
-        info = _with_end(info, end[1])
-        networks[PERCEPTION] = end[0]
+    info = _with_end(info, end)
     scores = _stored_scores(evaluations, Split.from_dict(info.data["split"]))
     with whole_directory(target, overwrite) as folder:
-        packed = {
-            name: _halve(source if gan is None or name != PERCEPTION else find_model(gan), folder, name)
-            for name in networks
-        }
+        packed = _all_halved(networks, source, gan, folder)
         difference = max(largest_difference(networks[name], one) for name, one in packed.items())
         if not difference <= _TOLERANCE:
             raise ModelError(f"In float16 {source} differs by {difference:.2g}: it was not packed.")
@@ -129,8 +124,10 @@ def _stored_scores(evaluations: Sequence[PathLike], split: Split) -> list[dict[s
     return [{**row, "patients": list(map(split.stored_name, row["patients"]))} for row in rows]
 
 
-def _gan_end(gan: PathLike, networks: dict[str, Model], info: Info) -> tuple[Model, ModelInfo]:
-    """The network of an adversarial run and its description, if it can be the end of this model."""
+def _gan_end(gan: PathLike | None, networks: dict[str, Model], info: Info) -> ModelInfo | None:
+    """Adds the network of an adversarial run, if it can be the end of this model, and describes it."""
+    if gan is None:
+        return None
     from keras_mrisr.models.perception import check_ends
     from keras_mrisr.models.storage import WEIGHTS, load_trained
 
@@ -143,14 +140,16 @@ def _gan_end(gan: PathLike, networks: dict[str, Model], info: Info) -> tuple[Mod
         what = f"is of another {differ[0]}" if differ else "was not trained adversarially"
         raise ModelError(f"{gan} {what}: give the run of a GAN that started from this model.")
     check_ends(networks[WEIGHTS], network)
-    return network, other
+    networks[PERCEPTION] = network
+    return other
 
 
-def _with_end(info: Info, end: ModelInfo) -> ModelInfo:
+def _with_end(info: Info, end: ModelInfo | None) -> Info:
     """The description of a model with its GAN end, to which the training patients of both are known."""
     from keras_mrisr.models.perception import gan_end
 
-    assert isinstance(info, ModelInfo)
+    if end is None or not isinstance(info, ModelInfo):
+        return info
     split, other = Split.from_dict(info.data["split"]), Split.from_dict(end.data["split"])
     if other.salt and other.salt != split.salt:
         raise ModelError(
@@ -179,6 +178,14 @@ def _write_onnx(generator: Model, info: ModelInfo, path: pathlib.Path) -> None:
         )  # fmt: skip
         return
     write_packed_onnx(generator, info, path)
+
+
+def _all_halved(
+    networks: Iterable[str], source: pathlib.Path, gan: PathLike | None, folder: pathlib.Path
+) -> dict[str, Model]:
+    """`_halve` of all networks of a run; the GAN end is the network of another one."""
+    sources = {PERCEPTION: find_model(gan or source)}
+    return {name: _halve(sources.get(name, source), folder, name) for name in networks}
 
 
 def _halve(source: pathlib.Path, folder: pathlib.Path, name: str) -> Model:
