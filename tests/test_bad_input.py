@@ -180,7 +180,10 @@ def test_empty_folder(place, refused, command):
         (train("--set", "scale.x=3"), ["scale is one value, without keys of its own. Received: 'scale.x'"]),
         (train("--set", "training.loss.x=3"), ["training.loss is one value", "'training.loss.x'"]),
         (train("--set", "epochs"), ["Expected KEY=VALUE", "'epochs'"]),
-        (train("--adversarial", "wild"), ["Unknown adversarial preset 'wild'. Known: paper, stable"]),
+        (
+            train("--adversarial", "wild"),
+            ["Unknown adversarial preset 'wild'. Known: paper, projected, stable"],
+        ),
         (adversarial("rampe=3"), ["Unknown config key 'adversarial.rampe'", "'adversarial.ramp'"]),
         (adversarial("discriminator.name=gan"), ["Unknown discriminator 'gan'. Known: patchgan"]),
         (adversarial("features.weights=no.h5"), ["No feature weights at no.h5: give an .h5 or .keras file"]),

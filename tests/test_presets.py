@@ -31,7 +31,9 @@ def test_paper_preset_is_the_papers_recipe():
 def test_unknown_preset():
     with pytest.raises(MrisrError, match=r"Unknown preset 'tiny'\. Known: compact, full, paper"):
         preset_config("tiny")
-    with pytest.raises(MrisrError, match=r"Unknown adversarial preset 'wild'\. Known: paper, stable"):
+    with pytest.raises(
+        MrisrError, match=r"Unknown adversarial preset 'wild'\. Known: paper, projected, stable"
+    ):
         adversarial_config(RunConfig(), "wild")
 
 
@@ -42,14 +44,15 @@ def test_an_adversarial_preset_keeps_size_scale_and_data(tmp_path, base, name):
     config = adversarial_config(before, name)
     assert config.adversarial.on
     assert (config.scale, config.data) == (4, before.data)
-    upsampling = {"direct_upsampling", "smooth_upsampling"}
+    upsampling = {"direct_upsampling", "smooth_upsampling", "thin_layers"}
     kept, given = ({k: v for k, v in c.generator.items() if k not in upsampling} for c in (config, before))
     assert kept == given
     if name == "stable":
         assert config.generator["smooth_upsampling"]
         assert "direct_upsampling" not in config.generator
     else:
-        assert config.generator == before.generator
+        grown = {"thin_layers": 3} if name == "projected" else {}
+        assert config.generator == {**before.generator, **grown}
     write_config(config, tmp_path / "config.yaml")
     assert read_config(tmp_path / "config.yaml", RunConfig()) == config
 

@@ -158,7 +158,7 @@ def test_spectral_kernel_of_zeros_stays_finite():
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("stylegan", {}, "Unknown discriminator 'stylegan'. Known: patchgan, srgan, unet"),
+        ("stylegan", {}, "Unknown discriminator 'stylegan'. Known: patchgan, projected, srgan, unet"),
         ("srgan", {"blocks": 3}, "Unknown option 'blocks' of 'srgan'. Allowed: filters, dense"),
         ("srgan", {"patch_size": 15}, "smallest HR patch is 16"),
         ("srgan", {"patch_size": None}, "patch_size must be an integer"),
