@@ -108,7 +108,7 @@ def test_unknown_sizes_pair():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "wgan"}, "Unknown adversarial loss 'hinge'. Known: bce, relativistic"),
+        ({"kind": "wgan"}, "Unknown adversarial loss 'wgan'. Known: bce, relativistic"),
         ({"label_smoothing": 1.0}, "label_smoothing must be in"),
         ({"label_smoothing": 0.1, "kind": "relativistic"}, "0 unless the kind is 'bce'"),
         ({"fake": np.zeros(4, "float32"), "kind": "relativistic"}, "pairs need logits of one shape"),
