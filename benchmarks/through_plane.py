@@ -1,12 +1,14 @@
 """What does a model for thick slices gain over cubic B-splines on volumes that trained nothing?
 
-    python benchmarks/through_plane.py [--model thick] [--volume T1.nii.gz] [--mask BRAIN.nii.gz] [--merge]
+    python benchmarks/through_plane.py [--model thick] [--volume T1.nii.gz] [--mask BRAIN.nii.gz]
+        [--merge] [--adapt 5]
 
 Makes thick slices of the ICBM152 T1 template at 1 mm (nilearn's) and of --volume along --axis: Gaussian
 profile, full width at half maximum equal to the spacing, at several factors, and at 4 with a gap of a
 fifth. PSNR inside the mask, in float, data range 0 to the 99.9th percentile. With --merge also, at factor 4:
 either family of planes alone, and Fourier burst accumulation of both (Delbracio and Sapiro 2015) instead of
-their mean.
+their mean. With --adapt, at each factor without a gap, also the model trained further on the thick slices
+themselves, as `mrisr upscale --adapt` does.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from keras_mrisr.evaluation.through_plane.volumes import (
     thicken,
 )
 from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
+from keras_mrisr.training.adapt import adapt
 
 
 def main():
@@ -40,6 +43,7 @@ def main():
     parser.add_argument("--axis", default="axial")
     parser.add_argument("--factors", type=float, nargs="+", default=[2, 3, 4, 6, 6.67, 8])
     parser.add_argument("--merge", action="store_true")
+    parser.add_argument("--adapt", type=duration, default={}, metavar="MINUTES", help="or steps=N")
     options = parser.parse_args()
     resolver = ThroughPlaneResolver.load(options.model)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,8 +76,19 @@ def _table(path, mask, resolver, options):
         case = thicken(record, volume, inside, axis, factor, ThroughPlaneOptions(gap=gap))
         low, high = (psnr(case, method(case)) for method in (spline, model))
         print(f"{factor:6g}  {gap:3g}  {low:8.2f}  {high:8.2f}  {high - low:+6.2f}", flush=True)
+        if options.adapt and not gap:
+            adapted, done = adapt(
+                resolver, case.lr, **options.adapt, axis=axis, factor=factor, thickness=case.thickness
+            )
+            gain = psnr(case, Model("adapted", adapted)(case)) - high
+            print(f"  {done.sentence} On the volume: {gain:+.2f} dB over the model.", flush=True)
     if options.merge:
         _merges(thicken(record, volume, inside, axis, 4.0, ThroughPlaneOptions()), resolver)
+
+
+def duration(text):
+    """What `adapt` takes: minutes, or steps=N."""
+    return {"steps": int(text[6:])} if text.startswith("steps=") else {"minutes": float(text)}
 
 
 def psnr(case, sr):
