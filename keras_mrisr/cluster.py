@@ -3,12 +3,14 @@
 import contextlib
 import itertools
 import os
+import pathlib
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from keras_mrisr.errors import ConfigError, DataError, MissingDependencyError
 from keras_mrisr.memory import memory_limit
+from keras_mrisr.types import Progress
 from keras_mrisr.version import __version__
 
 _PLUGIN = "keras-mrisr"
@@ -22,7 +24,12 @@ Item = TypeVar("Item")
 class Workers(Protocol):
     """Whoever does the work."""
 
-    def run(self, function: Callable[[Item, Any], Any], items: Iterable[Item]) -> Iterator[tuple[Item, Any]]:
+    def place(self, path: pathlib.Path) -> pathlib.Path:
+        """A path as whoever does the work finds it."""
+
+    def run(
+        self, function: Callable[[Item, Any], Any], items: Sequence[Item], progress: Progress | None = None
+    ) -> Iterator[tuple[Item, Any]]:
         """Calls `function(item, models)` for each; yields (item, result or exception) as they are done."""
 
 
@@ -36,10 +43,23 @@ class ThisProcess:
     def __init__(self, models: Any) -> None:
         self.models = models
 
-    def run(self, function: Callable[[Item, Any], Any], items: Iterable[Item]) -> Iterator[tuple[Item, Any]]:
+    def place(self, path: pathlib.Path) -> pathlib.Path:
+        """The path as it is."""
+        return path
+
+    def run(
+        self, function: Callable[[Item, Any], Any], items: Sequence[Item], progress: Progress | None = None
+    ) -> Iterator[tuple[Item, Any]]:
         """Calls `function(item, models)` for each item; yields (item, result) in their order."""
-        for item in items:
+        for done, item in enumerate(items, 1):
             yield item, function(item, self.models)
+            if progress is not None:
+                progress(done, len(items))
+
+
+def team_of(workers: Any) -> Workers:
+    """Who does the work: `DaskWorkers` themselves, or this process with the models that are given."""
+    return workers if isinstance(workers, DaskWorkers) else ThisProcess(workers)
 
 
 class DaskWorkers:
@@ -100,7 +120,13 @@ class DaskWorkers:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, function: Callable[[Item, Any], Any], items: Iterable[Item]) -> Iterator[tuple[Item, Any]]:
+    def place(self, path: pathlib.Path) -> pathlib.Path:
+        """The absolute path: workers may stand elsewhere."""
+        return path.absolute()
+
+    def run(
+        self, function: Callable[[Item, Any], Any], items: Sequence[Item], progress: Progress | None = None
+    ) -> Iterator[tuple[Item, Any]]:
         """Calls `function(item, models)` there; yields (item, result or exception) as they are done."""
         from distributed import as_completed
 
@@ -112,18 +138,20 @@ class DaskWorkers:
             of[future.key] = item
             return future
 
-        done = as_completed([submit(item) for item in itertools.islice(waiting, _AHEAD)])
+        under_way = as_completed([submit(item) for item in itertools.islice(waiting, _AHEAD)])
         try:
-            for future in done:
+            for done, future in enumerate(under_way, 1):
                 error = future.exception()
                 result = _plain(error) if error is not None else future.result()
                 item = of.pop(future.key)
                 future.release()
                 for following in itertools.islice(waiting, 1):
-                    done.add(submit(following))
+                    under_way.add(submit(following))
                 yield item, result
+                if progress is not None:
+                    progress(done, len(items))
         finally:
-            self.client.cancel([future for future in done.futures if not future.done()])
+            self.client.cancel([future for future in under_way.futures if not future.done()])
 
     def _connected(self, stack: contextlib.ExitStack) -> Any:
         import dask

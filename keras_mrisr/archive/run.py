@@ -6,11 +6,11 @@ import logging
 import pathlib
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_mrisr.archive.ledger import NAME, Ledger, Result, Series, digest_of
-from keras_mrisr.cluster import DaskWorkers, ThisProcess
+from keras_mrisr.cluster import Workers, team_of
 from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError
 from keras_mrisr.files import contents, held, write_csv
 from keras_mrisr.inference.folder import Job, no_place_left, reason_of, upscale_each
@@ -108,7 +108,6 @@ def upscale_archive(
     """
     root, out = pathlib.Path(root), pathlib.Path(out)
     check_archive(root, out)
-    team = workers if isinstance(workers, DaskWorkers) else ThisProcess(workers)
     options = dataclasses.replace(options or UpscaleOptions(), overwrite=True, residuals=False)
     out.mkdir(parents=True, exist_ok=True)
     with held(out / NAME), Ledger(out / NAME, {**(how or {}), "layout": layout}) as ledger:
@@ -116,27 +115,37 @@ def upscale_archive(
         ledger.scan(root)
         series = ledger.series()
         targets = _targets(series, layout)
-        missing = [one for one in series if not _is_done(ledger, one, root, out)]
+        missing = [(one, targets[one.uid]) for one in series if not _is_done(ledger, one, root, out)]
         log.info("%d series, %d to look at", len(series), len(missing))
-        made = 0
         try:
-            places = (root, out) if isinstance(team, ThisProcess) else (root.absolute(), out.absolute())
-            work = functools.partial(upscale_series, root=places[0], out=places[1], options=options)
-            items = ((one, targets[one.uid]) for one in missing)
-            for done, ((one, _), result) in enumerate(team.run(work, items), 1):
-                if isinstance(result, IncompleteError):
-                    raise result
-                if not isinstance(result, Result):
-                    result = Result("failed", reason_of(result, root / one.folder), images=len(one.files))
-                ledger.keep(one.uid, result)
-                made += result.state == "done"
-                if result.state == "failed":
-                    log.warning("Failed: %s", result.reason)
-                if progress is not None:
-                    progress(done, len(missing))
+            made = _upscale_missing(ledger, missing, root, out, team_of(workers), options, progress)
         finally:
             report = _write_report(ledger, series, out)
         return _outcome(ledger, series, made, report)
+
+
+def _upscale_missing(
+    ledger: Ledger,
+    missing: Sequence[tuple[Series, str]],
+    root: pathlib.Path,
+    out: pathlib.Path,
+    team: Workers,
+    options: UpscaleOptions,
+    progress: Progress | None,
+) -> int:
+    """Upscales series and notes each in the ledger; returns how many were made."""
+    work = functools.partial(upscale_series, root=team.place(root), out=team.place(out), options=options)
+    made = 0
+    for (one, _), result in team.run(work, missing, progress):
+        if isinstance(result, IncompleteError):
+            raise result
+        if not isinstance(result, Result):
+            result = Result("failed", reason_of(result, root / one.folder), images=len(one.files))
+        ledger.keep(one.uid, result)
+        made += result.state == "done"
+        if result.state == "failed":
+            log.warning("Failed: %s", result.reason)
+    return made
 
 
 def check_archive(root: pathlib.Path, out: pathlib.Path) -> None:

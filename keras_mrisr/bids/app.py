@@ -4,7 +4,7 @@ import dataclasses
 import json
 import logging
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_mrisr.bids.dataset import DESCRIPTION, BidsScan, description
@@ -16,7 +16,7 @@ from keras_mrisr.bids.derivative import (
     sidecar,
 )
 from keras_mrisr.bids.pages import Row, write_pages
-from keras_mrisr.cluster import DaskWorkers, ThisProcess
+from keras_mrisr.cluster import Workers, team_of
 from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError
 from keras_mrisr.files import contents, held, write_json, write_text
 from keras_mrisr.inference.folder import Job, no_place_left, reason_of, upscale_each
@@ -76,30 +76,36 @@ def upscale_bids(
     root, out = pathlib.Path(root), pathlib.Path(out)
     options = dataclasses.replace(options or UpscaleOptions(), residuals=False)
     check_out(root, out)
-    team = workers if isinstance(workers, DaskWorkers) else ThisProcess(workers)
     rows = {scan.place: Row(scan.place, result_place(scan)) for scan in scans}
     with held(out):
         _describe(root, out)
-        missing = [scan for scan in scans if options.overwrite or not _is_done(out, rows[scan.place])]
-        for scan in scans:
-            rows[scan.place] = dataclasses.replace(rows[scan.place], done=scan not in missing)
-        skipped, written = len(scans) - len(missing), []
-        if skipped:
-            log.info("%d of %d results are there already and are left as they are", skipped, len(scans))
+        rows |= {place: dataclasses.replace(row, done=_is_done(out, row)) for place, row in rows.items()}
+        missing = [scan for scan in scans if options.overwrite or not rows[scan.place].done]
+        if len(missing) < len(scans):
+            log.info("%d of %d results are there already", len(scans) - len(missing), len(scans))
         try:
-            here = isinstance(team, ThisProcess)
-            place = out if here else out.absolute()  # Workers may stand elsewhere.
-            items = ((scan, _job(scan, place, rows[scan.place], options)) for scan in missing)
-            for done, ((scan, _), result) in enumerate(team.run(_upscale, items), 1):
-                rows[scan.place] = _finished(scan, out, rows[scan.place], result)
-                if rows[scan.place].done:
-                    written.append(out / rows[scan.place].result)
-                if progress is not None:
-                    progress(done, len(missing))
+            for scan, row in _made(missing, rows, out, team_of(workers), options, progress):
+                rows[scan.place] = row
         finally:
             page = write_pages(out, list(rows.values()))
+    written = [out / rows[scan.place].result for scan in missing if rows[scan.place].done]
     failures = {str(place): row.reason for place, row in rows.items() if row.state == "failed"}
-    return BidsOutcome(written, skipped, failures, page)
+    return BidsOutcome(written, len(scans) - len(missing), failures, page)
+
+
+def _made(
+    scans: Sequence[BidsScan],
+    rows: Mapping[pathlib.PurePosixPath, Row],
+    out: pathlib.Path,
+    team: Workers,
+    options: UpscaleOptions,
+    progress: Progress | None,
+) -> Iterator[tuple[BidsScan, Row]]:
+    """Upscales scans; yields each with what became of it."""
+    jobs = [_job(scan, team, out, rows[scan.place], options) for scan in scans]
+    items = list(zip(scans, jobs, strict=True))
+    for (scan, _), result in team.run(_upscale, items, progress):
+        yield scan, _finished(scan, out, dataclasses.replace(rows[scan.place], done=False), result)
 
 
 def check_out(root: PathLike, out: PathLike) -> None:
@@ -144,11 +150,10 @@ def _upscale(item: tuple[BidsScan, Job], resolver: Any) -> Outcome | Exception:
     return result
 
 
-def _job(scan: BidsScan, out: pathlib.Path, row: Row, options: UpscaleOptions) -> Job:
+def _job(scan: BidsScan, team: Workers, out: pathlib.Path, row: Row, options: UpscaleOptions) -> Job:
     # What a run that was stopped left without its sidecar is made again.
-    own = dataclasses.replace(options, figure=out / row.figure, overwrite=True)
-    path = scan.path.absolute() if out.is_absolute() else scan.path
-    return Job(Scan(path, nifti), out / row.result, own)
+    own = dataclasses.replace(options, figure=team.place(out / row.figure), overwrite=True)
+    return Job(Scan(team.place(scan.path), nifti), team.place(out / row.result), own)
 
 
 def _is_done(out: pathlib.Path, row: Row) -> bool:

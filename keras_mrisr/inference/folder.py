@@ -43,28 +43,34 @@ def check_folder(folder: Folder, target: pathlib.Path, options: UpscaleOptions) 
     Raises:
         DataError: They cannot.
     """
-    here, there = folder.path.resolve(), target.resolve()
-    if there == here:
-        raise DataError(f"{target} is the source itself. Choose another folder.")
-    if here.is_relative_to(there):
-        raise DataError(f"{target} holds the source {folder.path}. Choose another folder.")
-    if there.is_relative_to(here):
-        # What is in it would be taken for sources the next time.
-        raise DataError(f"{target} lies in the source {folder.path}. Choose another folder.")
+    _check_apart(folder.path, target)
     if contents(target) and not options.overwrite and not options.skip_existing:
         raise DataError(
             f"{target} exists and is not empty. Choose another folder, pass `skip_existing=True` to make "
             "what is missing in it, or `overwrite=True` to make all of it again."
         )
     check_new_directory(target, overwrite=True)
-    names = list(folder.inputs)
-    reports = [] if folder.holds_images else [residual_path(name) for name in names]
-    if options.consistency and len(set(reports)) < len(reports):
-        raise DataError(
-            f"{folder.path} holds a volume under two endings: the reports of `consistency` need names apart."
-        )
     if options.consistency and folder.holds_images:
         check_report(residual_path(target), options.overwrite or options.skip_existing)
+    elif options.consistency:
+        names = {residual_path(name) for name in folder.inputs}
+        if len(names) < len(folder.inputs):
+            raise DataError(
+                f"{folder.path} holds a volume under two endings: the reports of `consistency` need names "
+                "apart."
+            )
+
+
+def _check_apart(source: pathlib.Path, target: pathlib.Path) -> None:
+    """Raises DataError where a folder of results is, holds or lies in that of the sources."""
+    here, there = source.resolve(), target.resolve()
+    if there == here:
+        raise DataError(f"{target} is the source itself. Choose another folder.")
+    if here.is_relative_to(there):
+        raise DataError(f"{target} holds the source {source}. Choose another folder.")
+    if there.is_relative_to(here):
+        # What is in it would be taken for sources the next time.
+        raise DataError(f"{target} lies in the source {source}. Choose another folder.")
 
 
 def upscale_folder(
@@ -109,40 +115,72 @@ def upscale_folder(
 def _upscale_all(jobs: Sequence[Job], resolver: Any, progress: Progress | None) -> Outcome:
     """Upscales inputs; one that holds several volumes is left out, a bad one is a `Failure`."""
     missing = [job for job in jobs if not (job.options.skip_existing and job.target.exists())]
-    skipped = len(jobs) - len(missing)
-    if skipped:
-        log.info("%d of %d results are there already and are left as they are", skipped, len(jobs))
-    outcomes: list[Outcome] = []
-    errors: list[Exception] = []
-    failures: list[Failure] = []
-    left_out = 0
+    tally = _Tally(len(jobs), len(jobs) - len(missing))
+    if tally.skipped:
+        log.info("%d of %d results are there already and are left as they are", tally.skipped, len(jobs))
     for done, (job, result) in enumerate(upscale_each(missing, resolver), 1):
-        if isinstance(result, Outcome):
-            outcomes.append(result)
-        elif isinstance(result, ManyVolumesError) and len(jobs) > 1:
-            left_out += 1
-            log.warning("Left out: %s", result)
-        else:
-            errors.append(result)
-            failures.append(Failure(job.input.path, reason_of(result, job.input.path)))
-            if no_place_left(result):
-                raise IncompleteError(
-                    f"{failures[-1].reason} {len(outcomes) + skipped} of {len(jobs)} are done: make room, "
-                    "and pass `skip_existing=True` to go on with the others."
-                ) from result
-            if len(missing) > 1:
-                log.warning("Failed: %s", failures[-1].reason)
+        tally.add(job, result)
         if progress is not None:
             progress(done, len(missing))
-    if errors and not outcomes and not skipped:
-        raise errors[0]
-    if left_out and not outcomes and not skipped:
-        raise DataError(
-            f"All {left_out} files hold several volumes each. Choose one with `volume_index`, or give them "
-            "one by one."
+    return tally.outcome()
+
+
+class _Tally:
+    """Counts what becomes of several inputs, and says at once what goes wrong.
+
+    Args:
+        count: The number of inputs.
+        skipped: How many had a result already.
+    """
+
+    def __init__(self, count: int, skipped: int) -> None:
+        self.count, self.skipped, self.left_out = count, skipped, 0
+        self.outcomes: list[Outcome] = []
+        self.errors: list[Exception] = []
+        self.failures: list[Failure] = []
+
+    def add(self, job: Job, result: Outcome | Exception) -> None:
+        """Takes in what became of one.
+
+        Raises:
+            IncompleteError: Nothing more can be written.
+        """
+        if isinstance(result, Outcome):
+            self.outcomes.append(result)
+        elif isinstance(result, ManyVolumesError) and self.count > 1:
+            self.left_out += 1
+            log.warning("Left out: %s", result)
+        else:
+            self._fail(Failure(job.input.path, reason_of(result, job.input.path)), result)
+
+    def _fail(self, failure: Failure, error: Exception) -> None:
+        if no_place_left(error):
+            raise IncompleteError(
+                f"{failure.reason} {len(self.outcomes) + self.skipped} of {self.count} are done: make room, "
+                "and pass `skip_existing=True` to go on with the others."
+            ) from error
+        self.errors.append(error)
+        self.failures.append(failure)
+        if self.count > self.skipped + 1:  # Else it is the one line at the end.
+            log.warning("Failed: %s", failure.reason)
+
+    def outcome(self) -> Outcome:
+        """The outcome of all together.
+
+        Raises:
+            MrisrError: Nothing could be upscaled: the reason of the first.
+        """
+        if not self.outcomes and not self.skipped:
+            if self.errors:
+                raise self.errors[0]
+            raise DataError(
+                f"All {self.left_out} files hold several volumes each. Choose one with `volume_index`, or "
+                "give them one by one."
+            )
+        joined = Outcome.joined(self.outcomes)
+        return dataclasses.replace(
+            joined, failures=tuple(self.failures), left_out=self.left_out, skipped=self.skipped
         )
-    joined = Outcome.joined(outcomes)
-    return dataclasses.replace(joined, failures=tuple(failures), left_out=left_out, skipped=skipped)
 
 
 def refuse_incomplete(outcome: Outcome) -> None:
