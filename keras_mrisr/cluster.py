@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import pathlib
 import threading
@@ -164,6 +165,7 @@ class DaskWorkers:
                 threads_per_worker=1,
                 host="127.0.0.1",
                 dashboard_address=None,
+                silence_logs=logging.ERROR,  # It warns of workers that end slowly.
                 memory_limit=0,  # What a scan may take is judged before it is read.
             )
             return Client(stack.enter_context(cluster))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from keras_mrisr.commands import upscale as upscaling
+from keras_mrisr.commands import model_options
 from keras_mrisr.commands.arguments import Commands, Parser
 from keras_mrisr.errors import IncompleteError
 
@@ -40,9 +40,9 @@ def add(commands: Commands, common: Parser) -> None:
     bids.add_argument("--consistency", action="store_true", help="change nothing that was measured")
     bids.add_argument("--nan", choices=("refuse", "zero"), default="refuse", help="as for mrisr upscale")
     bids.add_argument("--overwrite", action="store_true", help="make again what is there")
-    upscaling.add_model_options(bids)
-    upscaling.add_way_options(bids)
-    upscaling.add_worker_options(bids)
+    model_options.add_model_options(bids)
+    model_options.add_way_options(bids)
+    model_options.add_worker_options(bids)
     bids.set_defaults(run=_bids)
 
 
@@ -52,7 +52,7 @@ def _bids(options: argparse.Namespace) -> None:
     from keras_mrisr.inference.options import UpscaleOptions
     from keras_mrisr.terminal import progress_bar, say
 
-    way = upscaling.way_options(options)
+    way = model_options.way_options(options)
     how = UpscaleOptions(
         ensemble=options.ensemble,
         consistency=options.consistency,
@@ -70,7 +70,7 @@ def _bids(options: argparse.Namespace) -> None:
     check_out(options.input, options.output)
     participants = len({scan.participant for scan in scans})
     say(f"{len(scans)} anatomical scans of {participants} participants")
-    with upscaling.workers_for(options) as workers, progress_bar("Upscaling") as progress:
+    with model_options.workers_for(options) as workers, progress_bar("Upscaling") as progress:
         outcome = upscale_bids(options.input, options.output, scans, workers, how, progress)
     say(f"Wrote {len(outcome.written)} scans to {options.output}; summary: {outcome.page}")
     if outcome.failures:

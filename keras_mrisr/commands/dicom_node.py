@@ -4,7 +4,7 @@ import argparse
 import ssl
 import threading
 
-from keras_mrisr.commands import upscale as upscaling
+from keras_mrisr.commands import model_options
 from keras_mrisr.commands.arguments import Commands, Parser
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.memory import memory_limit, parse_memory
@@ -54,8 +54,8 @@ def add(commands: Commands, common: Parser) -> None:
     secure.add_argument("--forward-tls", action="store_true", help="send with TLS, too")
     node.add_argument("--consistency", action="store_true", help="change nothing that was measured")
     node.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
-    upscaling.add_model_options(node)
-    upscaling.add_way_options(node)
+    model_options.add_model_options(node)
+    model_options.add_way_options(node)
     node.set_defaults(run=_run)
 
 
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> None:
         if getattr(options, name) < least:
             raise ConfigError(f"--{name.replace('_', '-')} must be {least} or more.")
     how = UpscaleOptions(
-        ensemble=options.ensemble, consistency=options.consistency, **upscaling.way_options(options)
+        ensemble=options.ensemble, consistency=options.consistency, **model_options.way_options(options)
     )
     server_tls, client_tls = _tls(options)
     node = NodeOptions(
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> None:
         client_tls=client_tls,
     )
     memory = None if options.memory is None else parse_memory(options.memory)
-    models = upscaling.load_models(options, None, memory)
+    models = model_options.load_models(options, None, memory)
     with memory_limit(memory), DicomNode(node, models, how) as running:
         say(f"{options.ae_title} listens on {options.host}:{running.port}; Ctrl-C stops it")
         running.work(threading.Event())

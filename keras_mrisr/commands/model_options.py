@@ -1,0 +1,249 @@
+"""Options that commands share: which model upscales scans, which way they go, and who does the work."""
+
+import argparse
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from keras_mrisr.commands.arguments import add_perception, check_models
+from keras_mrisr.errors import ConfigError
+from keras_mrisr.memory import memory_limit, parse_memory
+
+if TYPE_CHECKING:
+    from keras_mrisr.cluster import DaskWorkers
+    from keras_mrisr.inference.inputs import Folder, Input
+    from keras_mrisr.inference.super_resolver import SuperResolver
+    from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
+    from keras_mrisr.inference.ways import BundledModels, Models
+    from keras_mrisr.pretrained import Pretrained
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The options about which model runs and how; `load_models` reads them."""
+    parser.add_argument(
+        "--model", metavar="MODEL",
+        help="trained model directory, an ONNX export, or a name from mrisr models (default: of these "
+        "the one that fits --scale and IN)",
+    )  # fmt: skip
+    add_perception(parser)
+    parser.add_argument(
+        "--scale", type=int, help="make planes finer by this (default: by 2, or as the model does)"
+    )
+    parser.add_argument(
+        "--force", action="store_true",
+        help="write the result also where it does not degrade to IN again, because --model was made for "
+        "something else",
+    )  # fmt: skip
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        help="what the program may occupy in all, such as 2GB (default: what is free)",
+    )
+    parser.add_argument(
+        "--engine", choices=("auto", "keras", "onnxruntime", "openvino", "ncnn"), default="auto",
+        help="what runs the network: keras, or of an ONNX export or bundled model one that needs no "
+        "TensorFlow (default: the fastest one installed, measured once on each machine)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--providers",
+        metavar="NAME,...",
+        help="of an ONNX export: where it runs, such as cuda,cpu (default: the best that is installed)",
+    )
+
+
+def add_worker_options(parser: Any) -> None:
+    """The options about who does the work on many scans; `workers_for` reads them."""
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        help="work in so many processes, which share the cores (needs Dask)",
+    )
+    who.add_argument(
+        "--dask", metavar="ADDRESS",
+        help="work on the workers of this Dask scheduler, such as tcp://10.0.0.1:8786; they must see "
+        "the same files",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def workers_for(options: argparse.Namespace) -> "Iterator[Models | DaskWorkers]":
+    """The models for scans, or workers that load them, as the options of `add_worker_options` say."""
+    memory = None if options.memory is None else parse_memory(options.memory)
+    if options.workers is None and options.dask is None:
+        with memory_limit(memory):
+            yield load_models(options, None, memory)
+        return
+    from keras_mrisr.cluster import DaskWorkers
+
+    if options.model is not None:
+        check_models(options.model)
+    if options.workers is not None and memory is not None:
+        memory //= max(options.workers, 1)
+    names = ("model", "scale", "engine", "providers", "consistency", "force", "perception")
+    chosen = argparse.Namespace(**{name: getattr(options, name) for name in names})
+    if chosen.model is not None and os.path.exists(chosen.model):
+        chosen.model = os.path.abspath(chosen.model)
+    load = functools.partial(load_models, chosen, None, memory)
+    with DaskWorkers(load, options.dask, options.workers, memory) as workers:
+        yield workers
+
+
+def add_way_options(parser: argparse.ArgumentParser) -> Any:
+    """The options about thick slices that `way_options` reads; returns their group."""
+    slices = parser.add_argument_group(
+        "of thick slices",
+        "Where the largest spacing is over 1.5 times the smallest, slices are made as thin as their pixels "
+        "are wide; other volumes get finer planes.",
+    )
+    ways = slices.add_mutually_exclusive_group()
+    for way, what in (("through-plane", "make slices thin"), ("in-plane", "make planes finer")):
+        ways.add_argument(
+            f"--{way}", dest="way", action="store_const", const=way, help=f"{what}, whatever IN holds"
+        )
+    slices.add_argument(
+        "--spacing", metavar="MM",
+        help="make voxels of this size, such as 1 or 0.8x0.8x1 (default: the smallest of IN, on all axes)",
+    )  # fmt: skip
+    return slices
+
+
+def way_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What of `UpscaleOptions` the options of `add_model_options` and `add_way_options` say."""
+    from keras_mrisr.inference.target_grid import parse_spacing
+
+    if options.scale is not None and options.scale < 2:
+        raise ConfigError(f"--scale must be 2 or more. Received: {options.scale}")
+    spacing = None if options.spacing is None else parse_spacing(options.spacing)
+    if options.scale is not None and (options.way == "through-plane" or spacing is not None):
+        raise ConfigError("--scale makes planes finer. Leave it out, or --through-plane and --spacing.")
+    return {
+        "way": options.way if options.scale is None else "in-plane",
+        "spacing": spacing,
+        "refuse_mismatch": options.model is not None and not options.force,
+    }
+
+
+def load_models(options: argparse.Namespace, found: "Input | Folder | None", memory: int | None) -> "Models":
+    """The model that is named, or else the bundled ones that fit the input; None stands for scans."""
+    return _bundled(options, found, memory) if options.model is None else _named(options, memory)
+
+
+def _bundled(
+    options: argparse.Namespace, found: "Input | Folder | None", memory: int | None
+) -> "BundledModels":
+    """The bundled models that fit the input."""
+    from keras_mrisr.inference.inputs import channels_of
+    from keras_mrisr.inference.ways import BundledModels
+    from keras_mrisr.pretrained import choose_model, choose_through_plane
+    from keras_mrisr.terminal import say
+
+    def in_plane() -> "SuperResolver":
+        channels = None if found is None else channels_of(found)
+        chosen = choose_model(
+            options.scale or 2, channels or 1, channels is None, consistency=options.consistency
+        )
+        return _load_in_plane(load(*chosen), memory, options)
+
+    def through_plane() -> "ThroughPlaneResolver":
+        assert thick is not None
+        _refuse_perception(thick[0].name, options)
+        return _load_through_plane(load(*thick), memory)
+
+    def load(model: "Pretrained", reason: str) -> str:
+        say(f"Model: {reason}")
+        return str(model.folder)  # A path of the model's name would come before it.
+
+    thick = choose_through_plane()
+    return BundledModels(in_plane, None if thick is None else through_plane)
+
+
+def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | ThroughPlaneResolver":
+    """The model that is named, of whichever task."""
+    from keras_mrisr.pretrained import restores_slices
+
+    check_models(options.model)
+    if restores_slices(options.model):
+        _refuse_perception(options.model, options)
+        if options.scale is not None:
+            raise ConfigError(
+                f"{options.model} makes thick slices thin: --spacing says how thin. Leave out --scale."
+            )
+        if options.engine not in ("auto", "keras") or options.providers:
+            name = "--providers" if options.providers else "--engine"
+            raise ConfigError(f"{options.model} makes thick slices thin, which Keras runs. Leave out {name}.")
+        return _load_through_plane(options.model, memory)
+    resolver = _load_in_plane(options.model, memory, options)
+    resolver.quiet = not options.force
+    if options.scale is not None and options.scale != resolver.scale:
+        raise ConfigError(
+            f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}. "
+            f"Leave that out, or choose a model for x{options.scale} (see mrisr models)."
+        )
+    return resolver
+
+
+def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) -> "SuperResolver":
+    """The model as the engine that is asked for runs it."""
+    from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
+    from keras_mrisr.pretrained import WEIGHTS, find_model
+
+    path = find_model(model)
+    has_onnx, has_keras = is_onnx(path), path.suffix == ".keras" or (path / WEIGHTS).is_file()
+    engine = options.engine
+    # The ONNX network of a model is its fidelity end.
+    needs_keras = engine == "keras" or bool(options.perception)
+    if has_onnx and not (has_keras and (needs_keras or _keras_is_faster(engine))):
+        _refuse_for_onnx(model, options)
+        providers = options.providers.split(",") if options.providers else None
+        return OnnxSuperResolver.load(path, memory, providers, engine=engine)
+    for name, given in (("--engine", engine not in ("auto", "keras")), ("--providers", options.providers)):
+        if given:
+            raise ConfigError(
+                f"{name} is for an ONNX export. Received: --model {model}; mrisr export makes one of it."
+            )
+    from keras_mrisr.terminal import load_tensorflow
+
+    load_tensorflow()
+    from keras_mrisr.inference import SuperResolver
+
+    return SuperResolver.load(path, memory, options.perception)
+
+
+def _refuse_for_onnx(model: str, options: argparse.Namespace) -> None:
+    """Raises ConfigError for what an ONNX export without its Keras model cannot do."""
+    if options.perception:
+        raise ConfigError(
+            f"{model} is an ONNX export, of one --perception: leave that out, or export another one."
+        )
+    if options.engine == "keras":
+        raise ConfigError(f"{model} is an ONNX export: leave out --engine keras.")
+
+
+def _keras_is_faster(engine: str) -> bool:
+    """Whether there is a GPU that TensorFlow may use, and onnxruntime does not; or no onnxruntime."""
+    if engine != "auto":
+        return False
+    try:
+        import onnxruntime
+    except ImportError:
+        return True
+    has_gpu = os.path.exists("/dev/nvidia0")
+    return has_gpu and "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
+
+
+def _refuse_perception(model: str, options: argparse.Namespace) -> None:
+    if options.perception:
+        raise ConfigError(f"{model} makes thick slices thin, without a GAN end. Leave out --perception.")
+
+
+def _load_through_plane(model: str, memory: int | None) -> "ThroughPlaneResolver":
+    from keras_mrisr.terminal import load_tensorflow
+
+    load_tensorflow()
+    from keras_mrisr.inference import ThroughPlaneResolver
+
+    return ThroughPlaneResolver.load(model, memory)
