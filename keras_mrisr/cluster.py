@@ -160,12 +160,14 @@ class DaskWorkers:
 
         stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": _DEATHS}))
         if self._processes is not None:
+            nanny = logging.getLogger("distributed.nanny")  # It warns of workers that end slowly.
+            stack.callback(nanny.setLevel, nanny.level)
+            nanny.setLevel(logging.ERROR)
             cluster = LocalCluster(
                 n_workers=self._processes,
                 threads_per_worker=1,
                 host="127.0.0.1",
                 dashboard_address=None,
-                silence_logs=logging.ERROR,  # It warns of workers that end slowly.
                 memory_limit=0,  # What a scan may take is judged before it is read.
             )
             return Client(stack.enter_context(cluster))
