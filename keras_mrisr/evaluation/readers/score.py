@@ -177,20 +177,7 @@ def score_study(
     if not answers:
         raise ConfigError("No answers: give the CSV files that readers saved.")
     study = key if isinstance(key, Study) else Study.load(key or _find_key(pathlib.Path(answers[0])))
-    found: dict[tuple[str, str], _Answer] = {}
-    for path in answers:
-        for one in _read(pathlib.Path(path), study):
-            before = found.setdefault((one.reader, one.trial.code), one)
-            if before.answer != one.answer:
-                raise DataError(
-                    f"{path} answers {one.trial.code} of {one.reader} in another way than a file before it: "
-                    "give one file of each reader, the last one."
-                )
-    known = {one.reader for one in found.values()}
-    for name in exclude:
-        if name not in known:
-            raise ConfigError(f"No answers are by {name!r}. Readers: {', '.join(sorted(known))}.")
-    kept = [one for one in found.values() if one.reader not in exclude]
+    kept = _without(_merged(answers, study), exclude)
     asked = [one for one in kept if not one.trial.catch]
     if not asked:
         raise ConfigError("No answers are left: give the files of other readers.")
@@ -204,6 +191,29 @@ def score_study(
         agreement,
         (*_notes(readers, asked), *notes),
     )
+
+
+def _merged(paths: Sequence[PathLike], study: Study) -> list[_Answer]:
+    """The answers in several files, each once."""
+    found: dict[tuple[str, str], _Answer] = {}
+    for path in paths:
+        for one in _read(pathlib.Path(path), study):
+            before = found.setdefault((one.reader, one.trial.code), one)
+            if before.answer != one.answer:
+                raise DataError(
+                    f"{path} answers {one.trial.code} of {one.reader} in another way than a file before it: "
+                    "give one file of each reader, the last one."
+                )
+    return list(found.values())
+
+
+def _without(answers: Sequence[_Answer], exclude: Sequence[str]) -> list[_Answer]:
+    """The answers but for those of some readers."""
+    known = {one.reader for one in answers}
+    for name in exclude:
+        if name not in known:
+            raise ConfigError(f"No answers are by {name!r}. Readers: {', '.join(sorted(known))}.")
+    return [one for one in answers if one.reader not in exclude]
 
 
 def _find_key(answers: pathlib.Path) -> pathlib.Path:
