@@ -240,12 +240,15 @@ def test_bad_config(place, refused, text, parts):
     refused(["train", "--data", "data", "--out", "run", "--config", "config.yaml"], *parts)
 
 
-def test_rgb_among_grey(place, refused, smooth_image):
+def test_rgb_among_grey(place, refused, smooth_image, mrisr):
     for patient in range(6):
         write_image(place / f"data/p{patient}/1.tif", smooth_image(32, 32, 3))
     refused(train(), "1.tif has 3 channels where 1 were expected")
     refused(evaluate(), "data/p3/1.tif has 3 channels, but grey takes 1. Convert the images")
-    refused(upscale(), "data/p0/1.tif: The model takes 1 channel(s)")
+    code, _, err = mrisr(*upscale())  # Of a folder, what fits is upscaled.
+    assert code == 1 and "mrisr: error: 6 files could not be upscaled; all others are done." in err
+    assert "data/p0/1.tif: The model takes 1 channel(s)" in err
+    assert len(list((place / "sr").rglob("*.tif"))) == 6
 
 
 def test_small_slices(place, refused, smooth_image):
@@ -312,9 +315,10 @@ def test_output_that_exists(place, refused, command):
         "demo": ["demo", "--out", "old"],
         "download": ["data", "download", "lgg", "old"],
     }[command]
-    refused(words, "old exists and is not empty. Choose another folder or pass --overwrite")
-    # What is not the command's own is not replaced with it either.
-    refused([*words, "--overwrite"], "old", "Choose another folder")
+    refused(words, "old exists and is not empty. Choose another folder", "--overwrite")
+    if command != "upscale":  # Which replaces its own results and nothing else.
+        # What is not the command's own is not replaced with it either.
+        refused([*words, "--overwrite"], "old", "Choose another folder")
     refused([word if word != "old" else "old/thesis.txt" for word in words], "thesis.txt is a file")
 
 

@@ -138,6 +138,7 @@ class _Tally:
         self.outcomes: list[Outcome] = []
         self.errors: list[Exception] = []
         self.failures: list[Failure] = []
+        self._said = 0
 
     def add(self, job: Job, result: Outcome | Exception) -> None:
         """Takes in what became of one.
@@ -147,6 +148,7 @@ class _Tally:
         """
         if isinstance(result, Outcome):
             self.outcomes.append(result)
+            self._say()
         elif isinstance(result, ManyVolumesError) and self.count > 1:
             self.left_out += 1
             log.warning("Left out: %s", result)
@@ -161,8 +163,14 @@ class _Tally:
             ) from error
         self.errors.append(error)
         self.failures.append(failure)
-        if self.count > self.skipped + 1:  # Else it is the one line at the end.
+        if self.outcomes or self.skipped:
+            self._say()
+
+    def _say(self) -> None:
+        """Logs failures, once there is a result: where there is none, one reason is enough for all."""
+        for failure in self.failures[self._said :]:
             log.warning("Failed: %s", failure.reason)
+        self._said = len(self.failures)
 
     def outcome(self) -> Outcome:
         """The outcome of all together.
