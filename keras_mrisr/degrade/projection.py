@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from keras import ops
 
 from keras_mrisr.degrade.axis_modes import AxisModes
 from keras_mrisr.degrade.degradation import Degradation
@@ -50,6 +49,8 @@ class Projection:
             Tensor like `sr`, float32.
         """
         rows, columns = self._axes(sr, AxisModes.within)
+        from keras import ops  # Here, as everywhere in `degrade`: see `registration`.
+
         sr, lr = ops.cast(sr, "float32"), ops.cast(lr, "float32")
         again = _product(rows.matrix, sr, columns.matrix)
         if self.degradation.magnitude:
@@ -60,6 +61,8 @@ class Projection:
     def residual(self, images: Tensor) -> Tensor:
         """What LR does not hold of images (N, H, W, C): they less what comes back from their own LR."""
         rows, columns = self._axes(images, AxisModes.of)
+        from keras import ops
+
         images = ops.cast(images, "float32")
         return images - self._back(_product(rows.matrix, images, columns.matrix), rows, columns)
 
@@ -82,9 +85,13 @@ class Projection:
 
 def _constant(values: np.ndarray) -> Tensor:
     # As a tensor: PyTorch takes no gradient through an operation with a NumPy array.
+    from keras import ops
+
     return ops.convert_to_tensor(np.asarray(values, "float32"))
 
 
 def _product(left: np.ndarray, images: Tensor, right: np.ndarray) -> Tensor:
     """left X right^T of every channel of every image."""
+    from keras import ops
+
     return ops.einsum("ij,njkc,lk->nilc", _constant(left), images, _constant(right))

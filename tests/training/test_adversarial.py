@@ -92,7 +92,7 @@ def test_two_stages(gan_run, tiny_gan):
     assert [row["epoch"] for row in rows] == [1, 2]
     losses = {"pixel", "perceptual", "consistency", "adversarial", "r1", "loss", "d_loss"}
     health = {"d_hr", "d_sr", "g_gradient", "d_gradient", "ill"}
-    scores = {"val_psnr", "val_ssim", "val_features", "val_variety", "val_score"}
+    scores = {"val_psnr", "val_ssim", "val_features", "val_variety", "val_spectrum", "val_score"}
     rates = {"generator_adam", "discriminator_adam"}
     assert set(rows[0]) == {"epoch", *losses, *health, *scores, *rates}
     for row in rows:
