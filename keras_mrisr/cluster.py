@@ -184,23 +184,23 @@ class DaskWorkers:
             self.client.wait_for_workers(1, timeout=_WAIT)
         except TimeoutError as error:
             raise DataError(f"The Dask scheduler at {self._address} has no workers. Start some.") from error
-        versions = self.client.run(_version_there)
+        try:
+            versions = self.client.run(_version_there)
+        except ModuleNotFoundError as error:
+            raise DataError(
+                f"A worker has no keras-mrisr ({error}): install {__version__} everywhere."
+            ) from error
         for worker, version in versions.items():
             if version != __version__:
                 raise DataError(
-                    f"The worker {worker} has keras-mrisr {version or 'not installed'}, this is "
+                    f"The worker {worker} has keras-mrisr {version}, this is "
                     f"{__version__}: install the same everywhere."
                 )
 
 
 def _version_there() -> str:
-    """Runs on a worker, which may not have the package: it is sent by value then."""
-    from importlib import metadata
-
-    try:
-        return metadata.version("keras-mrisr")
-    except metadata.PackageNotFoundError:
-        return ""
+    """Runs on a worker."""
+    return __version__
 
 
 def _models_plugin(load: Callable[[], Any], processes: int | None, memory: int | None) -> Any:

@@ -218,6 +218,10 @@ def _upscale_study(options: argparse.Namespace) -> None:
 
     if options.study is None or options.input is not None:
         raise ConfigError("With --dicomweb give --study UID, and neither IN nor OUT.")
+    _refuse_for_several(options, "--dicomweb")
+    for name in ("include", "exclude", "skip_existing", "overwrite", "studies", "workers", "dask"):
+        if getattr(options, name):
+            raise ConfigError(f"--{name.replace('_', '-')} is for files: leave it out with --dicomweb.")
     token, pair = secret(options.token_file, TOKEN), secret(options.user_file, USER)
     name, separator, password = (pair or "").partition(":")
     if pair and not separator:
@@ -240,6 +244,13 @@ def _upscale_study(options: argparse.Namespace) -> None:
         raise IncompleteError(f"{len(failures)} series could not be upscaled. {failures[0].reason}")
 
 
+def _refuse_for_several(options: argparse.Namespace, of: str, *more: str) -> None:
+    """Raises ConfigError for an option that only one series can have."""
+    for name in ("volume_index", "uncertainty", "figure", "report", "adapt", "save_model", *more):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is for one series: leave it out with {of}.")
+
+
 def _upscale_archive(options: argparse.Namespace, way: dict[str, Any]) -> None:
     """Upscales every series of an archive."""
     import pathlib
@@ -249,9 +260,7 @@ def _upscale_archive(options: argparse.Namespace, way: dict[str, Any]) -> None:
     from keras_mrisr.errors import IncompleteError
     from keras_mrisr.terminal import progress_bar, say
 
-    for name in ("series", "volume_index", "uncertainty", "figure", "report", "adapt", "save_model"):
-        if getattr(options, name) is not None:
-            raise ConfigError(f"--{name.replace('_', '-')} is for one series: leave it out with --studies.")
+    _refuse_for_several(options, "--studies", "series")
     for name in ("include", "exclude", "skip_existing", "overwrite"):
         if getattr(options, name):
             raise ConfigError(
@@ -260,7 +269,18 @@ def _upscale_archive(options: argparse.Namespace, way: dict[str, Any]) -> None:
             )
     check_archive(pathlib.Path(options.input), pathlib.Path(options.output))
     how = upscale_options(options, **way, slice_thickness=options.slice_thickness)
-    keys = ("model", "scale", "way", "spacing", "slice_thickness", "ensemble", "consistency", "nan", "plane")
+    keys = (
+        "model",
+        "perception",
+        "scale",
+        "way",
+        "spacing",
+        "slice_thickness",
+        "ensemble",
+        "consistency",
+        "nan",
+        "plane",
+    )
     chosen = {key: getattr(options, key) for key in keys}
     with model_options.workers_for(options) as workers, progress_bar("Upscaling series") as progress:
         outcome = upscale_archive(

@@ -163,16 +163,16 @@ class DicomNode:
                 self._send(derived)
 
     def _upscale(self, series: pathlib.Path) -> None:
-        target = self.queue.derived(series)
-        if not target.exists():  # Else the node was stopped before it could remove what it came from.
-            [(_, result)] = upscale_each([Job(Scan(series, dicom), target, self.upscaling)], self.models)
-            if not isinstance(result, Outcome):
-                reason = reason_of(result, series)
-                log.warning("Series %s is put aside: %s", series.name, reason)
-                self.queue.fail(series, reason)
-                return
+        files, target = self.queue.files(series), self.queue.derived(series)
+        [(_, result)] = upscale_each([Job(Scan(series, dicom), target, self.upscaling)], self.models)
+        if not isinstance(result, Outcome):
+            reason = reason_of(result, series)
+            log.warning("Series %s is put aside: %s", series.name, reason)
+            self.queue.fail(series, reason)
+        elif self.queue.done(series, files):
             log.info("Series %s: upscaled by %s", series.name, " and ".join(result.models))
-        self.queue.done(series)
+        else:  # The derived one is made again, from all, once it is quiet.
+            log.info("Series %s: more came while it was upscaled", series.name)
 
     def _send(self, derived: pathlib.Path) -> None:
         try:

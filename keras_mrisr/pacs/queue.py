@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ class Queue:
 
     def __init__(self, folder: PathLike, limit: int) -> None:
         self.folder, self.limit = pathlib.Path(folder), limit
+        self._lock = threading.Lock()  # An instance may come while its series is removed.
         for name in ("incoming", "outgoing", "failed", "receiving"):
             try:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -66,13 +68,14 @@ class Queue:
                 os.fsync(file.fileno())
             series, instance = _identifiers(received)
             target = self.folder / "incoming" / series / f"{instance}.dcm"
-            target.parent.mkdir(exist_ok=True)
-            os.replace(received, target)
+            with self._lock:
+                target.parent.mkdir(exist_ok=True)
+                os.replace(received, target)
+                self._held += len(content)
         except OSError as error:
             raise Refused(f"it cannot be kept: {error.strerror}", 0xA700) from error
         finally:
             received.unlink(missing_ok=True)
-        self._held += len(content)
         return target
 
     def complete(self, quiet: float) -> Iterator[pathlib.Path]:
@@ -83,17 +86,29 @@ class Queue:
                 yield folder
 
     def outgoing(self) -> list[pathlib.Path]:
-        """The folders of derived series that are to be sent."""
-        return sorted(path for path in (self.folder / "outgoing").iterdir() if not path.name.startswith("."))
+        """The folders of derived series that are to be sent; not of those that are still to be made again."""
+        return sorted(
+            path
+            for path in (self.folder / "outgoing").iterdir()
+            if not path.name.startswith(".") and not (self.folder / "incoming" / path.name).exists()
+        )
 
     def derived(self, series: pathlib.Path) -> pathlib.Path:
         """Where the derived series of a received one goes."""
         return self.folder / "outgoing" / series.name
 
-    def done(self, series: pathlib.Path) -> None:
-        """Removes a received series, whose derived one is there."""
-        self._held -= sum(path.stat().st_size for path in series.glob("*.dcm"))
-        shutil.rmtree(series)
+    def files(self, series: pathlib.Path) -> set[pathlib.Path]:
+        """The instances of a received series."""
+        return set(series.glob("*.dcm"))
+
+    def done(self, series: pathlib.Path, files: set[pathlib.Path]) -> bool:
+        """Removes a received series, whose derived one is there, unless it has other files by now."""
+        with self._lock:
+            if self.files(series) != files:
+                return False
+            self._held -= sum(path.stat().st_size for path in files)
+            shutil.rmtree(series)
+            return True
 
     def sent(self, series: pathlib.Path) -> None:
         """Removes a derived series, which was sent."""
@@ -103,8 +118,9 @@ class Queue:
         """Puts a received series aside, with the reason."""
         target = self.folder / "failed" / series.name
         shutil.rmtree(target, ignore_errors=True)
-        self._held -= sum(path.stat().st_size for path in series.glob("*.dcm"))
-        os.replace(series, target)
+        with self._lock:
+            self._held -= sum(path.stat().st_size for path in self.files(series))
+            os.replace(series, target)
         write_text(target / _REASON, f"{reason}\n")
 
 

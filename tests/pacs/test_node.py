@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage, MRImageStorage
 
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.inference import SuperResolver, upscale_path
-from keras_mrisr.pacs import DicomNode, NodeOptions, Peer
+from keras_mrisr.pacs import DicomNode, NodeOptions, Peer, node as node_module
 from keras_mrisr.pacs.node import send
 from keras_mrisr.pacs.queue import Queue, Refused
 from keras_mrisr.volumes import read_volume
@@ -110,6 +110,24 @@ def test_a_series_is_complete_after_a_quiet_time(tmp_path, models, series, pacs)
             os.utime(path, (time.time() - 2000,) * 2)
         node.step()
     assert len(pacs[1]) == 3
+
+
+def test_an_instance_that_comes_while_its_series_is_upscaled(tmp_path, models, series, pacs, monkeypatch):
+    with node_of(tmp_path, models, pacs[0]) as node:
+        upscale, late = node_module.upscale_each, [series[2]]
+
+        def slow(jobs, resolver):
+            results = list(upscale(jobs, resolver))
+            if late:
+                send([late.pop()], Peer("MRISR", "127.0.0.1", node.port), "MR1")
+            return results
+
+        monkeypatch.setattr(node_module, "upscale_each", slow)
+        send(series[:2], Peer("MRISR", "127.0.0.1", node.port), "MR1")
+        node.step()
+        assert pacs[1] == []  # What was made of two of three is not sent.
+        node.step()
+    assert len(pacs[1]) == 3 and files(tmp_path) == []
 
 
 def test_echo_and_who_may_ask(tmp_path, models, pacs, caplog):

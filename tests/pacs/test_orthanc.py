@@ -207,6 +207,8 @@ def test_over_dicomweb(orthanc, mrisr, models, tmp_path, monkeypatch):
         (["--dicomweb", "http://127.0.0.1:9/x", "--study", "1"], "does not answer (ConnectionError)"),
         (["--dicomweb", "http://127.0.0.1:9/x"], "give --study UID"),
         (["--study", "1"], "--study is for a DICOMweb server: give --dicomweb"),
+        (["--dicomweb", "http://127.0.0.1:9/x", "--study", "1", "--figure", "x.png"], "is for one series"),
+        (["--dicomweb", "http://127.0.0.1:9/x", "--study", "1", "--overwrite"], "--overwrite is for files"),
         ([], "IN and OUT are missing, or --dicomweb and --study"),
     ],
 )
