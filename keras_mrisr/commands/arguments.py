@@ -152,12 +152,13 @@ def secret(file: str | None, variable: str) -> str | None:
         return opened.read().strip() or None
 
 
-def add_perception(parser: argparse.ArgumentParser) -> None:
-    """The dial of a model with a GAN end."""
+def add_perception(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """The dial of a model with a GAN end; with `several`, a list of places on it."""
     parser.add_argument(
-        "--perception", type=float, metavar="0..1", default=0.0,
+        "--perception", type=float, metavar="0..1", default=0.0, nargs="+" if several else None,
         help="of a model with a GAN end, how far towards it: 0 is the most faithful, 1 looks the most like "
-        "MRI, with texture that may be invented (default: 0)",
+        "MRI, with texture that may be invented (default: 0)"
+        + ("; several, such as 0 0.5 1, are compared" if several else ""),
     )  # fmt: skip
 
 

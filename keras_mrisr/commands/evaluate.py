@@ -53,7 +53,7 @@ def add(commands: Commands, common: Parser) -> None:
     evaluate.add_argument(
         "--consistency", action="store_true", help="make the results agree with what was measured"
     )
-    add_perception(evaluate)
+    add_perception(evaluate, several=True)
     evaluate.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
     evaluate.add_argument("--methods", help="interpolators (default: nearest,bicubic,lanczos)")
     evaluate.add_argument(
@@ -198,7 +198,8 @@ def _evaluate_slices(
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models
 
-    shared["perception"] = options.perception
+    values = options.perception
+    shared["perception"] = values[0] if isinstance(values, list) and len(values) == 1 else values
     shared |= {"kind": options.kind, "scale": options.scale, "degradation": degradation, "features": features}
     shared |= {"realism": realism, "backbone": options.backbone}
     with progress_bar("Scoring slices") as progress:

@@ -31,7 +31,8 @@ class EvaluationOptions:
         ensemble: Average the models over flips and quarter turns.
         consistency: Change what the models give so that their degradation leads back to LR.
         perception: Of models with a GAN end, how far towards it, from 0 to 1; all models must have one
-            where it is over 0.
+            where it is over 0. With several values each such model is scored at each of them, and a model
+            without a GAN end once.
         noise_snr: Add Rician noise to LR, at this ratio of the tissue's mean to sigma (see `degrade.noise`).
         methods: Interpolators to compare with; by default nearest, bicubic and Lanczos, and for the
             degradation "kspace" also zero-filling; for models of volumes nearest, linear and cubic.
@@ -57,7 +58,7 @@ class EvaluationOptions:
     limit: int | None = None
     ensemble: bool = False
     consistency: bool = False
-    perception: float = 0.0
+    perception: float | Sequence[float] = 0.0
     noise_snr: float | None = None
     methods: Sequence[str] | None = None
     metrics: Sequence[str] | None = None

@@ -2,14 +2,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from keras_mrisr.checks import check, check_perception
 from keras_mrisr.data import SliceDataset, read_dataset
 from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.errors import ConfigError, DataError
+from keras_mrisr.errors import ConfigError, DataError, ModelError
 from keras_mrisr.evaluation.compatibility import check_names, choose_degradation, choose_pattern, split_of
 from keras_mrisr.evaluation.measures import Measure, choose_measures
 from keras_mrisr.evaluation.methods import Interpolator, Method, Model, Predictions, SliceMethod, Trained
@@ -20,6 +21,7 @@ from keras_mrisr.evaluation.scorers import Scorer, make_scorers
 from keras_mrisr.evaluation.scores import channel_groups
 from keras_mrisr.evaluation.slices import SliceImages, SliceReader, spread
 from keras_mrisr.evaluation.volumes import StackInterpolator, StackReader, make_model, read_8bit
+from keras_mrisr.models.storage import has_gan_end
 from keras_mrisr.types import PathLike
 
 
@@ -79,8 +81,8 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
     """
     measures = _measures(options)
     trained = [
-        make_model(name, Trained.load(one, options.perception), options.ensemble, options.consistency)
-        for name, one in models.items()
+        make_model(name, Trained.load(one, perception), options.ensemble, options.consistency)
+        for name, one, perception in _on_the_dial(models, options.perception)
     ]
     degradation, notes = choose_degradation(trained, options.degradation, options.scale)
     if degradation.dimensions == 3 or degradation.measured:
@@ -111,6 +113,23 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
         notes=(*notes, *left_out, *map(note_on_predictions, predictions), *_note_on_stacks(reader)),
         realism=None if options.realism is None else RealismCollector(named_networks(options.realism)),
     )
+
+
+def _on_the_dial(
+    models: Mapping[str, Any], perception: float | Sequence[float]
+) -> Iterator[tuple[str, Any, float]]:
+    """(name, model, perception) of everything that is scored as a model."""
+    if not isinstance(perception, Sequence):
+        yield from ((name, one, perception) for name, one in models.items())
+        return
+    values = list(dict.fromkeys(map(check_perception, perception)))
+    ends = {name for name, one in models.items() if has_gan_end(one)}
+    check(bool(values), "`perception`", values, "one or more numbers from 0 to 1")
+    if models and not ends and any(values):
+        raise ModelError(f"`perception` is for models with a GAN end: {' and '.join(models)} have none.")
+    for name, one in models.items():
+        for value in values if name in ends else (0.0,):
+            yield f"{name}, perception {value:g}" if name in ends and len(values) > 1 else name, one, value
 
 
 def _measures(options: EvaluationOptions) -> tuple[Measure, ...]:

@@ -1,6 +1,7 @@
 """A trained model is one directory: `generator.keras`, `model.json`, `card.md`, maybe `finish.keras`."""
 
 import json
+import os
 import pathlib
 import re
 import typing
@@ -151,16 +152,25 @@ def load_trained(source: PathLike | Model, perception: float = 0.0) -> tuple[Mod
     return generator, info
 
 
+def has_gan_end(source: PathLike | Model) -> bool:
+    """Whether `perception` may be over 0 for a model: only a model directory can hold both ends.
+
+    Raises:
+        ModelError: Nothing there, or `model.json` is broken.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return False
+    path = find_model(source)
+    return path.suffix != ".keras" and (path / INFO).is_file() and bool(load_info(path).perception)
+
+
 def _load_between(source: PathLike | Model, perception: float) -> tuple[Model, ModelInfo]:
     """`load_trained` of a model with a GAN end."""
     name = source.name if isinstance(source, keras.Model) else str(source)
-    if not isinstance(source, keras.Model):
+    if has_gan_end(source):
         path = find_model(source)
-        if path.suffix != ".keras" and (path / INFO).is_file():
-            fidelity, info = load_trained(path)
-            if info.perception:
-                gan = load_network(path / info.perception["weights"])
-                return at_perception(fidelity, gan, info, perception)
+        fidelity, info = load_trained(path)
+        return at_perception(fidelity, load_network(path / info.perception["weights"]), info, perception)
     raise ModelError(
         f"{name} has no GAN end, so that its `perception` is 0: leave that out, or give a model folder with "
         "one, which mrisr models pack makes."

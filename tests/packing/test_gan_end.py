@@ -103,6 +103,28 @@ def test_the_dial_on_the_command_line(packed, image, lgg_root, tmp_path, mrisr):
     assert np.abs(read_image(tmp_path / "o.png") - made[0.5]).max() <= 1
 
 
+def test_several_places_of_the_dial_are_compared(packed, tiny_run, lgg_root, tmp_path, mrisr):
+    words = ["evaluate", "--data", lgg_root, "--methods", "bicubic", "--metrics", "psnr,consistency"]
+    words += ["--realism", "--limit", 4, "--cases", 0, "--out", tmp_path / "scores"]
+    code, _, err = mrisr(
+        *words, "--model", f"A={packed}", "--model", f"B={tiny_run}", "--perception", 0, 1, 0, "--report",
+        tmp_path / "page.html",
+    )  # fmt: skip
+    assert code == 0, err
+    scores = json.loads((tmp_path / "scores/metrics.json").read_text())
+    assert scores["protocol"]["methods"] == {
+        "bicubic": scores["protocol"]["methods"]["bicubic"],
+        "A, perception 0": str(packed),
+        "A, perception 1": f"{packed}, perception 1",
+        "B": str(tiny_run),
+    }
+    psnr = {row["method"]: row["patient_mean"] for row in scores["summary"] if row["metric"] == "psnr"}
+    assert psnr["A, perception 0"] == psnr["B"] != psnr["A, perception 1"], "A is B with a GAN end"
+    assert "A, perception 1" in (tmp_path / "page.html").read_text()
+    code, _, err = mrisr(*words, "--overwrite", "--model", tiny_run, "--perception", 0, 1)
+    assert code == 2 and "--perception is for models with a GAN end" in err and err.count("\n") == 1
+
+
 def test_what_has_no_such_place(packed, tiny_run, image, tmp_path, mrisr):
     code, _, err = mrisr("upscale", image, tmp_path / "o.png", "--model", packed, "--perception", 1.5)
     assert code == 2 and "--perception must be a number from 0 (fidelity) to 1" in err
