@@ -1,6 +1,8 @@
 """Packaging of keras-mrisr: metadata, packages and extras."""
 
+import os
 import pathlib
+import re
 import runpy
 
 from setuptools import find_packages, setup
@@ -38,13 +40,23 @@ lpips = ["lpips>=0.1.4"]  # Brings PyTorch.
 realism = ["piq>=0.8", "lpips>=0.1.4", "DISTS-pytorch>=0.1"]
 readers = ["krippendorff>=0.8"]
 
+# The address of the repository is not written down here: who builds a release gives it. A package index
+# then shows the links to it, and the README's picture, which relative links do not reach there.
+url = os.environ.get("MRISR_PROJECT_URL", "").rstrip("/")
+readme = (here / "README.md").read_text(encoding="utf-8")
+if url:
+    readme = re.sub(r"(!\[[^]]*\]\()(?!\w+:|#)", rf"\g<1>{url}/raw/v{version}/", readme)
+    readme = re.sub(r"((?<!!)\[[^]]*\]\()(?!\w+:|#)", rf"\g<1>{url}/blob/v{version}/", readme)
+pages = {"Documentation": "tree/main/docs", "Changelog": "blob/main/CHANGELOG.md", "Issues": "issues"}
+
 setup(
     name="keras-mrisr",
     version=version,
     description="Super-resolution of MRI with Keras 3: SRResNet and GANs from training to deployment",
-    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description=readme,
     long_description_content_type="text/markdown",
     author="The keras-mrisr authors",
+    project_urls={"Source": url, **{name: f"{url}/{page}" for name, page in pages.items()}} if url else {},
     # The code, the weights in pretrained, and NiiVue with its libraries in the page of `upscale --report`.
     license_expression="Apache-2.0 AND CC-BY-NC-SA-4.0 AND BSD-2-Clause AND MIT AND ISC",
     license_files=[

@@ -20,14 +20,33 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def arguments():
-    """What setup.py gives to `setup`."""
+    return setup_arguments()
+
+
+def setup_arguments(url=""):
+    """What setup.py gives to `setup`, built for a repository at this address."""
     found = {}
     patch = pytest.MonkeyPatch()
     with patch.context() as context:
         context.chdir(ROOT)
+        context.setenv("MRISR_PROJECT_URL", url)
         context.setattr(setuptools, "setup", found.update)
         runpy.run_path("setup.py")
     return found
+
+
+def test_a_release_links_to_its_repository(arguments):
+    assert arguments["project_urls"] == {} and "](docs/images/" in arguments["long_description"]
+    made = setup_arguments("https://host.example/lab/keras-mrisr/")
+    assert made["project_urls"]["Source"] == "https://host.example/lab/keras-mrisr"
+    version = keras_mrisr.__version__
+    links = re.findall(r"!?\[[^]]*\]\(([^)]*)\)", made["long_description"])
+    assert links and all(link.startswith("https://") for link in links)
+    image = "https://host.example/lab/keras-mrisr/raw/v{}/docs/images/shipped-model.png"
+    assert image.format(version) in links
+    for link in links:
+        path = re.fullmatch(rf"https://host.example/lab/keras-mrisr/(?:raw|blob)/v{version}/(.+)", link)
+        assert path is None or (ROOT / path[1].split("#")[0]).exists(), link
 
 
 @pytest.mark.parametrize("name", keras_mrisr.__all__)
