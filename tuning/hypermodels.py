@@ -13,7 +13,6 @@ import keras_tuner
 from keras_mrisr.config import RunConfig
 from keras_mrisr.data import SliceDataset, Split
 from keras_mrisr.data.read import read_dataset
-from keras_mrisr.data.splits import split_patients
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.models.registry import build_generator
@@ -25,6 +24,7 @@ from keras_mrisr.training.pairs import check_data, training_pairs, training_patc
 from keras_mrisr.training.state import RunState
 from keras_mrisr.training.strategy import strategy_scope
 from keras_mrisr.training.volumes import VolumeValidation
+from keras_mrisr.tuning.data import study_split
 from keras_mrisr.tuning.objective import WORST_PERCEPTUAL, WORST_PSNR
 from keras_mrisr.tuning.study import Study, check_study, read_study
 from keras_mrisr.types import Model, PathLike
@@ -76,10 +76,7 @@ class TrainingHyperModel(keras_tuner.HyperModel):
         config = self.study.config
         dataset = dataset or read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
         check_data(config, dataset)
-        data = config.data
-        split = split or split_patients(
-            dataset.sites, data.split_seed, data.validation_fraction, data.test_fraction
-        )
+        split = split or study_split(self.study, dataset)
         degradation = get_degradation(**{"scale": config.scale, **config.degradation})
         self.train_pairs = training_pairs(config, dataset.select(split.train), degradation)
         self.channels = self.train_pairs[0].hr.shape[-1]

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import logging
 import math
 import secrets
 from collections.abc import Collection, Iterable, Mapping
@@ -11,6 +12,9 @@ from typing import Self
 from keras_mrisr.errors import DataError
 from keras_mrisr.types import PathLike
 
+log = logging.getLogger(__name__)
+
+_FRACTIONS = {"val": "validation_fraction", "test": "test_fraction"}
 _MIN_SITE = 4  # A site of at least so many patients is represented in every part.
 
 
@@ -218,6 +222,39 @@ def _check_fractions(val_fraction: float, test_fraction: float) -> None:
             "val_fraction + test_fraction must stay below 1 to leave patients to train on."
             f" Received: {val_fraction} + {test_fraction}"
         )
+
+
+def continued_split(split: Split, model: PathLike, taught: dict) -> Split:
+    """A split for a training that starts from a model: whom the model knows stays in the part it has there.
+
+    So what the model held out is held out for good, and what trained it tests nothing.
+
+    Args:
+        split: That of the data, as if the training began with nothing.
+        model: The model, for the message.
+        taught: Its own split, as `Split.to_dict()`; empty if it has none.
+
+    Raises:
+        DataError: The model holds out all of these patients, or was trained with all.
+    """
+    if not taught:
+        return split
+    earlier = Split.from_dict(taught)
+    parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for patient in split.patients:
+        parts[earlier.part_of(patient) or split.part_of(patient) or "train"].append(patient)
+    lost = [part for part, names in parts.items() if getattr(split, part) and not names]
+    if lost:
+        raise DataError(
+            f"With the patients that {model} knows in the parts that they have there, no patient is left for "
+            f"{lost[0]}: give more patients, or set data.{_FRACTIONS[lost[0]]} to 0."
+            if lost[0] in _FRACTIONS
+            else f"{model} holds out all of these patients: give others to train on."
+        )
+    moved = sum(split.part_of(patient) != part for part, names in parts.items() for patient in names)
+    if moved:
+        log.info("%d of %d patients stay in the part that they have in %s", moved, len(split.patients), model)
+    return dataclasses.replace(split, **{part: tuple(names) for part, names in parts.items()})
 
 
 def check_unseen(key: str, model: PathLike, taught: dict, split: Split) -> None:

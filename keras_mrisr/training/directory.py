@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from keras_mrisr.config import DataConfig, read_config, write_config
 from keras_mrisr.config_base import Config
 from keras_mrisr.data.slices import SliceDataset
-from keras_mrisr.data.splits import Split, split_patients
+from keras_mrisr.data.splits import Split, continued_split, split_patients
 from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import check_new_directory, contents, write_json
 from keras_mrisr.training.state import RunState, read_state
@@ -88,7 +88,12 @@ def _read_old_config(out: pathlib.Path, base: Any) -> Any:
 
 
 def fix_split(
-    out: PathLike, dataset: SliceDataset, split: Split | None, data: DataConfig, overwrite: bool = False
+    out: PathLike,
+    dataset: SliceDataset,
+    split: Split | None,
+    data: DataConfig,
+    overwrite: bool = False,
+    start: tuple[PathLike, dict] | None = None,
 ) -> Split:
     """The split of a run: the one in its folder when it resumes, else the one given, else a new one.
 
@@ -98,15 +103,18 @@ def fix_split(
         split: A `Split` or None.
         data: The `DataConfig` for a new split.
         overwrite: Whatever is in the folder does not count.
+        start: The model that the run starts from and its stored split: a new split keeps that one's parts.
 
     Raises:
         ConfigError: `split.json` is broken, or not the split that was given.
+        DataError: There are too few patients.
     """
     file = pathlib.Path(out) / SPLIT
     if overwrite or not file.is_file():
-        return split or split_patients(
-            dataset.sites, data.split_seed, data.validation_fraction, data.test_fraction
-        )
+        if split is not None:
+            return split
+        new = split_patients(dataset.sites, data.split_seed, data.validation_fraction, data.test_fraction)
+        return continued_split(new, *start) if start else new
     try:
         old = Split.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except ValueError as error:

@@ -78,8 +78,9 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     config, training = run.config, run.config.training
     init = training.init or USUAL
     resolver = ThroughPlaneResolver.load(init)
-    train_files, val_files = run.read(dataset, split)
-    check_unseen("training.init", init, resolver.info.data.get("split") or {}, run.split)
+    taught = resolver.info.data.get("split") or {}
+    train_files, val_files = run.read(dataset, split, start=(init, taught))
+    check_unseen("training.init", init, taught, run.split)
     blocks = restored_blocks(train_files, resolver, training, training.blocks)
     unseen = restored_blocks(val_files, resolver, training, training.validation_blocks, varied=False)
     run.check_test_patients(None)

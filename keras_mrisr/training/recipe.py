@@ -101,10 +101,11 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: i
     inits = starts(run)
     for key, init, stage in inits:  # Now, because reading data may take minutes.
         check_init(stage, init, stage.adversarial.on, key)
-    train_slices, val_slices = run.read(dataset, split)
+    known = [(key, init, load_info(init).data.get("split") or {}) for key, init, _ in inits]
+    train_slices, val_slices = run.read(dataset, split, start=known[0][1:] if known else None)
     check_data(config, run.dataset)
-    for key, init, _ in inits:
-        check_unseen(key, init, load_info(init).data.get("split") or {}, run.split)
+    for key, init, taught in known:
+        check_unseen(key, init, taught, run.split)
     degradation = get_degradation(**{"scale": config.scale, **config.degradation})
     train_pairs = training_pairs(config, train_slices, degradation)
     channels = train_pairs[0].hr.shape[-1]

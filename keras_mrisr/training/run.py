@@ -59,7 +59,11 @@ class Run:
         return bool(self.state.epoch or self.state.step)
 
     def read(
-        self, dataset: SliceDataset | None = None, split: Split | None = None, masks: bool = False
+        self,
+        dataset: SliceDataset | None = None,
+        split: Split | None = None,
+        masks: bool = False,
+        start: tuple[PathLike, dict] | None = None,
     ) -> tuple[SliceDataset, SliceDataset]:
         """Finds the data and the split, and sets the seed.
 
@@ -67,6 +71,7 @@ class Run:
             dataset: A `SliceDataset`; by default it is read from `config.data`.
             split: A `Split` of its patients; by default made from `config.data`.
             masks: Whether it is trained on the masks, too.
+            start: The model that the run starts from and its stored split: see `continued_split`.
 
         Returns:
             The training patients and the validation patients.
@@ -76,7 +81,7 @@ class Run:
         """
         data = self.config.data
         self.dataset = dataset or read_dataset(data.root, data.kind, data.patient_pattern)
-        self.split = fix_split(self.out, self.dataset, split, data, self.overwrite)
+        self.split = fix_split(self.out, self.dataset, split, data, self.overwrite, start)
         train, val = self.dataset.select(self.split.train), self.dataset.select(self.split.val)
         self._check_same_data((train, val), masks)
         keras.utils.set_random_seed(self.config.training.seed)

@@ -87,10 +87,11 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     config, training, adversarial = run.config, run.config.training, run.config.adversarial.on
     inits = starts(run)
     networks = {key: _load_start(stage, init, key) for key, init, stage in inits}
-    train_files, val_files = run.read(dataset, split)
-    for key, init, _ in inits:
-        info = load_description(init, ThroughPlaneInfo)
-        check_unseen(key, init, info.data.get("split") or {}, run.split)
+    infos = [(key, init, load_description(init, ThroughPlaneInfo)) for key, init, _ in inits]
+    known = [(key, init, info.data.get("split") or {}) for key, init, info in infos]
+    train_files, val_files = run.read(dataset, split, start=known[0][1:] if known else None)
+    for key, init, taught in known:
+        check_unseen(key, init, taught, run.split)
     images = load_fine_planes(train_files, training.least_edge)
     patches = _patches(config, images)
     features = _adversarial_parts(run, patches, train_files) if adversarial else None

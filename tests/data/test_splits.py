@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from keras_mrisr.data.splits import Split, check_disjoint, check_unseen, split_patients
+from keras_mrisr.data.splits import Split, check_disjoint, check_unseen, continued_split, split_patients
 from keras_mrisr.errors import MrisrError
 
 _RANK = {"train": 0, "val": 1, "test": 2}
@@ -142,3 +142,25 @@ def test_digests_of_a_model_that_a_run_begins_with():
     for taught in (Split(("b",), (), ()), Split((), ("c",), ())):
         with pytest.raises(MrisrError, match="init: model was trained with 1 patient"):
             check_unseen("init", "model", taught.anonymised().to_dict(), run)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_who_starts_from_a_model_keeps_whom_it_held_out(hidden):
+    split = Split(("a", "b", "new"), ("c",), ("d", "e"), seed=3)
+    model = Split(("c", "d"), ("e",), ("a", "gone"))
+    taught = (model.anonymised() if hidden else model).to_dict()
+    assert continued_split(split, "model", taught) == Split(("b", "c", "d", "new"), ("e",), ("a",), seed=3)
+    assert continued_split(split, "model", {}) is split
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Split((), (), ("a", "b")), "model holds out all of these patients"),
+        (Split(("c",), (), ()), "no patient is left for val: .* set data.validation_fraction to 0"),
+        (Split((), ("d",), ()), "no patient is left for test: .* set data.test_fraction to 0"),
+    ],
+)
+def test_a_model_that_leaves_a_part_empty(model, message):
+    with pytest.raises(MrisrError, match=message):
+        continued_split(Split(("a", "b"), ("c",), ("d",)), "model", model.to_dict())

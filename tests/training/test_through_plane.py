@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from keras_mrisr.data import write_image
+from keras_mrisr.data import read_dataset, split_patients, write_image
 from keras_mrisr.errors import ConfigError, DataError, ModelError
 from keras_mrisr.inference.through_plane import ThroughPlaneResolver
 from keras_mrisr.models.storage import load_info
@@ -115,8 +115,11 @@ def test_training_starts_from_another_model(tmp_path, tiny, run):
         ConfigError, match=r"training.init: .* has the network .*'blocks': 1.* Choose the same"
     ):
         train_through_plane(config.replace({"generator.blocks": 2}), tmp_path / "other")
+    other = split_patients(
+        read_dataset(config.data.root).sites, 5, config.data.validation_fraction, config.data.test_fraction
+    )
     with pytest.raises(DataError, match=r"was trained with \d patient"):
-        train_through_plane(config.replace({"data.split_seed": 5}), tmp_path / "other")
+        train_through_plane(config, tmp_path / "other", split=other)
     assert not (tmp_path / "other").exists()
 
 

@@ -239,13 +239,13 @@ def test_bad_options(tmp_path, rates, options, message):
 
 
 def test_bad_data(tmp_path, rates, study_file, save_model, image_root):
-    from keras_mrisr.data import read_dataset, split_patients
+    from keras_mrisr.data import read_dataset
+    from keras_mrisr.data.splits import Split
 
     with pytest.raises(MrisrError, match="nowhere does not exist"):
         search(rates.fixed("data.root", "nowhere"), tmp_path / "out")
-    split = split_patients(read_dataset(image_root).sites, seed=3)
-    init = save_model(tmp_path / "init", split=split)
-    with pytest.raises(MrisrError, match=r"was trained with \d patient.s. that this run holds out"):
+    init = save_model(tmp_path / "init", split=Split(tuple(read_dataset(image_root).sites), (), ()))
+    with pytest.raises(MrisrError, match=r"no patient is left for val: .* set data.validation_fraction to 0"):
         search(rates.starting_from(str(init)), tmp_path / "out")
     space = {"training.epochs": {"type": "int", "min": 1, "max": 4}}
     with pytest.raises(MrisrError, match="Hyperband decides on the epochs itself"):
