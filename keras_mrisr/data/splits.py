@@ -254,7 +254,8 @@ def continued_split(split: Split, model: PathLike, taught: dict) -> Split:
     moved = sum(split.part_of(patient) != part for part, names in parts.items() for patient in names)
     if moved:
         log.info("%d of %d patients stay in the part that they have in %s", moved, len(split.patients), model)
-    return dataclasses.replace(split, **{part: tuple(names) for part, names in parts.items()})
+    train, val, test = (tuple(parts[part]) for part in ("train", "val", "test"))
+    return dataclasses.replace(split, train=train, val=val, test=test)
 
 
 def check_unseen(key: str, model: PathLike, taught: dict, split: Split) -> None:

@@ -9,9 +9,9 @@ import yaml
 from PIL import Image
 
 from keras_mrisr.config import RunConfig, read_config
-from keras_mrisr.data import Split, read_dataset, read_image, write_image
+from keras_mrisr.data import Split, read_dataset, read_image, split_patients, write_image
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.models.storage import load_trained
+from keras_mrisr.models.storage import load_info, load_trained
 from keras_mrisr.training import train
 from keras_mrisr.training.strategy import training_precision
 
@@ -260,10 +260,18 @@ def test_init_is_checked_before_the_data(tmp_path, tiny):
 
 
 def test_init_that_knows_who_is_held_out(tmp_path, tiny, finished_run):
-    config = tiny({"training.init": str(finished_run), "data.split_seed": 1})
+    config = tiny({"training.init": str(finished_run), "data.split_seed": 1, "training.epochs": 1})
+    sites = read_dataset(config.data.root).sites
+    other = split_patients(sites, 1, config.data.validation_fraction, config.data.test_fraction)
     with pytest.raises(MrisrError, match=r"training\.init: .* trained with \d patient.* that this run holds"):
-        train(config, tmp_path / "run")
+        train(config, tmp_path / "run", split=other)
     assert not (tmp_path / "run").exists()
+    kept = load_info(train(config, tmp_path / "run")).data["split"]
+    before = load_info(finished_run).data["split"]
+    assert kept["train"] != list(other.train) and kept["seed"] == 1
+    assert {part: kept[part] for part in ("train", "val", "test")} == {
+        part: before[part] for part in ("train", "val", "test")
+    }
 
 
 def test_init_from_other_channels(tmp_path, tiny, finished_run, smooth_image):
