@@ -13,7 +13,7 @@ from keras_mrisr.errors import ConfigError
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
-Strategy = Literal["none", "mirrored"]
+Strategy = Literal["none", "mirrored", "distributed"]
 Loss = Literal["mean_squared_error", "mean_absolute_error", "psnr"]
 Optimizer = Literal["adam", "muon"]
 OPTIMIZERS = typing.get_args(Optimizer)
@@ -96,7 +96,8 @@ class ImageTraining(Training):
             on [0, 1].
         optimizer: "adam", or "muon" (see `training.muon`), which learns as much in a fraction of the steps.
         clip_norm: Limit on the norm of the whole gradient; 0 for none.
-        strategy: "none", or "mirrored" for all visible GPUs.
+        strategy: "none", "mirrored" for all visible GPUs, or "distributed" for the processes that torchrun
+            starts on one or several hosts.
         early_stopping: Stop after so many epochs without a better validation PSNR; 0 for never.
         init: Model directory, or name of a bundled model, whose weights the network starts from.
     """

@@ -33,6 +33,10 @@ class TrainingDivergedError(MrisrError):
     """A training diverged and was given up; what it found before that is kept."""
 
 
+class RankLostError(MrisrError):
+    """One of the processes that train together has gone; see `keras_mrisr.ranks`."""
+
+
 class MissingDependencyError(MrisrError):
     """An optional package is not installed; the message says which, and how to install it."""
 

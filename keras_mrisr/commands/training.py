@@ -1,16 +1,23 @@
 """What the commands that train share: options made from their config, progress, and what comes next."""
 
 import argparse
+import contextlib
 import dataclasses
+import logging
 import shlex
+import time
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from keras_mrisr import ranks
 from keras_mrisr.commands.arguments import Commands, Parser, read_training_data, stopped
+from keras_mrisr.errors import MrisrError
 
 if typing.TYPE_CHECKING:
     from keras_mrisr.config import DataConfig
+
+_HOLD = 3.0  # Seconds that a rank keeps an error to itself.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +82,20 @@ def add_training_command(
 
         task = tasks[getattr(options, "task", usual)]
         config = read_config_options(options, task.base(options))
-        dataset = read_training_data(config)  # First: a wrong path is answered before TensorFlow is loaded.
-        load_tensorflow()
-        from keras_mrisr.training import TrainingInterruptedError
+        strategy = getattr(config.training, "strategy", "none")
+        with _said_once(ranks.check_started() if strategy == ranks.DISTRIBUTED else 0):
+            dataset = read_training_data(
+                config
+            )  # First: a wrong path is answered before TensorFlow is loaded.
+            load_tensorflow()
+            from keras_mrisr.training import TrainingInterruptedError
 
-        try:
-            with training_progress(*_counts(config)) as report:
-                text = task.start(config, options, dataset, report)
-        except TrainingInterruptedError:
-            return stopped()
-        say(text)
+            try:
+                with training_progress(*_counts(config)) as report:
+                    text = task.start(config, options, dataset, report)
+            except TrainingInterruptedError:
+                return stopped()
+            say(text)
         return 0
 
     parser = actions.add_parser(
@@ -96,6 +107,24 @@ def add_training_command(
         options=add_options,
     )
     parser.set_defaults(run=run)
+
+
+@contextlib.contextmanager
+def _said_once(rank: int) -> Iterator[None]:
+    """Leaves it to rank 0 of a training to say what all ranks would say."""
+    from keras_mrisr import terminal
+
+    if not rank:
+        yield
+        return
+    terminal.console.quiet = True
+    logging.getLogger("keras_mrisr").setLevel(logging.ERROR)
+    try:
+        yield
+    except (MrisrError, OSError) as error:
+        # Where rank 0 found the same, torchrun ends this process meanwhile.
+        time.sleep(_HOLD)
+        raise MrisrError(f"Rank {rank}: {error}") from error
 
 
 def _task_in(words: Sequence[str]) -> str | None:

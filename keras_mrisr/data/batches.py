@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mrisr import ranks
+
 
 class ResumableBatches(keras.utils.PyDataset):
     """Base of the datasets for `model.fit`: batches that depend on the seed, the epoch and their number.
@@ -18,22 +20,39 @@ class ResumableBatches(keras.utils.PyDataset):
     epoch N; a later `fit` from epoch 0 takes the next epochs. `evaluate`, `predict` and `validation_data`
     take the same batches each time.
 
+    Each sample depends on its place in the batch besides, so that the ranks of a job each draw their own
+    share of what one process would.
+
     Args:
+        batch_size: Samples a batch, over all ranks.
         steps: Batches an epoch.
         seed: Seed of everything that is random.
         epoch: Number of the first epoch.
         first_step: Number of the first batch of the first epoch: the rest of a stopped epoch.
     """
 
-    def __init__(self, steps: int, seed: int = 0, epoch: int = 0, first_step: int = 0) -> None:
+    def __init__(
+        self, batch_size: int, steps: int, seed: int = 0, epoch: int = 0, first_step: int = 0
+    ) -> None:
         super().__init__()
+        self.batch_size = batch_size
         self.steps = steps
         self.seed = seed
         self.start(epoch, first_step)
 
-    def samples(self, rng: np.random.Generator) -> list[tuple[Any, ...]]:
-        """The samples of one batch, drawn with a NumPy generator: a list of tuples of arrays."""
+    def sample(self, rng: np.random.Generator) -> tuple[Any, ...]:
+        """One sample, a tuple of arrays, drawn with a NumPy generator."""
         raise NotImplementedError
+
+    def of_batch(self, index: int) -> np.random.Generator:
+        """A generator for what all samples of a batch have in common."""
+        return np.random.default_rng((self.seed, self.epoch, self.first_step + index))
+
+    def of_samples(self, index: int) -> list[np.random.Generator]:
+        """A generator for each sample of a batch that is this rank's."""
+        place = self.seed, self.epoch, self.first_step + index
+        # From 1, because NumPy takes a seed that ends in 0 for the same as the shorter one of the batch.
+        return [np.random.default_rng((*place, number + 1)) for number in ranks.share(self.batch_size)]
 
     def start(self, epoch: int, first_step: int = 0) -> None:
         """Moves to a place in the run: the next batches are those of `epoch` from `first_step` on."""
@@ -45,8 +64,7 @@ class ResumableBatches(keras.utils.PyDataset):
         return self.steps - self.first_step
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        rng = np.random.default_rng((self.seed, self.epoch, self.first_step + index))
-        return tuple(np.stack(part) for part in zip(*self.samples(rng), strict=True))
+        return tuple(np.stack(part) for part in zip(*map(self.sample, self.of_samples(index)), strict=True))
 
     @property
     def num_batches(self) -> int:

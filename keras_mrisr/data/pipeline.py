@@ -250,19 +250,17 @@ class PatchDataset(ResumableBatches):
         gain: tuple[float, float] | None = None,
     ) -> None:
         self._check_sizes(pairs, scale, patch_size)
-        super().__init__(steps, seed, epoch, first_step)
+        super().__init__(batch_size, steps, seed, epoch, first_step)
         self.pairs = pairs
         self.scale = scale
         self.patch_size = patch_size
-        self.batch_size = batch_size
         self.augment = augment
         self.candidates = candidates
         self.corrupt = corrupt
         self.gain = gain
 
-    def samples(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-        chosen = rng.integers(len(self.pairs), size=self.batch_size)
-        return [self._sample(self.pairs[i], rng) for i in chosen]
+    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return self._sample(self.pairs[int(rng.integers(len(self.pairs)))], rng)
 
     def _sample(self, pair: Any, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         if self.patch_size is None:

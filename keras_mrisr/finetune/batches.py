@@ -48,11 +48,10 @@ class LabelledBatches(ResumableBatches):
         augment: bool = True,
         seed: int = 0,
     ) -> None:
-        super().__init__(steps, seed)
+        super().__init__(batch_size, steps, seed)
         self.slices = slices
         self.labels = tuple(labels)
         self.image_size = image_size
-        self.batch_size = batch_size
         self.smallest_crop = smallest_crop
         self.augment = augment
         positive = float(np.mean([each.tumour == 1 for each in slices]))
@@ -60,12 +59,9 @@ class LabelledBatches(ResumableBatches):
         even = (0.5 / (1 - positive), 0.5 / positive) if 0 < positive < 1 else (1.0, 1.0)
         self._tumour_weights = np.array([*even, 0.0], "float32")
 
-    def samples(self, rng: np.random.Generator) -> list[tuple[Any, ...]]:
-        chosen = rng.integers(len(self.slices), size=self.batch_size)
-        return [sample for number in chosen for sample in self._two(self.slices[number], rng)]
-
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        images, tumour, sequence = super().__getitem__(index)
+        drawn = [one for rng in self.of_samples(index) for one in self._images(rng)]
+        images, tumour, sequence = map(np.stack, zip(*drawn, strict=True))
         labels = {
             "tumour": np.maximum(tumour, 0).astype("float32")[:, np.newaxis],
             "sequence": np.maximum(sequence, 0).astype("int32"),
@@ -77,7 +73,8 @@ class LabelledBatches(ResumableBatches):
         labels, weights = ({key: part[key] for key in self.labels} for part in (labels, weights))
         return as_input(images), labels, weights
 
-    def _two(self, each: LabelledSlice, rng: np.random.Generator) -> list[tuple[Any, ...]]:
+    def _images(self, rng: np.random.Generator) -> list[tuple[Any, ...]]:
+        each = self.slices[int(rng.integers(len(self.slices)))]
         edge = max(each.image.shape[:2])
         crop = max(1, round(edge * rng.uniform(self.smallest_crop, 1)))
         corner = rng.integers(edge - crop + 1, size=2)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.replicas import replica_count, replica_mean
 from keras_mrisr.types import Tensor
 
 
@@ -29,7 +30,10 @@ def dice_loss(mask: Tensor, logits: Tensor, smooth: float = 1.0) -> Tensor:
     """
     mask, logits = _pair(mask, logits)
     chance = ops.sigmoid(logits)
-    return 1 - (2 * ops.sum(chance * mask) + smooth) / (ops.sum(chance) + ops.sum(mask) + smooth)
+    # All replicas together: their means instead of sums, with as small a part of `smooth`.
+    both, either = replica_mean([ops.sum(chance * mask), ops.sum(chance) + ops.sum(mask)])
+    smooth = smooth / replica_count()
+    return 1 - (2 * both + smooth) / (either + smooth)
 
 
 def cross_entropy(mask: Tensor, logits: Tensor) -> Tensor:

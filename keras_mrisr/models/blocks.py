@@ -5,9 +5,10 @@ from typing import Any
 
 from keras import initializers, layers
 
+from keras_mrisr import ranks
 from keras_mrisr.checks import check_counts
 from keras_mrisr.errors import ConfigError
-from keras_mrisr.models.layers import ICNR, BicubicUpsampling, MiddleSlice, PixelShuffle
+from keras_mrisr.models.layers import ICNR, BatchNormalization, BicubicUpsampling, MiddleSlice, PixelShuffle
 from keras_mrisr.types import Tensor
 
 # Each scale as the chain of pixel shuffles that makes it.
@@ -32,6 +33,13 @@ def check_arguments(
 def conv(x: Tensor, filters: int, kernel_size: int, name: str, **kwargs: Any) -> Tensor:
     """A convolution that keeps the size."""
     return layers.Conv2D(filters, kernel_size, padding="same", name=name, **LAST, **kwargs)(x)
+
+
+def batch_norm(name: str, synchronized: bool = False) -> layers.Layer:
+    """Batch normalisation; `synchronized` takes the statistics of all replicas together."""
+    if synchronized and ranks.rank_count() > 1:
+        return BatchNormalization(momentum=0.9, name=name)
+    return layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)
 
 
 def prelu(x: Tensor, name: str) -> Tensor:

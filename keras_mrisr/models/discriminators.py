@@ -12,7 +12,7 @@ from keras import layers
 
 from keras_mrisr.checks import check_counts, check_options, known
 from keras_mrisr.errors import ConfigError
-from keras_mrisr.models.blocks import LAST
+from keras_mrisr.models.blocks import LAST, batch_norm
 from keras_mrisr.models.projected import projected_discriminator
 from keras_mrisr.models.spectral import SpectralConv2D, SpectralDense
 from keras_mrisr.types import Model, Tensor
@@ -215,7 +215,7 @@ def _conv(
         **LAST,
     )(x)
     if normalization == "batch":
-        x = layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=f"d_bn{label}")(x)
+        x = batch_norm(f"d_bn{label}", synchronized)(x)
     return layers.LeakyReLU(0.2, name=f"d_lrelu{label}")(x)
 
 

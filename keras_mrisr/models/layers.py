@@ -11,6 +11,7 @@ from keras import ops
 from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.degrade.kernels import keys_kernel
 from keras_mrisr.factors import factors_of, scale_of
+from keras_mrisr.replicas import replica_mean
 from keras_mrisr.types import Shape, Tensor
 
 
@@ -43,6 +44,17 @@ class PixelShuffle(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
+
+
+# By Keras's name, because it is part of the path of a variable in the backup of a run.
+@keras.saving.register_keras_serializable("keras_mrisr")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation by the statistics of all ranks, which Keras has for TensorFlow and JAX only."""
+
+    def _moments(self, inputs: Tensor, mask: Any) -> tuple[Tensor, Tensor]:
+        axes = tuple(range(len(inputs.shape) - 1))
+        mean = replica_mean(ops.mean(inputs, axis=axes))
+        return mean, replica_mean(ops.mean(ops.square(inputs - mean), axis=axes))
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")

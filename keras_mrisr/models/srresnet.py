@@ -58,7 +58,7 @@ def srresnet(
     def normalize(x: Tensor, name: str) -> Tensor:
         if not batch_norm:
             return x
-        return layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)(x)
+        return parts.batch_norm(name, synchronized)(x)
 
     inputs = keras.Input((None, None, (2 * neighbours + 1) * channels), name="lr")
     x = parts.prelu(parts.conv(inputs, filters, 9, "input_conv"), "input_prelu")

@@ -65,7 +65,7 @@ def srresnet3d(
     def normalize(x: Tensor, name: str) -> Tensor:
         if not batch_norm:
             return x
-        return layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=name)(x)
+        return parts.batch_norm(name, synchronized)(x)
 
     inputs = keras.Input((None, None, None, channels), name="lr")
     x = long_skip = prelu(conv(inputs, filters, "input_conv"), "input_prelu")

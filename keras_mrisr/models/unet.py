@@ -6,7 +6,7 @@ import keras
 from keras import layers, ops
 
 from keras_mrisr.checks import check_counts
-from keras_mrisr.models.blocks import LAST
+from keras_mrisr.models.blocks import LAST, batch_norm
 from keras_mrisr.types import Model, Shape, Tensor
 
 
@@ -45,7 +45,7 @@ def segmentation_unet(
     def level(x: Tensor, width: int, label: str) -> Tensor:
         for i in (1, 2):
             conv = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{label}_conv{i}", **LAST)
-            norm = layers.BatchNormalization(momentum=0.9, synchronized=synchronized, name=f"{label}_bn{i}")
+            norm = batch_norm(f"{label}_bn{i}", synchronized)
             x = layers.ReLU(name=f"{label}_relu{i}")(norm(conv(x)))
         return x
 

@@ -21,7 +21,7 @@ class SegmentationTraining(Training):
         augment: Random mirroring, rotation, scaling, and brightness of each channel.
         dice_weight: Weight of Dice beside the cross-entropy.
         clip_norm: Limit on the norm of the whole gradient; 0 for none.
-        strategy: "none", or "mirrored" for all visible GPUs.
+        strategy: "none", "mirrored" for all visible GPUs, or "distributed" for what torchrun starts.
         early_stopping: Stop after so many epochs without a better validation Dice; 0 for never.
     """
 

@@ -45,9 +45,8 @@ class MaskedPatches(ResumableBatches):
         augment: bool = True,
         seed: int = 0,
     ) -> None:
-        super().__init__(steps, seed)
+        super().__init__(batch_size, steps, seed)
         self.patch_size = patch_size
-        self.batch_size = batch_size
         self.lesion_share = lesion_share
         self.augment = augment
         self.slices = [
@@ -59,10 +58,7 @@ class MaskedPatches(ResumableBatches):
         if not self.lesions:
             raise DataError("No slice shows a lesion: there is nothing to learn. Check the masks.")
 
-    def samples(self, rng: np.random.Generator) -> list[tuple[np.ndarray, ...]]:
-        return [self._sample(rng) for _ in range(self.batch_size)]
-
-    def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         around_lesion = rng.random() < self.lesion_share
         number = rng.choice(self.lesions) if around_lesion else rng.integers(len(self.slices))
         image, mask, peaks = self.slices[number]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_mrisr import ranks
 from keras_mrisr.data.slices import SliceDataset
 from keras_mrisr.data.splits import Split
 from keras_mrisr.losses.dice import DiceCrossEntropy
@@ -127,7 +128,9 @@ class DiceValidation(cb.Validation):
     def score(self) -> dict[str, float] | None:
         if not all(np.isfinite(weight).all() for weight in self.generator.get_weights()):
             return None
-        scores = [patient_dice(stack.masks, self.segmenter(stack.images)) for stack in self.pairs]
+        scores = ranks.shared_out(
+            self.pairs, lambda stack: patient_dice(stack.masks, self.segmenter(stack.images))
+        )
         return {"val_dice": float(np.mean(scores))}
 
 

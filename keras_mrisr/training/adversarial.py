@@ -1,6 +1,7 @@
 """The second stage of the recipe: what `train` builds and watches when a run is adversarial."""
 
 import inspect
+import itertools
 import json
 import logging
 import pathlib
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mrisr import ranks
 from keras_mrisr.config import AdversarialConfig, RunConfig
 from keras_mrisr.data.neighbours import middle_channels
 from keras_mrisr.data.splits import Split, check_unseen
@@ -310,9 +312,11 @@ class AdversarialValidation(Validation):
         else:
             scores = self.score_of(lambda lr: self._consistent(lr, consistent))
         if scores is not None:
-            hr, sr = np.std(np.array(self._thumbnails), axis=0).mean(axis=(1, 2, 3))
+            seen = ranks.gathered((self._thumbnails, self._powers))
+            thumbnails, powers = (list(itertools.chain(*parts)) for parts in zip(*seen, strict=True))
+            hr, sr = np.std(np.array(thumbnails), axis=0).mean(axis=(1, 2, 3))
             scores["val_variety"] = float(sr / hr) if hr > 0 else 1.0
-            scores["val_spectrum"] = largest_error(spectrum_error(*np.mean(self._powers, axis=0)), 0.75)
+            scores["val_spectrum"] = largest_error(spectrum_error(*np.mean(powers, axis=0)), 0.75)
         return scores
 
     def _consistent(self, lr: Tensor, degradation: Degradation) -> np.ndarray:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.replicas import random_rows
 from keras_mrisr.types import Tensor
 
 KINDS = ("gain", "translation", "cutout")
@@ -35,7 +36,7 @@ def augment(images: Sequence[Tensor], kinds: Sequence[str], seed: keras.random.S
     images = list(images)
     count, height, width = (ops.shape(images[0])[axis] for axis in range(3))
     if "gain" in kinds:
-        gain = _GAIN ** keras.random.uniform((count, 1, 1, 1), -1.0, 1.0, seed=seed)
+        gain = _GAIN ** random_rows(keras.random.uniform, (count, 1, 1, 1), -1.0, 1.0, seed=seed)
         images = [image * ops.cast(gain, image.dtype) for image in images]
     if "translation" in kinds:
         rows, columns = _shifts(count, height, seed), _shifts(count, width, seed)
@@ -58,7 +59,7 @@ def check_augmentation(kinds: Sequence[str]) -> None:
 def _shifts(count: Tensor, size: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
     """(N, size, size): for each image the matrix that moves an axis by a random number of pixels."""
     most = ops.cast(ops.cast(size, "float32") * _SHIFT, "int32")
-    drawn = keras.random.uniform((count, 1, 1), -1.0, 1.0, seed=seed)
+    drawn = random_rows(keras.random.uniform, (count, 1, 1), -1.0, 1.0, seed=seed)
     shift = ops.cast(ops.round(drawn * ops.cast(most, "float32")), "int32")
     places = ops.arange(size, dtype="int32")
     return ops.cast(ops.equal(places[None, :, None], places[None, None, :] + shift), "float32")
@@ -72,7 +73,8 @@ def _shifted(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def _stretch(count: Tensor, size: Tensor, seed: keras.random.SeedGenerator) -> Tensor:
     """(N, size): which pixels of an axis lie within a random stretch."""
     length = ops.cast(ops.cast(size, "float32") * _HOLE, "int32")
-    first = keras.random.uniform((count, 1), 0.0, 1.0, seed=seed) * ops.cast(size - length + 1, "float32")
+    first = random_rows(keras.random.uniform, (count, 1), 0.0, 1.0, seed=seed)
+    first = first * ops.cast(size - length + 1, "float32")
     first = ops.cast(ops.floor(first), "int32")
     places = ops.arange(size, dtype="int32")[None]
     return ops.logical_and(places >= first, places < first + length)

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mrisr import ranks
 from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.metrics import psnr, ssim
@@ -96,15 +97,20 @@ class Validation(keras.callbacks.Callback):
 
     def score_of(self, upscale: Callable[[Tensor], Tensor]) -> dict[str, float] | None:
         """The `score` of another function from a batch of LR to SR."""
-        rows = []
-        for pair in self.pairs:
+
+        def compared(pair: Any) -> list[dict[str, float]] | None:
             hr = pair.normalizer.normalize(pair.hr)[np.newaxis]
             lr = pair.normalizer.normalize(pair.lr)[np.newaxis]
             sr = np.asarray(upscale(lr))
             if not np.isfinite(sr).all():
                 return None
             sr = (np.rint(np.clip(sr, 0, 1) * 255) / 255).astype("float32")
-            rows += [self.compare(*images) for images in self.images(hr, sr)]
+            return [self.compare(*images) for images in self.images(hr, sr)]
+
+        found = ranks.shared_out(self.pairs, compared)
+        rows = [row for part in found if part is not None for row in part]
+        if None in found:
+            return None
         finite = [row for row in rows if np.isfinite(list(row.values())).all()] or rows
         return {f"val_{name}": float(np.mean([row[name] for row in finite])) for name in rows[0]}
 
@@ -188,6 +194,9 @@ class Backup(keras.callbacks.Callback):
         directory: Folder of the backups.
         state: The `RunState` to keep up to date and save.
         minutes: Time between two backups within an epoch.
+
+    Attributes:
+        agreed: Whether one of the ranks was asked to stop and all know it, see `Agreement`.
     """
 
     def __init__(self, directory: PathLike, state: RunState, minutes: float = 3.0) -> None:
@@ -196,8 +205,19 @@ class Backup(keras.callbacks.Callback):
         self.state = state
         self.minutes = minutes
         self._stop = threading.Event()
+        self.agreed = False
         self._first_step = state.step
         self._handlers: dict[int, Any] = {}
+
+    @property
+    def asked(self) -> bool:
+        """Whether this process was asked to stop."""
+        return self._stop.is_set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the training stops now: at once, or when all its ranks know."""
+        return self.asked if ranks.rank_count() == 1 else self.agreed
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._started = self._saved = time.monotonic()
@@ -220,16 +240,16 @@ class Backup(keras.callbacks.Callback):
         if batch + 1 == self.params["steps"]:
             return  # The end of the epoch saves, after the scoring: there is no step left to go on with.
         overdue = time.monotonic() - self._saved > 60 * self.minutes
-        if not overdue and not self._stop.is_set():
+        if not overdue and not self.stopping:
             return
         self._save(self.state.epoch, self._step(batch))
-        if self._stop.is_set():
+        if self.stopping:
             raise TrainingInterruptedError
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._first_step = 0
         self._save(epoch + 1, 0)
-        if self._stop.is_set():
+        if self.stopping:
             raise TrainingInterruptedError
 
     def _step(self, batch: int) -> int:
@@ -239,13 +259,39 @@ class Backup(keras.callbacks.Callback):
         self._saved = time.monotonic()
         self.state.epoch, self.state.step = epoch, step
         self.state.seconds = self._seconds_before + self._saved - self._started
-        save_backup(self.directory, self.model, self.state)
+        if ranks.leads():
+            save_backup(self.directory, self.model, self.state)
 
     def _request_stop(self, number: int, frame: object) -> None:
         if self._stop.is_set():  # A second Ctrl-C does not wait for the step.
             self.release_signals()
             raise KeyboardInterrupt
         self._stop.set()
+
+
+class Agreement(keras.callbacks.Callback):
+    """Makes the logs of each rank of a job their means, and tells all when one was asked to stop.
+
+    What later callbacks decide from the logs is then the same everywhere.
+
+    Args:
+        backup: The `Backup`.
+    """
+
+    def __init__(self, backup: Backup) -> None:
+        super().__init__()
+        self.backup = backup
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._agree(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._agree(logs)
+
+    def _agree(self, logs: dict[str, float]) -> None:
+        *means, asked = ranks.mean([*map(float, logs.values()), self.backup.asked])
+        logs.update(zip(list(logs), means, strict=True))
+        self.backup.agreed = asked > 0
 
 
 class Progress(keras.callbacks.Callback):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from keras_mrisr.replicas import replica_count, replica_mean
+from keras_mrisr.replicas import gradient_share, replica_mean
 from keras_mrisr.types import Tensor
 
 if TYPE_CHECKING:
@@ -18,16 +18,17 @@ class WholeGradientClipping(_Base):
     """Mixin for optimizers whose `global_clipnorm` limits the sum of the gradients of all replicas.
 
     Keras lets each replica clip its own gradient before the sum, which then has neither the length nor the
-    direction that one device finds for the same batch.
+    direction that one device finds for the same batch. The gradients of ranks are averaged before they come
+    here.
     """
 
     def _clip_gradients(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-        replicas = replica_count()
-        if replicas == 1 or not self.global_clipnorm:
+        share = gradient_share()
+        if share == 1 or not self.global_clipnorm:
             return super()._clip_gradients(gradients)
-        whole = [gradient * replicas for gradient in replica_mean(gradients)]
+        whole = [gradient / share for gradient in replica_mean(gradients)]
         # Each replica gives an equal share to the sum that follows.
-        return [gradient / replicas for gradient in super()._clip_gradients(whole)]
+        return [gradient * share for gradient in super()._clip_gradients(whole)]
 
 
 # By Keras's name, because it is part of the path of a variable in the backup of a run.

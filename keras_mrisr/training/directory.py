@@ -5,6 +5,7 @@ import pathlib
 import shutil
 from typing import Any, Protocol
 
+from keras_mrisr import ranks
 from keras_mrisr.config import DataConfig, read_config, write_config
 from keras_mrisr.config_base import Config
 from keras_mrisr.data.slices import SliceDataset
@@ -13,6 +14,7 @@ from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.files import check_new_directory, contents, write_json
 from keras_mrisr.training.state import RunState, read_state
 from keras_mrisr.types import PathLike
+from keras_mrisr.version import __version__
 
 CONFIG = "config.yaml"
 SPLIT = "split.json"
@@ -55,7 +57,11 @@ def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple
     if overwrite or not there:
         return RunState(), False
     old = _read_old_config(out, type(config)())
-    differences = _differences(old, config)
+    flat = [
+        {key: value for key, value in _flatten(one.to_dict()).items() if key not in MAY_CHANGE}
+        for one in (old, config)
+    ]
+    differences = _differences(*flat)
     if differences:
         raise ConfigError(
             f"{out} holds a run with another config ({differences}). Choose another folder (`training.init` "
@@ -127,6 +133,23 @@ def fix_split(
     return old
 
 
+def check_same_config(config: AnyConfig) -> None:
+    """Raises ConfigError unless all ranks of a training have the same config and version.
+
+    Args:
+        config: That of this rank; the path of its data may be its own.
+    """
+    flat = {**_flatten(config.to_dict()), "version": __version__}
+    every = ranks.gathered({key: value for key, value in flat.items() if key != "data.root"})
+    for number, other in enumerate(every):
+        differences = _differences(every[0], other)
+        if differences:
+            raise ConfigError(
+                f"Rank {number} was started with another config than rank 0 ({differences}). Start all ranks "
+                "with the same words."
+            )
+
+
 def claim_run(config: Config, out: PathLike, split: Split, overwrite: bool = False) -> None:
     """Makes `out` the folder of this run, once all else was found to be good.
 
@@ -162,12 +185,10 @@ def _remove(path: pathlib.Path) -> None:
         path.unlink()
 
 
-def _differences(old: AnyConfig, new: AnyConfig) -> str:
-    """What keeps a run of the config `old` from being resumed with `new`, in words; empty for nothing."""
-    flat = [_flatten(config.to_dict()) for config in (old, new)]
-    keys = [key for key in {**flat[0], **flat[1]} if flat[0].get(key) != flat[1].get(key)]
-    keys = [key for key in keys if key not in MAY_CHANGE]
-    return ", ".join(f"{key}: {flat[0].get(key)!r} there, {flat[1].get(key)!r} now" for key in keys[:3])
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The first values in which two flat configs differ, in words; empty for none."""
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return ", ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in keys[:3])
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -133,15 +133,11 @@ class FinishPatches(ResumableBatches):
     def __init__(
         self, blocks: Sequence[FinishBlock], patch_size: int, batch_size: int, steps: int, seed: int = 0
     ) -> None:
-        super().__init__(steps, seed)
+        super().__init__(batch_size, steps, seed)
         self.blocks = blocks
         self.patch_size = patch_size
-        self.batch_size = batch_size
 
-    def samples(self, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [self._sample(rng) for _ in range(self.batch_size)]
-
-    def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         block = self.blocks[int(rng.integers(len(self.blocks)))]
         place = _most_contrast(block.hr[..., 0], [self.patch_size] * 3, rng)
         flips = tuple(slice(None, None, rng.choice((-1, 1))) for _ in range(3))

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_mrisr import ranks
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.replicas import replica_mean
 from keras_mrisr.types import Tensor
@@ -24,11 +25,27 @@ def gradients(
 
     Returns:
         (gradients, rest): a list of gradient lists, zeros where a loss does not depend on a variable,
-        and what the function returned beside the losses. Under a distribution strategy the gradients
-        are means over the replicas.
+        and what the function returned beside the losses. The gradients are means over the
+        replicas or ranks.
     """
     found, rest = _backend()[0](function, groups)
     return [replica_mean(grads) for grads in found], rest
+
+
+def average_over_ranks(model: keras.Model) -> None:
+    """Makes `fit` average the gradients over the ranks of a job, before anything looks at them.
+
+    For compiled models whose gradients Keras takes; a model with a `train_step` of its own uses `gradients`.
+    """
+    if ranks.rank_count() == 1 or type(model).train_step is not keras.Model.train_step:
+        return
+    apply = model.optimizer.apply
+
+    def averaged(grads: Any, trainable_variables: Any = None) -> None:
+        apply(replica_mean(grads), trainable_variables)
+
+    # Not in the optimizer's class: loss scaling, which wraps it, must see what all ranks see.
+    model.optimizer.apply = averaged
 
 
 def input_gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

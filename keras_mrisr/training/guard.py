@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mrisr import ranks
 from keras_mrisr.errors import TrainingDivergedError
-from keras_mrisr.training.state import RunState
+from keras_mrisr.training.state import RunState, share_model
 from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,8 @@ class Guard(keras.callbacks.Callback):
         self._keep()
 
     def _keep(self) -> None:
+        if not ranks.leads():
+            return
         writing = self.file.with_name("writing.weights.h5")
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.model.save_weights(writing)
@@ -169,7 +172,8 @@ class Guard(keras.callbacks.Callback):
             "Training is ill: %s. Back to the last good state with rates halved (%d of %d).",
             finding, self.state.rollbacks, self.most,
         )  # fmt: skip
-        self.model.load_weights(self.file)
+        ranks.from_leader(lambda: self.model.load_weights(self.file))
+        share_model(self.model)
         self.rates.apply(self._epoch)
 
 

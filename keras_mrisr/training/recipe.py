@@ -118,7 +118,8 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: i
         log.warning("%s", hint)
     run.claim()
     if _has_first_stage(run):
-        start_from(config, first_stage(run, train), model)
+        first = first_stage(run, train)
+        run.start(model, lambda: start_from(config, first, model))
     generator = build_generator(
         scale=config.scale, channels=channels, neighbours=config.data.neighbours, **config.generator
     )

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mrisr import ranks
 from keras_mrisr.data.pipeline import SlicePair
 from keras_mrisr.degrade import interpolate
 from keras_mrisr.files import whole_file, write_csv
@@ -51,6 +52,8 @@ class Record(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row = {"epoch": epoch + 1, **{k: float(v) for k, v in (logs or {}).items()}, **self._rates()}
         self.state.history = [r for r in self.state.history if r["epoch"] <= epoch] + [row]
+        if not ranks.leads():
+            return
         columns = list(dict.fromkeys(key for row in self.state.history for key in row))
         write_csv(self.directory / "history.csv", columns, self.state.history)
         self._write_tensorboard(epoch + 1, row)
@@ -58,6 +61,8 @@ class Record(keras.callbacks.Callback):
             self._write_pictures()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if not ranks.leads():
+            return
         self._write_pictures()
         if self._writer is not None:
             self._writer.flush()

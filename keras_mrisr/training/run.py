@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from keras_mrisr import ranks
 from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.data.pipeline import check_channels
 from keras_mrisr.data.read import read_dataset
@@ -21,8 +22,16 @@ from keras_mrisr.data.volume_slices import read_stack
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import held
 from keras_mrisr.training import callbacks as cb
-from keras_mrisr.training.directory import BACKUP, AnyConfig, claim_run, fix_split, open_run
-from keras_mrisr.training.state import RunState, restore_backup, save_backup
+from keras_mrisr.training.directory import (
+    BACKUP,
+    AnyConfig,
+    check_same_config,
+    claim_run,
+    fix_split,
+    open_run,
+)
+from keras_mrisr.training.gradients import average_over_ranks
+from keras_mrisr.training.state import RunState, restore_backup, save_backup, share_model
 from keras_mrisr.training.strategy import hardware, strategy_scope, training_precision
 from keras_mrisr.types import Model, PathLike
 
@@ -81,7 +90,9 @@ class Run:
         """
         data = self.config.data
         self.dataset = dataset or read_dataset(data.root, data.kind, data.patient_pattern)
-        self.split = fix_split(self.out, self.dataset, split, data, self.overwrite, start)
+        self.split = ranks.from_leader(
+            lambda: fix_split(self.out, self.dataset, split, data, self.overwrite, start)
+        )
         train, val = self.dataset.select(self.split.train), self.dataset.select(self.split.val)
         self._check_same_data((train, val), masks)
         keras.utils.set_random_seed(self.config.training.seed)
@@ -107,6 +118,13 @@ class Run:
 
     def _check_same_data(self, parts: Sequence[SliceDataset], masks: bool) -> None:
         before, self.state.data = self.state.data, digest_of(parts, masks)
+        digests = ranks.gathered(self.state.data)
+        for number, digest in enumerate(digests):
+            if digest != digests[0]:
+                raise DataError(
+                    f"Rank {number} found other data than rank 0 in {self.dataset.root}: names or contents "
+                    "of the slices differ. Give every host the same."
+                )
         if not self.resumed or before == self.state.data or (before is None and not self.moved):
             return
         if before is None:
@@ -136,13 +154,25 @@ class Run:
         with strategy_scope(getattr(training, "strategy", "none"), training.batch_size):
             model = make()
             if self.resumed:
-                restore_backup(self.out / BACKUP, model)
+                ranks.from_leader(lambda: restore_backup(self.out / BACKUP, model))
                 log.info("Resuming at epoch %d, step %d", self.state.epoch + 1, self.state.step + 1)
+        share_model(model)
+        average_over_ranks(model)
         return model
+
+    def start(self, model: Model, load: Callable[[], None]) -> None:
+        """Starts a built model from what lies in the run's folder, which only rank 0 may have.
+
+        Args:
+            model: The model.
+            load: Function without arguments that gives it its weights.
+        """
+        ranks.from_leader(load)
+        share_model(model)
 
     def claim(self) -> None:
         """Makes the folder this run's, once bad data and bad options can no longer cost an older run."""
-        claim_run(self.config, self.out, self.split, self.overwrite)
+        ranks.from_leader(lambda: claim_run(self.config, self.out, self.split, self.overwrite))
 
     def fit(
         self,
@@ -166,11 +196,13 @@ class Run:
             TrainingInterruptedError: Ctrl-C or SIGTERM; all is saved.
         """
         state, training, started = self.state, self.config.training, time.monotonic()
-        chain = [cb.StartEpoch(batches, state), *chain]
+        backup = cb.Backup(self.out / BACKUP, state)
+        agreement = [cb.Agreement(backup)] if ranks.rank_count() > 1 else []
+        scores, *rest = chain
+        chain = [cb.StartEpoch(batches, state), scores, *agreement, *rest]
         if self.report is not None:
             chain.append(cb.Progress(self.report, state.step))
         # Last: the backup holds what all the others found.
-        backup = cb.Backup(self.out / BACKUP, state)
         chain.append(backup)
 
         def fit(last: int) -> None:
@@ -193,7 +225,8 @@ class Run:
         if finish is not None:
             finish()
         state.finished = True
-        save_backup(self.out / BACKUP, model, state)
+        if ranks.leads():
+            save_backup(self.out / BACKUP, model, state)
         minutes = (time.monotonic() - started) / 60
         log.info("Trained for %.1f minutes; best epoch %d", minutes, state.best_epoch)
 
@@ -231,9 +264,20 @@ def opened_run(
         DataError: Another process trains in `out`.
     """
     out = pathlib.Path(out)
-    with held(out):
-        state, moved = open_run(config, out, overwrite)
-        yield Run(config, out, overwrite, state, moved, report)
+    strategy = getattr(config.training, "strategy", "none")
+    with ranks.joined(strategy), contextlib.ExitStack() as stack:
+        check_same_config(config)
+        # What is deleted is the run before this one, which torchrun may start several times.
+        overwrite = overwrite and not ranks.restarted()
+
+        def opened() -> tuple[RunState, bool]:
+            stack.enter_context(held(out))
+            return open_run(config, out, overwrite)
+
+        state, moved = ranks.from_leader(opened)
+        if strategy == ranks.DISTRIBUTED:
+            ranks.check_batch(config.training.batch_size)
+        yield Run(config, out, overwrite, state, moved, report if ranks.leads() else None)
 
 
 def digest_of(parts: Sequence[SliceDataset], masks: bool = False) -> str:

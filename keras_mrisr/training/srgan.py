@@ -11,7 +11,7 @@ from keras_mrisr.degrade.projection import Projection
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.losses import adversarial, consistency
 from keras_mrisr.metrics.psnr import PSNR
-from keras_mrisr.replicas import replica_count, replica_mean
+from keras_mrisr.replicas import gradient_share, random_rows, replica_mean
 from keras_mrisr.training.augmentation import check_augmentation
 from keras_mrisr.training.critic import Critic
 from keras_mrisr.training.gan_checks import WEIGHTS, check_inputs, check_losses
@@ -229,7 +229,7 @@ class SRGAN(keras.Model):
     def _both_losses(self, lr, hr):
         """((generator's loss, discriminator's loss), (logs, SR)) of one batch, ready for the gradients."""
         made = self.generator(lr, training=True)
-        share = 1.0 / replica_count()  # Gradients are summed over replicas, and these are means.
+        share = gradient_share()  # These are means.
         scale = self.optimizer.scale_loss
         if not self._balanced:
             sr, terms, logits = self._judged(lr, hr, made)
@@ -245,7 +245,7 @@ class SRGAN(keras.Model):
                 return [scale(part * share) for part in parts], (sr, terms, logits)
 
             (of_anchors, of_critic), (sr, terms, logits) = output_gradients(losses, made)
-            ratio = _norm([of_anchors]) / ops.maximum(_norm([of_critic]), 1e-30)
+            ratio = _whole_norm(of_anchors) / ops.maximum(_whole_norm(of_critic), 1e-30)
             weight = self.balance * self._ramp() * ratio
             moves = ops.sum(made * ops.stop_gradient(of_anchors + weight * of_critic))
             g_loss = self._anchors(terms) + weight * terms["adversarial"]
@@ -300,7 +300,7 @@ class SRGAN(keras.Model):
             value = adversarial.discriminator_loss(real, fake, self.adversarial_kind, self.label_smoothing)
             if self._active("r1"):
                 value = value + 0.5 * self.weights_of_losses["r1"] * self.r1_every * self._r1(lr, hr)
-            return (self.optimizer.scale_loss(value / replica_count()),), None
+            return (self.optimizer.scale_loss(value * gradient_share()),), None
 
         (found,), _ = gradients(loss, variables)
         with without_gradients():
@@ -335,7 +335,7 @@ class SRGAN(keras.Model):
     def _logged_norm(self, found):
         """The norm of gradients that are scaled and a share, as `_both_losses` leaves them."""
         scale = self.optimizer.scale_loss(1.0)
-        norm = _norm(found) * replica_count() / scale
+        norm = _norm(found) / gradient_share() / scale
         if not _scales(self.optimizer):
             return norm
         # An overflow is how the scale finds its size: the step is skipped. It is an illness below 1.
@@ -357,7 +357,7 @@ class SRGAN(keras.Model):
     def _noisy(self, images):
         step = ops.cast(self.optimizer.iterations, "float32")
         deviation = self.instance_noise * ops.maximum(0.0, 1.0 - step / float(self.noise_steps))
-        noise = keras.random.normal(ops.shape(images), dtype=images.dtype, seed=self._noise)
+        noise = random_rows(keras.random.normal, ops.shape(images), dtype=images.dtype, seed=self._noise)
         return images + ops.cast(deviation, images.dtype) * noise
 
     def _r1(self, lr, hr):
@@ -412,3 +412,8 @@ def _pair(data):
 
 def _norm(found):
     return ops.sqrt(sum(ops.sum(ops.square(ops.cast(gradient, "float32"))) for gradient in found))
+
+
+def _whole_norm(gradient):
+    """The norm of a gradient by a batch of which each replica has some samples, up to a factor."""
+    return ops.sqrt(replica_mean(ops.sum(ops.square(ops.cast(gradient, "float32")))))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mrisr import ranks
 from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.errors import TrainingDivergedError
 from keras_mrisr.files import whole_file
@@ -17,7 +18,7 @@ from keras_mrisr.training.directory import BACKUP
 from keras_mrisr.training.guard import WAYS_OUT, make_guards
 from keras_mrisr.training.record import SHOWN, Record
 from keras_mrisr.training.run import Run
-from keras_mrisr.training.state import read_state
+from keras_mrisr.training.state import RunState, read_state
 from keras_mrisr.types import Model
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ def starts(run: Run) -> list[tuple[str, str, Any]]:
         return [("training.init", config.training.init, config)]
     if not config.adversarial.on or not config.adversarial.pretraining.get("init"):
         return []
-    if not run.overwrite and read_state(run.out / PRETRAINED / BACKUP) is not None:
+    if not run.overwrite and _first_state(run) is not None:
         return []  # The first stage is begun.
     first = pretraining_config(config)
     return [("adversarial.pretraining.init", first.training.init, first)]
@@ -52,12 +53,16 @@ def first_stage(run: Run, train: Callable[..., Any]) -> pathlib.Path:
         The folder.
     """
     first = run.out / PRETRAINED
-    state = read_state(first / BACKUP)
+    state = _first_state(run)
     if state is None or not state.finished:
         log.info("First stage: the generator alone")
         config = pretraining_config(run.config)
         train(config, first, dataset=run.dataset, split=run.split, report=run.report)
     return first
+
+
+def _first_state(run: Run) -> RunState | None:
+    return ranks.from_leader(lambda: read_state(run.out / PRETRAINED / BACKUP))
 
 
 def fit_stage(
@@ -95,6 +100,8 @@ def fit_stage(
     adversarial = hasattr(config, "adversarial") and config.adversarial.on
 
     def save_best(logs: dict[str, float]) -> None:
+        if not ranks.leads():
+            return
         scores = {name: value for name, value in logs.items() if name.startswith("val_")}
         metrics = {**scores, **validation.facts, "epoch": state.best_epoch, **about}
         training = {**info.training, "seconds": round(state.seconds)}
@@ -116,7 +123,7 @@ def fit_stage(
         validation,
         *(make_guards(config, out / BACKUP, state) if adversarial else [cb.FiniteLoss()]),
         cb.KeepBest(state, save_best, config.training.early_stopping, validation.monitor),
-        cb.SaveLast(save_last),
+        *([cb.SaveLast(save_last)] if ranks.leads() else []),
         # What a discriminator makes of the images can change from one epoch to the next.
         Record(out, state, sampler, sample_every=1 if adversarial else 5, shown=shown),
     ]

@@ -6,11 +6,14 @@ import pathlib
 import shutil
 from typing import Any, Protocol
 
+import keras
 from pydantic import Field
 
+from keras_mrisr import ranks
 from keras_mrisr.config_base import Config
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.files import write_json
+from keras_mrisr.training.gradients import without_gradients
 from keras_mrisr.types import Model, PathLike
 
 STATE = "state.json"
@@ -112,6 +115,19 @@ def restore_backup(directory: PathLike, model: Model) -> None:
             f"The backup {backup} cannot be loaded: {str(error).splitlines()[0]} "
             "Pass `overwrite` to start again."
         ) from error
+
+
+def share_model(model: Model) -> None:
+    """Gives the compiled `model`, with its optimizer and random numbers, the state that it has on rank 0."""
+    if ranks.rank_count() == 1:
+        return
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    variables = [*model.variables, *model.optimizer.variables]
+    values = ranks.from_leader(lambda: [keras.ops.convert_to_numpy(variable) for variable in variables])
+    with without_gradients():
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
 
 def _backups(directory: pathlib.Path) -> list[pathlib.Path]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from keras_mrisr import ranks
 from keras_mrisr.config import RunConfig
 from keras_mrisr.errors import ConfigError
 
@@ -26,7 +27,8 @@ def strategy_scope(name: str, batch_size: int) -> contextlib.AbstractContextMana
     """A context in which model and optimizer must be made.
 
     Args:
-        name: "none", or "mirrored" for `tf.distribute.MirroredStrategy` over all visible GPUs.
+        name: "none", "mirrored" for `tf.distribute.MirroredStrategy` over all visible GPUs, or "distributed"
+            for the ranks of a job within `ranks.joined`.
         batch_size: Patches a batch over all replicas.
 
     Returns:
@@ -35,7 +37,9 @@ def strategy_scope(name: str, batch_size: int) -> contextlib.AbstractContextMana
     Raises:
         ConfigError: The backend is not TensorFlow, or the batch cannot be shared out evenly.
     """
-    if name == "none":
+    if name == ranks.DISTRIBUTED:
+        ranks.check_batch(batch_size)
+    if name != "mirrored":
         return contextlib.nullcontext()
     if keras.backend.backend() != "tensorflow":
         raise ConfigError(
@@ -72,7 +76,14 @@ def hardware() -> str:
         if gpus:
             details = tf.config.experimental.get_device_details(gpus[0])
             return f"{len(gpus)} x {details.get('device_name', 'GPU')}"
-    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    count = ranks.rank_count()
+    if keras.backend.backend() == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return f"{count} x {torch.cuda.get_device_name()}"
+    processes = f"{count} processes on hosts of " if count > 1 else ""
+    return f"{processes}{os.cpu_count()} CPU cores ({platform.machine()})"
 
 
 def cpu_hint(config: RunConfig) -> str | None:

@@ -110,7 +110,8 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     model = run.build(make)
     run.claim()
     if adversarial and not (run.resumed or training.init):
-        _hand_over(load_network(first_stage(run, train_through_plane) / WEIGHTS), model)
+        first = first_stage(run, train_through_plane)
+        run.start(model, lambda: _hand_over(load_network(first / WEIGHTS), model))
     network = through_plane(**config.generator.to_dict())
     info = _describe(run, images, network)
     resolver = ThroughPlaneResolver(network, info)

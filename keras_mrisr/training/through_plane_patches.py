@@ -63,7 +63,7 @@ class ThroughPlanePatches(ResumableBatches):
         multiple: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__(steps, seed)
+        super().__init__(batch_size, steps, seed)
         if not images:
             raise DataError("There are no images to take patches from.")
         self.smallest = min(min(image.shape) for image in images)
@@ -80,7 +80,6 @@ class ThroughPlanePatches(ResumableBatches):
         self.images = images
         self.slices = slices
         self.width = width
-        self.batch_size = batch_size
         self.factor = factor
         self.thickness = thickness
         self.contrasts = contrasts
@@ -91,7 +90,7 @@ class ThroughPlanePatches(ResumableBatches):
         return self._shapes() if _asked_for_shapes() else self._batch(index)
 
     def _batch(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        rng = np.random.default_rng((self.seed, self.epoch, self.first_step + index))
+        rng = self.of_batch(index)
         factor = float(np.exp(rng.uniform(*np.log(self.factor))))
         slices = min(self.slices, int(self.smallest / factor))
         lines = int(slices * factor)
@@ -99,11 +98,11 @@ class ThroughPlanePatches(ResumableBatches):
         centres = (np.arange(slices) + 0.5) * factor - 0.5 + rng.uniform(-0.5, 0.5)
         kept = lines - lines % self.multiple
         rows = np.arange(kept) / factor - centres[0] / factor
-        samples = [self._sample(factor, centres, lines, rng) for _ in range(self.batch_size)]
+        samples = [self._sample(factor, centres, lines, each) for each in self.of_samples(index)]
         lr, hr, thickness = (np.stack(part).astype("float32") for part in zip(*samples, strict=True))
         inputs = {
             "lr": lr,
-            "positions": np.tile(rows.astype("float32"), (self.batch_size, 1)),
+            "positions": np.tile(rows.astype("float32"), (len(lr), 1)),
             "acquisition": np.stack([np.full_like(thickness, 1 / factor), thickness], axis=-1),
         }
         return inputs, hr[:, :kept]

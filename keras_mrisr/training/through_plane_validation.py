@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from keras_mrisr import ranks
 from keras_mrisr.data.fine_planes import FinePlanes
 from keras_mrisr.degrade.thick_slices import ThickSlices
 from keras_mrisr.errors import ConfigError, ModelError
@@ -142,14 +143,10 @@ class LineValidation(Validation):
     def score(self) -> dict[str, float] | None:
         """Means over the factors of the means over their pairs; None for output not finite."""
         rows: dict[float, list[dict[str, float]]] = {factor: [] for factor in self.splines}
-        try:
-            for pair in self.pairs:
-                images = (
-                    image[np.newaxis, ..., np.newaxis] for image in (pair.hr, pair.restored(self.resolver))
-                )
-                rows[pair.factor].append(self.compare(*images))
-        except ModelError:
-            return None
+        for pair, row in zip(self.pairs, ranks.shared_out(self.pairs, self._compared), strict=True):
+            if row is None:
+                return None
+            rows[pair.factor].append(row)
         means = {
             factor: {name: float(np.mean([row[name] for row in found])) for name in found[0]}
             for factor, found in rows.items()
@@ -159,6 +156,13 @@ class LineValidation(Validation):
         scores = {f"val_{name}": float(np.mean([mean[name] for mean in means.values()])) for name in names}
         scores["val_gain"] = float(np.mean(list(gains.values())))
         return {**scores, **{f"val_gain_{factor:.3g}": gain for factor, gain in gains.items()}}
+
+    def _compared(self, pair: LinePair) -> dict[str, float] | None:
+        try:
+            sr = pair.restored(self.resolver)
+        except ModelError:
+            return None
+        return self.compare(*(image[np.newaxis, ..., np.newaxis] for image in (pair.hr, sr)))
 
     def compare(self, hr: Tensor, sr: Tensor) -> dict[str, float]:
         return {"psnr": psnr_of(hr, sr)}
