@@ -14,7 +14,8 @@ import numpy as np
 from keras_mrisr import ranks
 from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.errors import TrainingDivergedError
-from keras_mrisr.metrics import psnr, ssim
+from keras_mrisr.metrics.psnr import psnr
+from keras_mrisr.metrics.ssim import ssim
 from keras_mrisr.training.state import RunState, save_backup
 from keras_mrisr.types import Model, PathLike, Tensor
 
