@@ -37,7 +37,7 @@ def test_batches_depend_on_their_place_only(stacks):
 def test_lesions_are_drawn_as_often_as_asked(stacks):
     shown = {}
     for share in (0.0, 1.0):
-        patches = MaskedPatches(stacks, patch_size=16, batch_size=60, lesion_share=share)
+        patches = MaskedPatches(stacks, patch_size=16, batch_size=1000, lesion_share=share)
         shown[share] = np.mean(patches[0][1].any(axis=(1, 2, 3)))
     assert shown[1.0] > 0.95  # A turn may bring the last pixel out of sight.
     assert shown[0.0] < 0.5
