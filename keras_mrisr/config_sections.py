@@ -10,6 +10,7 @@ from pydantic import Field
 from keras_mrisr.checks import check, none_or, one_of
 from keras_mrisr.config_base import Config, Count, Natural, Rate, Seed, Share, Weight, unknown_key
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.folders import Choice
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
@@ -28,6 +29,9 @@ class DataConfig(Config):
             for 3-D generators) or "auto".
         patient_pattern: Regular expression that finds the patient in a file's relative path; by
             default the parent folder is the patient.
+        include: Take only files of such names, as *_T1w.nii.gz, or with a slash of such paths below the
+            root; masks come with their images.
+        exclude: Leave out files of such names or paths.
         validation_fraction: Share of patients for choosing the best checkpoint.
         test_fraction: Share of patients that training never touches; 0 for none, and so no final score.
         split_seed: Seed of the split.
@@ -42,6 +46,8 @@ class DataConfig(Config):
     root: str = ""
     kind: Literal["auto", "lgg", "images", "volumes"] = "auto"
     patient_pattern: str | None = None
+    include: list[str] = Field(default_factory=list)
+    exclude: list[str] = Field(default_factory=list)
     validation_fraction: Share = 0.1
     test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     split_seed: int = 0
@@ -53,6 +59,11 @@ class DataConfig(Config):
         total = self.validation_fraction + self.test_fraction
         check(total < 1, "data.validation_fraction + data.test_fraction", total, "less than 1")
         return self
+
+    @property
+    def choice(self) -> Choice:
+        """Which files are taken."""
+        return Choice(self.include, self.exclude)
 
 
 def check_slices(data: DataConfig, network: str) -> None:

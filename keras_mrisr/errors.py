@@ -13,7 +13,11 @@ class DataError(MrisrError):
     """An image, a scan or a folder of them cannot be used, or a result cannot be written."""
 
 
-class ManyVolumesError(DataError):
+class UnfitError(DataError):
+    """A file is whole, and not of the kind that is worked on: of a folder it is left out."""
+
+
+class ManyVolumesError(UnfitError):
     """A file holds several volumes, and it was not said which is meant."""
 
 

@@ -90,17 +90,39 @@ BREAKERS = {
 
 
 @pytest.mark.parametrize("broken", BREAKERS)
-@pytest.mark.parametrize("command", ["train", "evaluate", "upscale file"])
-def test_broken_image(place, refused, broken, command):
+@pytest.mark.parametrize("command", ["train", "evaluate", "upscale"])
+def test_broken_images_alone(place, refused, broken, command):
     breaker, message = BREAKERS[broken]
-    for patient in range(6):  # Whatever the split, the part that is read has one.
-        breaker(place / f"data/p{patient}/1.tif")
+    for path in (place / "data").rglob("*.tif"):
+        breaker(path)
     words = {
         "train": train(),
         "evaluate": evaluate(),
-        "upscale file": upscale(source="data/p3/1.tif", out="sr.tif"),
+        "upscale": upscale(source="data/p3/1.tif", out="sr.tif"),
     }
-    refused(words[command], "data/p", "1.tif", message)
+    refused(words[command], "data/p", ".tif", message)
+
+
+def test_broken_images_of_a_training_and_an_evaluation(place, mrisr):
+    """Each is named, and the others are used; patterns leave them out in silence."""
+    for number, (breaker, _) in enumerate(BREAKERS.values()):
+        breaker(place / f"data/p{number}/1.tif")
+    code, out, err = mrisr(*train())
+    assert code == 1 and "Trained model in run" in out, err
+    assert err.splitlines()[-1].startswith("mrisr: error: 4 files could not be read; all others are done.")
+    assert all(
+        message in err and f"data/p{n}/1.tif" in err for n, (_, message) in enumerate(BREAKERS.values())
+    )
+    code, out, err = mrisr(*evaluate())  # Of the patients to test on, p3 has a bad one.
+    assert code == 1 and "Wrote scores" in out, err
+    assert "data/p3/1.tif holds 1 NaN" in err and "1 file could not be scored" in err
+    notes = json.loads((place / "scores/metrics.json").read_text())["notes"]
+    assert [note for note in notes if note.startswith("Not scored: data/p3/1.tif")]
+    code, _, err = mrisr(*evaluate("--exclude", "1.tif", out="again"))
+    assert (code, err) == (0, "")
+    code, out, err = mrisr(*train("--exclude", "1.tif", out="fewer"))
+    assert (code, err) == (0, "") and "--exclude 1.tif" in out
+    assert json.loads((place / "fewer/model.json").read_text())["data"]["exclude"] == ["1.tif"]
 
 
 @pytest.mark.parametrize("broken", BREAKERS)
@@ -117,11 +139,19 @@ def test_broken_images_of_a_folder(place, mrisr, broken):
     assert {path.relative_to(place / "sr").as_posix() for path in (place / "sr").rglob("*.*")} == names - bad
 
 
-def test_broken_validation_image(place, refused, mrisr):
-    mrisr(*train(out="first"))
-    [patient] = json.loads((place / "first/split.json").read_text())["val"]
-    (place / f"data/{patient}/0.tif").write_text("not an image")
-    refused(train(), f"data/{patient}/0.tif is not a PNG")
+def test_outputs_are_checked_before_tensorflow_is_loaded(place, refused, monkeypatch):
+    def load():
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr("keras_mrisr.terminal.load_tensorflow", load)
+    (place / "mine").mkdir()
+    (place / "mine/thesis.txt").write_text("years of work")
+    for words in (
+        train(out="mine"), evaluate(out="mine"), evaluate("--report", "mine/thesis.txt"), upscale(out="mine"),
+        ["segment", "predict", "data", "mine", "--model", "grey"],
+        ["segment", "evaluate", "--data", "data", "--model", "grey", "--out", "mine"],
+    ):  # fmt: skip
+        refused(words, "exists")
 
 
 @pytest.mark.parametrize(
@@ -419,7 +449,7 @@ def test_broken_images_do_not_stop_inspect(place, mrisr):
     for name, (breaker, _) in zip(("p0", "p1", "p2", "p3"), BREAKERS.values(), strict=True):
         breaker(place / f"data/{name}/1.tif")
     code, out, err = mrisr("data", "inspect", "data", "--sheet", "sheet.png")
-    assert (code, err) == (0, "")
+    assert code == 1 and "4 files could not be read" in err
     assert "unreadable: 4" in out
     assert (place / "sheet.png").is_file()
 

@@ -15,7 +15,7 @@ def checked_data(study: Study, dataset: SliceDataset | None) -> tuple[SliceDatas
 
     data = study.config.data
     if dataset is None:
-        dataset = read_dataset(data.root, data.kind, data.patient_pattern)
+        dataset = read_dataset(data.root, data.kind, data.patient_pattern, data.choice)
     check_data(study.config, dataset)
     first = dataset.select(study_split(study, dataset).val).slices[0]
     if study.config.dimensions == 3:

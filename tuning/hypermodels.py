@@ -74,7 +74,8 @@ class TrainingHyperModel(keras_tuner.HyperModel):
             raise ValueError(f"the study is of the stage {self.study.stage!r}, not {self.stage!r}")
         check_study(self.study)
         config = self.study.config
-        dataset = dataset or read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+        data = config.data
+        dataset = dataset or read_dataset(data.root, data.kind, data.patient_pattern, data.choice)
         check_data(config, dataset)
         split = split or study_split(self.study, dataset)
         degradation = get_degradation(**{"scale": config.scale, **config.degradation})

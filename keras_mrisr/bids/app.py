@@ -19,7 +19,8 @@ from keras_mrisr.bids.pages import Row, write_pages
 from keras_mrisr.cluster import Workers, team_of
 from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError
 from keras_mrisr.files import contents, held, write_json, write_text
-from keras_mrisr.inference.folder import Job, no_place_left, reason_of, upscale_each
+from keras_mrisr.folders import no_place_left, reason_of
+from keras_mrisr.inference.folder import Job, upscale_each
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.scan import Scan
 from keras_mrisr.types import PathLike, Progress

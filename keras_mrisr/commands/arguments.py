@@ -12,6 +12,7 @@ from keras_mrisr.types import PathLike
 
 if typing.TYPE_CHECKING:
     from keras_mrisr.data.slices import SliceDataset
+    from keras_mrisr.folders import Choice, Failure
 
 QUOTES = "\"'"
 # Parameters of the library whose option has another name, in one command or other.
@@ -102,6 +103,9 @@ class Parser(argparse.ArgumentParser):
         return None
 
 
+DATA_KEYS = ("data.root", "data.kind", "data.patient_pattern", "data.include", "data.exclude")
+"""Keys of a config that say which data a command trains on."""
+
 Commands: typing.TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
@@ -112,6 +116,23 @@ def add_data_kind(parser: argparse.ArgumentParser) -> None:
         metavar="REGEX",
         help="finds the patient in a file's relative path (default: its folder)",
     )
+
+
+def add_choice(parser: argparse._ActionsContainer, of: str) -> None:
+    """Options about which files of a folder are taken; see `choice_of`."""
+    for name, what in (("include", "take only"), ("exclude", "leave out")):
+        parser.add_argument(
+            f"--{name}", metavar="PATTERN", action="append", default=[],
+            help=f"{what} files of such names, as '*_T1w.nii.gz', or with a slash of such paths in {of}; may "
+            "be given several times",
+        )  # fmt: skip
+
+
+def choice_of(options: argparse.Namespace) -> "Choice":
+    """What the options of `add_choice` say."""
+    from keras_mrisr.folders import Choice
+
+    return Choice(options.include, options.exclude)
 
 
 def add_degradation(parser: argparse._ActionsContainer) -> None:
@@ -170,17 +191,27 @@ def check_models(*models: PathLike) -> None:
         find_model(model)
 
 
-def read_training_data(config: typing.Any) -> "SliceDataset":
-    """The dataset that a config names under data.
+def read_training_data(config: typing.Any, masks: bool = False) -> "tuple[SliceDataset, tuple[Failure, ...]]":
+    """The dataset that a config names under data, and what of it cannot be read.
+
+    Args:
+        config: The config.
+        masks: Whether the masks are needed, too.
 
     Raises:
-        ConfigError: It names none, or it cannot be read.
+        ConfigError: It names none.
+        DataError: Nothing of it can be read.
     """
     from keras_mrisr.data import read_dataset
+    from keras_mrisr.data.usable import usable
+    from keras_mrisr.terminal import progress_bar
 
     if not config.data.root:
         raise ConfigError("No data: give --data ROOT, or data.root in the config.")
-    return read_dataset(config.data.root, config.data.kind, config.data.patient_pattern)
+    data = config.data
+    dataset = read_dataset(data.root, data.kind, data.patient_pattern, data.choice)
+    with progress_bar("Reading the data") as progress:
+        return usable(dataset, masks, getattr(data, "separate_channels", False), progress)
 
 
 def stopped() -> int:

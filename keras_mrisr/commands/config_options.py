@@ -25,7 +25,10 @@ _METAVARS = {
     "trainable": "BLOCKS",
     "scale": "N",
     "labels": "LABELS",
+    "include": "PATTERN",
+    "exclude": "PATTERN",
 }
+_SEVERAL = ("include", "exclude")  # Options that may be given several times.
 _GIVEN = (
     "name",
     "scale",
@@ -100,12 +103,14 @@ def _add_option(group: argparse._ArgumentGroup, config: Config, key: str) -> Non
         convert: Callable[[str], Any] = scale
     else:
         convert = {int: int, float: float}.get(kind, _words if type_name(kind) == "list" else str)
-    if default not in (None, ""):
+    if default not in (None, "", []):
         meaning += f" (default: {','.join(default) if isinstance(default, list) else default})"
+    patterns = name in _SEVERAL
     group.add_argument(
         f"--{name.replace('_', '-')}",
         dest=key,
-        type=convert,
+        type=str if patterns else convert,
+        action="append" if patterns else "store",
         metavar=_METAVARS.get(key.rpartition(".")[2]) or {int: "N", float: "X"}.get(kind, "NAME"),
         help=meaning.replace("%", "%%"),
     )

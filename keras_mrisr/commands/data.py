@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from keras_mrisr.commands.arguments import Commands, Parser, add_data_kind
+from keras_mrisr.commands.arguments import Commands, Parser, add_choice, add_data_kind, choice_of
 from keras_mrisr.errors import ConfigError
 
 
@@ -11,8 +11,9 @@ def add(commands: Commands, common: Parser) -> None:
     data = commands.add_parser("data", help="look at data, download a public set")
     actions = data.add_subparsers(title="commands", metavar="COMMAND")
     inspect = actions.add_parser("inspect", parents=[common], help="what is in a folder, and what is odd")
-    inspect.add_argument("root", help="folder of the data")
+    inspect.add_argument("root", metavar="ROOT", help="folder of the data")
     add_data_kind(inspect)
+    add_choice(inspect, "ROOT")
     inspect.add_argument("--sheet", metavar="PNG", help="also write a contact sheet")
     inspect.add_argument("--overwrite", action="store_true", help="replace an existing contact sheet")
     inspect.add_argument("--all", action="store_true", help="list every finding")
@@ -30,12 +31,13 @@ def _inspect(options: argparse.Namespace) -> None:
     from keras_mrisr.data.images import check_image_name
     from keras_mrisr.data.inspect import inspect_dataset
     from keras_mrisr.files import check_new_file
+    from keras_mrisr.folders import refuse_incomplete
     from keras_mrisr.terminal import print_rows, progress_bar, say
 
     if options.sheet:
         check_image_name(options.sheet)
         check_new_file(options.sheet, options.overwrite)
-    dataset = read_dataset(options.root, options.kind, options.patient_pattern)
+    dataset = read_dataset(options.root, options.kind, options.patient_pattern, choice_of(options))
     with progress_bar("Reading slices") as progress:
         report = inspect_dataset(dataset, progress=progress)
     print_rows(*report.to_table(), title=f"{dataset.root} ({dataset.kind})")
@@ -45,6 +47,7 @@ def _inspect(options: argparse.Namespace) -> None:
     if options.sheet:
         contact_sheet(dataset, options.sheet)
         say(f"Wrote {options.sheet}")
+    refuse_incomplete(report.failures, "read")
 
 
 def _download(options: argparse.Namespace) -> None:

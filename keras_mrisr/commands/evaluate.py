@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 from keras_mrisr.commands.arguments import (
     Commands,
     Parser,
+    add_choice,
     add_data_kind,
     add_degradation,
     add_perception,
     check_exists,
     check_models,
+    choice_of,
     parse_degradation,
 )
 from keras_mrisr.errors import ConfigError
@@ -43,6 +45,7 @@ def add(commands: Commands, common: Parser) -> None:
         help="slices are made larger, or thick slices of volumes are made thin (default: slices)",
     )  # fmt: skip
     add_data_kind(evaluate)
+    add_choice(evaluate, "ROOT")
     evaluate.add_argument("--part", default="test", help="test, val, all-unseen or held-out (default: test)")
     evaluate.add_argument("--scale", type=int, help="refuse models of another scale")
     add_degradation(evaluate)
@@ -117,6 +120,7 @@ def _add_through_plane(evaluate: Parser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from keras_mrisr.commands.naming import named_paths, single_name
+    from keras_mrisr.folders import refuse_incomplete
     from keras_mrisr.terminal import say, show
 
     _check_task(options)
@@ -128,6 +132,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     check_exists(*predictions.values(), options.data)
     check_models(*models.values())
     out = _out(options, models, predictions)
+    _check_outputs(out, options)
     shared = _shared(options, predictions)
     named = single_name(options.model or [_BUNDLED], models, predictions)
     if options.task == "through-plane":
@@ -138,6 +143,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     for written in (out, options.report):
         if written is not None:
             say(f"Wrote {written}")
+    refuse_incomplete(evaluation.failures, "scored")
+
+
+def _check_outputs(out: PathLike | None, options: argparse.Namespace) -> None:
+    """Answers outputs that cannot be written at once, before TensorFlow is loaded."""
+    from keras_mrisr.files import check_new_directory, check_new_file
+
+    if out is not None:
+        check_new_directory(out, options.overwrite)
+    if options.report is not None:
+        check_new_file(options.report, options.overwrite)
 
 
 def _shared(options: argparse.Namespace, predictions: dict[str, str]) -> dict[str, Any]:
@@ -146,6 +162,7 @@ def _shared(options: argparse.Namespace, predictions: dict[str, str]) -> dict[st
         "predictions": predictions,
         "part": options.part,
         "patient_pattern": options.patient_pattern,
+        "choice": choice_of(options),
         "noise_snr": options.noise_snr,
         "limit": options.limit,
         "ensemble": options.ensemble,

@@ -5,11 +5,11 @@ import pathlib
 import shlex
 from typing import Any
 
-from keras_mrisr.commands.arguments import Commands, Parser
+from keras_mrisr.commands.arguments import DATA_KEYS, Commands, Parser
 from keras_mrisr.commands.training import Task, add_training_command
 
 KEYS = (
-    "data.root", "data.kind", "data.patient_pattern", "network", "weights", "labels", "trainable",
+    *DATA_KEYS, "network", "weights", "labels", "trainable",
     "training.epochs", "training.batch_size", "training.image_size", "training.learning_rate",
     "training.precision", "training.seed",
 )  # fmt: skip

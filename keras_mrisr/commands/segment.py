@@ -1,13 +1,23 @@
 """`mrisr segment`: train, predict and evaluate."""
 
 import argparse
+import os
+import pathlib
 from typing import Any
 
-from keras_mrisr.commands.arguments import Commands, Parser, add_data_kind, check_exists
+from keras_mrisr.commands.arguments import (
+    DATA_KEYS,
+    Commands,
+    Parser,
+    add_choice,
+    add_data_kind,
+    check_exists,
+    choice_of,
+)
 from keras_mrisr.commands.training import Task, add_training_command, next_command
 
 KEYS = (
-    "data.root", "data.kind", "data.patient_pattern", "training.epochs", "training.batch_size",
+    *DATA_KEYS, "training.epochs", "training.batch_size",
     "training.patch_size", "training.learning_rate", "training.precision", "training.strategy",
     "training.seed",
 )  # fmt: skip
@@ -23,7 +33,7 @@ def add(commands: Commands, common: Parser) -> None:
         "train",
         does="Train a U-Net on slices with NAME_mask files.",
         example="mrisr segment train --data slices --out unet --preset compact",
-        tasks={"segmentation": Task(KEYS, _base, _train, PRESETS)},
+        tasks={"segmentation": Task(KEYS, _base, _train, PRESETS, masks=True)},
     )
     _add_predict(actions, common)
     _add_evaluate(actions, common)
@@ -53,6 +63,13 @@ def _add_predict(actions: Commands, common: Parser) -> None:
     )
     predict.add_argument("--largest", action="store_true", help="only the largest lesion of a patient")
     predict.add_argument("--overwrite", action="store_true", help="replace what exists at OUT")
+    folders = predict.add_argument_group(
+        "of folders", "Each mask is written as soon as it is done; a bad image stops no other."
+    )
+    add_choice(folders, "IN")
+    folders.add_argument(
+        "--skip-existing", action="store_true", help="make only masks that are not yet at OUT: resumes"
+    )
     predict.set_defaults(run=_predict)
 
 
@@ -70,6 +87,7 @@ def _add_evaluate(actions: Commands, common: Parser) -> None:
     )
     evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of slices with masks")
     add_data_kind(evaluate)
+    add_choice(evaluate, "ROOT")
     evaluate.add_argument("--part", default="test", help="test, all-unseen or held-out (default: test)")
     evaluate.add_argument("--largest", action="store_true", help="only the largest lesion of a patient")
     evaluate.add_argument("--out", help="folder for JSON, CSV and overlay (default: UNET/evaluation-PART)")
@@ -78,41 +96,50 @@ def _add_evaluate(actions: Commands, common: Parser) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    from keras_mrisr.folders import check_results, refuse_incomplete
     from keras_mrisr.terminal import load_tensorflow, progress_bar, say
 
     check_exists(options.input, options.model)
+    if os.path.isdir(options.input):
+        check_results(pathlib.Path(options.input), options.output, options.overwrite, options.skip_existing)
     load_tensorflow()
-    from keras_mrisr.segmentation import Segmenter, segment_path
+    from keras_mrisr.segmentation import Segmenter
+    from keras_mrisr.segmentation.predict import segment_input
 
     segmenter = Segmenter.load(options.model)
     with progress_bar("Segmenting") as progress:
-        written = segment_path(
+        outcome = segment_input(
             options.input,
             options.output,
             segmenter,
             largest=options.largest,
             patient_pattern=options.patient_pattern,
             overwrite=options.overwrite,
+            skip_existing=options.skip_existing,
+            choice=choice_of(options),
             progress=progress,
         )
+    written = outcome.written
     where = written[0] if len(written) == 1 else f"{len(written)} masks to {options.output}"
-    say(f"Wrote {where}")
+    say(f"Wrote {where}" if written else f"Nothing is missing in {options.output}")
+    refuse_incomplete(outcome.failures, "segmented")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    import pathlib
-
+    from keras_mrisr.files import check_new_directory
+    from keras_mrisr.folders import refuse_incomplete
     from keras_mrisr.terminal import load_tensorflow, progress_bar, say, show
 
     check_exists(options.model, options.data)
-    load_tensorflow()
-    from keras_mrisr.commands.naming import named_paths
-    from keras_mrisr.segmentation import evaluate_segmentation
-
     out = options.out
     if out is None:
         folder = pathlib.Path(options.model)
         out = (folder.parent if folder.suffix == ".keras" else folder) / f"evaluation-{options.part}"
+    check_new_directory(out, options.overwrite)
+    load_tensorflow()
+    from keras_mrisr.commands.naming import named_paths
+    from keras_mrisr.segmentation import evaluate_segmentation
+
     with progress_bar("Segmenting patients") as progress:
         evaluation = evaluate_segmentation(
             options.model,
@@ -124,7 +151,9 @@ def _evaluate(options: argparse.Namespace) -> None:
             patient_pattern=options.patient_pattern,
             largest=options.largest,
             overwrite=options.overwrite,
+            choice=choice_of(options),
             progress=progress,
         )
     show(evaluation.report())
     say(f"Wrote {out}")
+    refuse_incomplete(evaluation.failures, "scored")

@@ -4,11 +4,11 @@ import argparse
 import shlex
 from typing import Any
 
-from keras_mrisr.commands.arguments import Commands, Parser
+from keras_mrisr.commands.arguments import DATA_KEYS, Commands, Parser
 from keras_mrisr.commands.training import Task, add_training_command, next_command
 
 KEYS = (
-    "data.root", "data.kind", "data.patient_pattern", "data.neighbours",
+    *DATA_KEYS, "data.neighbours",
     "scale", "degradation.name", "generator.name",
     "training.init", "training.epochs", "training.batch_size", "training.patch_size", "training.optimizer",
     "training.learning_rate", "training.loss", "training.precision", "training.strategy", "training.seed",
@@ -34,7 +34,7 @@ PRESETS = (
     ),
 )
 THROUGH_PLANE_KEYS = (
-    "data.root", "data.kind", "data.patient_pattern",
+    *DATA_KEYS,
     "training.init", "training.epochs", "training.batch_size", "training.optimizer",
     "training.learning_rate", "training.loss", "training.precision", "training.strategy", "training.seed",
 )  # fmt: skip

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import logging
+import os
 import shlex
 import time
 import typing
@@ -29,12 +30,14 @@ class Task:
         base: Makes the config under that of the options, of the presets that the options name.
         start: Trains, with (config, options, dataset, report); returns what to say in the end.
         presets: Name and arguments of the options that `base` reads.
+        masks: Whether it is trained on the masks, too.
     """
 
     keys: Sequence[str]
     base: Callable[[argparse.Namespace], Any]
     start: Callable[..., str]
     presets: Sequence[tuple[str, dict[str, Any]]] = ()
+    masks: bool = False
 
 
 def add_training_command(
@@ -78,15 +81,16 @@ def add_training_command(
 
     def run(options: argparse.Namespace) -> int:
         from keras_mrisr.commands.config_options import read_config_options
+        from keras_mrisr.folders import refuse_incomplete
         from keras_mrisr.terminal import load_tensorflow, say, training_progress
 
         task = tasks[getattr(options, "task", usual)]
         config = read_config_options(options, task.base(options))
         strategy = getattr(config.training, "strategy", "none")
         with _said_once(ranks.check_started() if strategy == ranks.DISTRIBUTED else 0):
-            dataset = read_training_data(
-                config
-            )  # First: a wrong path is answered before TensorFlow is loaded.
+            # First: a wrong path is answered before TensorFlow is loaded.
+            _check_run(options)
+            dataset, failures = read_training_data(config, task.masks)
             load_tensorflow()
             from keras_mrisr.training import TrainingInterruptedError
 
@@ -96,6 +100,8 @@ def add_training_command(
             except TrainingInterruptedError:
                 return stopped()
             say(text)
+        if strategy != ranks.DISTRIBUTED:  # torchrun takes any other exit code than 0 for a crash.
+            refuse_incomplete(failures, "read")
         return 0
 
     parser = actions.add_parser(
@@ -137,10 +143,21 @@ def _task_in(words: Sequence[str]) -> str | None:
         return None
 
 
+def _check_run(options: argparse.Namespace) -> None:
+    """Checks that there can be a run in --out; what is in it is looked at by the training."""
+    from keras_mrisr.files import check_new_directory
+
+    there = os.path.isfile(os.path.join(options.out, "config.yaml"))
+    check_new_directory(options.out, overwrite=options.overwrite or there)
+
+
 def next_command(words: Sequence[object], data: "DataConfig") -> str:
     """A command line on the same data."""
     kind = ["--kind", data.kind] if data.kind != "auto" else []
-    return shlex.join(["mrisr", *map(str, words), "--data", data.root, *kind])
+    chosen = [
+        word for name in ("include", "exclude") for one in getattr(data, name) for word in (f"--{name}", one)
+    ]
+    return shlex.join(["mrisr", *map(str, words), "--data", data.root, *kind, *chosen])
 
 
 def _counts(config: Any) -> tuple[int | None, int | None]:

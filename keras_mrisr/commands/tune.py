@@ -4,10 +4,15 @@ import argparse
 import shlex
 import typing
 
-from keras_mrisr.commands.arguments import Commands, Parser, check_exists, stopped
+from keras_mrisr.commands.arguments import (
+    DATA_KEYS,
+    Commands,
+    Parser,
+    check_exists,
+    read_training_data,
+    stopped,
+)
 from keras_mrisr.errors import ConfigError
-
-KEYS = ("data.root", "data.kind", "data.patient_pattern")
 
 
 def add(commands: Commands, common: Parser) -> None:
@@ -26,7 +31,7 @@ def _add_options(tune: Parser, common: Parser) -> None:
     from keras_mrisr.commands.config_options import add_key_options
     from keras_mrisr.config import RunConfig
 
-    add_key_options(tune, RunConfig(), KEYS)
+    add_key_options(tune, RunConfig(), DATA_KEYS)
     search = tune.add_argument_group("search")
     search.add_argument("--study", help="srresnet, srgan, or a YAML file with a space of your own")
     search.add_argument("--out", metavar="DIR", help="folder of the search (default: studies/NAME)")
@@ -96,18 +101,15 @@ def tuned_study(options: argparse.Namespace) -> typing.Any:
 def _tune(options: argparse.Namespace) -> int:
     import pathlib
 
-    from keras_mrisr.data import read_dataset
+    from keras_mrisr.folders import refuse_incomplete
     from keras_mrisr.terminal import load_tensorflow, progress_bar, say
     from keras_mrisr.tuning import Budget, find_place
 
     place = find_place(options.chief, options.worker, options.name)
     budget = Budget.parse(options.budget)
     study = tuned_study(options)
-    data = study.config.data
-    if not data.root:
-        raise ConfigError("No data: give --data ROOT, or data.root in the study's config.")
     # Read first: a wrong path is answered before TensorFlow is loaded.
-    dataset = read_dataset(data.root, data.kind, data.patient_pattern)
+    dataset, failures = read_training_data(study.config)
     load_tensorflow()
     from keras_mrisr.training import TrainingInterruptedError
     from keras_mrisr.tuning import search
@@ -136,6 +138,7 @@ def _tune(options: argparse.Namespace) -> int:
     if place is None or place.role == "chief":
         words = shlex.join(["mrisr", "tune", "results", str(out), "--best", "best.yaml"])
         say(f"Trials in {out}. Next:\n  {words}")
+    refuse_incomplete(failures, "read")
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands import model_options
-from keras_mrisr.commands.arguments import Commands, Parser, check_exists
+from keras_mrisr.commands.arguments import Commands, Parser, add_choice, check_exists
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.memory import memory_limit, parse_memory
 
@@ -104,12 +104,7 @@ def add_options(parser: argparse.ArgumentParser, optional: bool = False) -> None
         "of folders",
         "Each result is written as soon as it is done; a file that cannot be upscaled stops no other.",
     )
-    for name, what in (("include", "take only"), ("exclude", "leave out")):
-        folders.add_argument(
-            f"--{name}", metavar="PATTERN", action="append", default=[],
-            help=f"{what} files of such names, as '*_T1w.nii.gz', or with a slash of such paths in IN; may "
-            "be given several times",
-        )  # fmt: skip
+    add_choice(folders, "IN")
     folders.add_argument(
         "--skip-existing", action="store_true", help="make only results that are not yet at OUT: resumes"
     )
@@ -139,7 +134,7 @@ def run(
         found: What `find_input` found, where that is known.
         more: More of `UpscaleOptions`.
     """
-    from keras_mrisr.inference.folder import refuse_incomplete
+    from keras_mrisr.folders import refuse_incomplete
     from keras_mrisr.inference.upscale import upscale_input
     from keras_mrisr.terminal import progress_bar, say
 
@@ -151,7 +146,7 @@ def run(
     say(f"Wrote {where}" if written else f"Nothing is missing in {options.output}")
     if outcome.models:
         say(f"Verdict: {outcome.verdict.sentence(' and '.join(outcome.models))}")
-    refuse_incomplete(outcome)
+    refuse_incomplete(outcome.failures)
 
 
 def find_input(options: argparse.Namespace) -> "Input | Folder":

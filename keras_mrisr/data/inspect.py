@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from keras_mrisr.data.contact_sheet import contact_sheet
 from keras_mrisr.data.quality import SlicePixels, find_oddities, scan_pixels
 from keras_mrisr.data.slices import Finding, SliceDataset
+from keras_mrisr.data.usable import usable
 from keras_mrisr.data.volume_slices import as_slices
+from keras_mrisr.folders import Failure
 from keras_mrisr.types import Progress
 
 __all__ = ["DatasetReport", "SiteRow", "contact_sheet", "inspect_dataset"]
@@ -67,11 +69,13 @@ class DatasetReport:
         dataset: The data set, with the findings about its pixels added.
         rows: One row per site.
         total: The row of all sites together.
+        failures: The files that cannot be read.
     """
 
     dataset: SliceDataset
     rows: tuple[SiteRow, ...]
     total: SiteRow
+    failures: tuple[Failure, ...] = ()
 
     columns = _COLUMNS
 
@@ -102,17 +106,37 @@ def inspect_dataset(dataset: SliceDataset, progress: Progress | None = None) -> 
         progress: Called with (slices done, slices in all) after each slice.
 
     Raises:
-        DataError: A volume cannot be read.
+        DataError: No volume can be read.
     """
-    dataset = as_slices(dataset)
+    if dataset.holds_volumes:
+        dataset = _readable_volumes(dataset)
     scanned = scan_pixels(dataset, progress)
     dataset = dataset.with_findings(find_oddities(dataset, scanned))
+    failures = tuple(
+        Failure(finding.path, finding.message)
+        for finding in dataset.findings
+        if finding.kind == "unreadable" and finding.path is not None
+    )
     groups: dict[str, list[SlicePixels]] = {}
     for pixels in scanned:
         groups.setdefault(pixels.record.site or "-", []).append(pixels)
     rows = tuple(_row(site, groups[site], dataset.findings) for site in sorted(groups))
     total = _row("all", scanned, dataset.findings)
-    return DatasetReport(dataset, rows, total)
+    return DatasetReport(dataset, rows, total, failures)
+
+
+def _readable_volumes(dataset: SliceDataset) -> SliceDataset:
+    """The slices of the volumes that can be used; the others are findings."""
+    taken, failures = usable(dataset)
+    bad = {failure.path: failure.reason for failure in failures}
+    owners = {record.path: record.patient for record in dataset.slices}
+    findings = [Finding("unreadable", path, owners[path], reason) for path, reason in bad.items()]
+    findings += [
+        Finding("unfit", record.path, record.patient, f"{record.name} is 4-D, or of another kind than most")
+        for record in dataset.slices
+        if record not in taken.slices and record.path not in bad
+    ]
+    return as_slices(taken).with_findings(findings)
 
 
 def _row(site: str, scanned: Sequence[SlicePixels], findings: Sequence[Finding]) -> SiteRow:

@@ -1,6 +1,7 @@
 """The LGG segmentation set of Buda et al. 2019 as published (`kaggle_3m/`)."""
 
 import csv
+import dataclasses
 import logging
 import pathlib
 import re
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 
 from keras_mrisr.data.slices import Finding, SliceDataset, SliceRecord, natural_key
 from keras_mrisr.errors import DataError
+from keras_mrisr.folders import ALL, Choice
 from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
@@ -34,13 +36,14 @@ def find_lgg_root(root: PathLike) -> pathlib.Path | None:
     return None
 
 
-def read_lgg(root: PathLike) -> SliceDataset:
+def read_lgg(root: PathLike, choice: Choice = ALL) -> SliceDataset:
     """Reads the tree of patients, slices and masks, and `data.csv` where it is; decodes no pixels.
 
     Folders are `TCGA_<site>_<id>_<date>`, files `<folder>_<number>.tif` with `<folder>_<number>_mask.tif`.
 
     Args:
         root: The `kaggle_3m` folder, or a folder that holds it one or two levels down.
+        choice: Which slices of it are taken, by their paths in the `kaggle_3m` folder.
 
     Returns:
         A data set of kind "lgg": patients in order, slices in numeric order, `table` from `data.csv`.
@@ -77,9 +80,18 @@ def read_lgg(root: PathLike) -> SliceDataset:
             f"{found} has patient folders but no slice in them. Expected <patient>_<number>.tif files."
         )
     table, odd = _read_table(found / "data.csv", {record.patient for record in slices})
-    dataset = SliceDataset(found, "lgg", tuple(slices), tuple(findings + odd), table)
+    dataset = _taken(SliceDataset(found, "lgg", tuple(slices), tuple(findings + odd), table), choice)
     _report(dataset)
     return dataset
+
+
+def _taken(dataset: SliceDataset, choice: Choice) -> SliceDataset:
+    """The slices that are taken, with what was found about their patients."""
+    if not choice:
+        return dataset
+    names = {record.path.relative_to(dataset.root).as_posix(): record for record in dataset.slices}
+    taken = tuple(names[name] for name in choice.of(names, dataset.root))
+    return dataclasses.replace(dataset, slices=taken).select({record.patient for record in taken})
 
 
 def _folders(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -44,7 +44,7 @@ class Finding:
     Attributes:
         kind: A short word to count by: "equal-channels", "near-empty", "size", "type", "background",
             "unreadable", "mask", "unpaired-mask", "missing-mask", "missing-slice", "unexpected-file",
-            "no-slices", "not-listed", "not-present", "equal-slices" or "table".
+            "no-slices", "unfit", "not-listed", "not-present", "equal-slices" or "table".
         path: The file, or None where the finding is about a patient or the whole set.
         patient: The patient, or None.
         message: One sentence for a person.

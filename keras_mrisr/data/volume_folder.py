@@ -8,6 +8,7 @@ from keras_mrisr.data.patients import Patients
 from keras_mrisr.data.slices import SliceDataset, SliceRecord, natural_key
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import visible_files
+from keras_mrisr.folders import ALL, Choice
 from keras_mrisr.types import PathLike
 from keras_mrisr.volumes.formats import IN_FOLDERS, is_in_folder
 
@@ -16,7 +17,9 @@ log = logging.getLogger(__name__)
 _MASK = re.compile(r"_(mask|d?seg)\.nii(\.gz)?$", re.IGNORECASE)
 
 
-def read_volume_folder(root: PathLike, patient_pattern: str | None = None) -> SliceDataset:
+def read_volume_folder(
+    root: PathLike, patient_pattern: str | None = None, choice: Choice = ALL
+) -> SliceDataset:
     """Finds the NIfTI volumes in a folder and below; reads no voxels.
 
     Hidden files are skipped, and so are masks and segmentations: `*_mask.*`, `*_seg.*`, `*_dseg.*`.
@@ -26,6 +29,7 @@ def read_volume_folder(root: PathLike, patient_pattern: str | None = None) -> Sl
         patient_pattern: As for `read_image_folder`. Without one the patient is `sub-...` where the path says
             so as in BIDS, else the first folder below the root, else the file: several scans of one patient
             must not fall into different parts of a split. See `Patients`.
+        choice: Which volumes are taken.
 
     Returns:
         A data set of kind "volumes" with one record a file; `index` counts the volumes of a patient.
@@ -37,7 +41,7 @@ def read_volume_folder(root: PathLike, patient_pattern: str | None = None) -> Sl
     root = pathlib.Path(root)
     patients = Patients(root, patient_pattern, whole_files=True)
     volumes: dict[str, list[SliceRecord]] = {}
-    for name in sorted(volume_files(root), key=natural_key):
+    for name in sorted(choice.of(volume_files(root), root), key=natural_key):
         patient, site = patients.find(name)
         scans = volumes.setdefault(patient, [])
         scans.append(SliceRecord(root / name, patient, len(scans), site))

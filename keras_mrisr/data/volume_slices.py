@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_mrisr.data.normalize import RangeNormalizer, volume_normalizer
 from keras_mrisr.data.slices import SliceDataset, SliceRecord
-from keras_mrisr.errors import DataError
+from keras_mrisr.errors import UnfitError
 from keras_mrisr.types import Progress
 from keras_mrisr.volumes import check_volume, read_volume
 from keras_mrisr.volumes.geometry import slice_axis
@@ -95,5 +95,5 @@ def read_stack(path: pathlib.Path) -> np.ndarray:
     check_volume(volume)
     array = np.moveaxis(volume.array, slice_axis(volume), 2)
     if min(array.shape[:2]) < 2:
-        raise DataError(f"{path} has slices of {array.shape[0]}x{array.shape[1]} voxels. Leave it out.")
+        raise UnfitError(f"{path} has slices of {array.shape[0]}x{array.shape[1]} voxels. Leave it out.")
     return array if array.ndim == 4 else array[..., np.newaxis]

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,10 @@ from keras_mrisr.evaluation.scores import REGIONS, TUMOUR, ImageScore
 from keras_mrisr.evaluation.sharpness import spectral_energy
 from keras_mrisr.evaluation.slices import SliceImages
 from keras_mrisr.files import check_new_file, check_only_holds, whole_directory
+from keras_mrisr.folders import Failure
 from keras_mrisr.types import PathLike, Progress
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_model(
@@ -83,15 +87,16 @@ def evaluate_models(
     Raises:
         ConfigError: An option is unknown or out of range, or the models do different tasks.
         ModelError: A model is not usable.
-        DataError: The data, the part, predictions or an output are not usable, or the slices don't fit the
-            models.
+        DataError: The data, the part, predictions or an output are not usable, or no slice fits the models.
+            Where some do not, `Evaluation.failures` says why.
     """
     options = dataclasses.replace(options or EvaluationOptions(), **changes)
     page = check_outputs(out, report, overwrite)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
         task = prepare(models, data_root, options)
-        scores, patients = score(task, progress)
+        scores, patients, failures = score(task, progress)
+        task = task.scored(failures)
         evaluation = assemble(task, data_root, options, scores, patients)
         write_outputs(evaluation, folder, report, page, overwrite)
     return evaluation
@@ -125,19 +130,35 @@ def write_outputs(
         evaluation.save_html(folder / page if folder and page else report, overwrite)
 
 
-def score(task: Task, progress: Progress | None = None) -> tuple[list[ImageScore], tuple[Patient, ...]]:
-    """The scores of all slices, in order, and what was learnt about the patients on the way."""
+def score(
+    task: Task, progress: Progress | None = None
+) -> tuple[list[ImageScore], tuple[Patient, ...], list[Failure]]:
+    """The scores of all slices, in order, what was learnt about the patients, and what could not be scored.
+
+    Raises:
+        DataError: Nothing can be scored: the reason of the first.
+    """
     scores: list[ImageScore] = []
     facts: dict[str, _Facts] = {}
+    errors: dict[pathlib.Path, Exception] = {}
     for done, record in enumerate(task.records, start=1):
-        images = task.images(record)
-        facts.setdefault(record.patient, _Facts(record.site)).add(images)
-        scores += _score_slice(images, task.scorers)
-        if task.realism is not None:
-            task.realism.add(images)
+        try:
+            images = task.images(record)
+        except (DataError, OSError) as error:
+            errors[record.path] = error
+        else:
+            facts.setdefault(record.patient, _Facts(record.site)).add(images)
+            scores += _score_slice(images, task.scorers)
+            if task.realism is not None:
+                task.realism.add(images)
         if progress is not None:
             progress(done, len(task.records))
-    return scores, tuple(found.patient(name) for name, found in facts.items())
+    if errors and not scores:
+        raise next(iter(errors.values()))
+    failures = [Failure.of(error, path) for path, error in errors.items()]
+    for failure in failures:
+        log.warning("Failed: %s", failure.reason)
+    return scores, tuple(found.patient(name) for name, found in facts.items()), failures
 
 
 def _score_slice(images: SliceImages, scorers: Sequence[Scorer]) -> list[ImageScore]:
@@ -215,6 +236,7 @@ def assemble(
         make_cases(task, scores, options.figure_cases),
         {one.name: history for one in task.models if (history := _history(one.folder))},
         realism,
+        task.failures,
     )
 
 

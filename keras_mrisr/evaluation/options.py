@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from keras_mrisr.checks import check
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.evaluation.patients import check_part
+from keras_mrisr.folders import ALL, Choice
 from keras_mrisr.types import PathLike
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class EvaluationOptions:
         kind: "auto", "lgg", "images" or "volumes".
         patient_pattern: For folders of images; the models' own pattern by default, so that their
             patients are recognised.
+        choice: Which files of the data are taken.
         scale: Refuse models of another scale than this; with predictions alone, their scale.
         degradation: A `Degradation`, its name, or a dictionary of `name` and options, to use instead of the
             models'. A bare Keras model needs it.
@@ -53,6 +55,7 @@ class EvaluationOptions:
     part: str = "test"
     kind: str = "auto"
     patient_pattern: str | None = None
+    choice: Choice = ALL
     scale: int | tuple[int, ...] | None = None
     degradation: Degradation | str | dict[str, Any] | None = None
     limit: int | None = None

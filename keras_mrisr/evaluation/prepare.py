@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from keras_mrisr.checks import check, check_perception
 from keras_mrisr.data import SliceDataset, read_dataset
 from keras_mrisr.data.slices import SliceRecord
+from keras_mrisr.data.usable import usable
 from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, DataError, ModelError
@@ -21,6 +22,7 @@ from keras_mrisr.evaluation.scorers import Scorer, make_scorers
 from keras_mrisr.evaluation.scores import channel_groups
 from keras_mrisr.evaluation.slices import SliceImages, SliceReader, spread
 from keras_mrisr.evaluation.volumes import StackInterpolator, StackReader, make_model, read_8bit
+from keras_mrisr.folders import Failure
 from keras_mrisr.models.storage import has_gan_end
 from keras_mrisr.types import PathLike
 
@@ -40,6 +42,7 @@ class Task:
         kind: "lgg", "images" or "volumes".
         part: Which patients these are.
         notes: Lines about patients that are left out or could not be checked.
+        failures: Files that cannot be scored, as far as it is known.
         realism: Gathers what is measured of all images together; None for nothing.
     """
 
@@ -53,6 +56,7 @@ class Task:
     kind: str
     part: str
     notes: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
     realism: RealismCollector | None = None
 
     @property
@@ -64,6 +68,14 @@ class Task:
     def degradation(self) -> Degradation:
         """How LR is made."""
         return self.reader.degradation
+
+    def scored(self, failures: Sequence[Failure]) -> Self:
+        """The task without slices that could not be scored, which its notes name."""
+        bad = {failure.path for failure in failures}
+        failures = (*self.failures, *failures)
+        records = [record for record in self.records if record.path not in bad]
+        notes = (*self.notes, *notes_on_failures(failures))
+        return dataclasses.replace(self, records=records, failures=failures, notes=notes)
 
     def images(self, record: SliceRecord) -> SliceImages:
         """A slice with what every method makes of it."""
@@ -88,15 +100,19 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
     if degradation.dimensions == 3 or degradation.measured:
         measures = _without_consistency(measures, options)
     pattern = choose_pattern(trained, options.patient_pattern, options.kind)
-    dataset = read_dataset(data_root, options.kind, pattern)
+    dataset = read_dataset(data_root, options.kind, pattern, options.choice)
     predictions = _predictions(options.predictions, dataset)
     plain = _interpolators(options.methods, degradation)
     check_names(plain, [*trained, *predictions])
     splits = {model.name: split_of(model.info) for model in trained}
     check_renamed(dataset, splits)
     patients, part, left_out = choose_common_patients(dataset.patients, splits, options.part)
-    reader = _reader(dataset, patients, degradation, trained, options.noise_snr)
-    records = spread(reader.dataset.select(patients).slices, options.limit)
+    chosen = dataset.select(patients)
+    failures: tuple[Failure, ...] = ()
+    if chosen.holds_volumes:  # Of images each is read when it is scored.
+        chosen, failures = usable(chosen)
+    reader = _reader(chosen, degradation, trained, options.noise_snr)
+    records = spread(reader.dataset.slices, options.limit)
     for one in predictions:
         one.check(records, reader)
     scorers = make_scorers(measures, degradation, _network(options, measures), _backbone(options))
@@ -111,6 +127,7 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
         kind=dataset.kind,
         part=part,
         notes=(*notes, *left_out, *map(note_on_predictions, predictions), *_note_on_stacks(reader)),
+        failures=failures,
         realism=None if options.realism is None else RealismCollector(named_networks(options.realism)),
     )
 
@@ -187,14 +204,13 @@ def _interpolators(names: Sequence[str] | None, degradation: Degradation) -> lis
 
 def _reader(
     dataset: SliceDataset,
-    patients: Sequence[str],
     degradation: Degradation,
     models: Sequence[Model],
     noise_snr: float | None,
 ) -> SliceReader:
     fixed = [(one.info.image_channels, one.source) for one in models if one.info.image_channels]
     options: dict[str, Any] = {"noise_snr": noise_snr}
-    dataset = as_slices(dataset.select(patients))
+    dataset = as_slices(dataset)
     if dataset.volumes is not None:
         read = functools.partial(read_8bit, dataset.volumes)
         options |= {"read": read, "stack": lambda record: record.path.parent}
@@ -208,6 +224,11 @@ def note_on_predictions(one: Any) -> str:
         f"{one.name}: made elsewhere; whether it was made by something that saw these patients was not "
         "checked."
     )
+
+
+def notes_on_failures(failures: Sequence[Failure]) -> tuple[str, ...]:
+    """What a reader of the tables must know about files that could not be scored."""
+    return tuple(f"Not scored: {failure.reason}" for failure in failures)
 
 
 def _note_on_stacks(reader: SliceReader) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from keras_mrisr.evaluation.summary import Summary, summarise
 from keras_mrisr.evaluation.tables import report, to_json, write_tables
 from keras_mrisr.evaluation.views import Case
 from keras_mrisr.files import check_only_holds, whole_directory
+from keras_mrisr.folders import Failure
 from keras_mrisr.types import PathLike
 
 FILES = ("metrics.json", "per_image.csv", "per_patient.csv", "figure.png")
@@ -60,6 +61,7 @@ class Evaluation:
         cases: The images of the figure.
         histories: Name of a model -> the rows of its training's history.csv, as dicts of numbers.
         realism: What was measured of all images together; None where nothing was.
+        failures: The files that could not be scored; the notes name them, too.
     """
 
     protocol: Protocol
@@ -72,6 +74,7 @@ class Evaluation:
         default_factory=dict, repr=False, compare=False
     )
     realism: Realism | None = None
+    failures: tuple[Failure, ...] = ()
 
     @functools.cached_property
     def samples(self) -> list[Samples]:

@@ -2,24 +2,22 @@
 
 import concurrent.futures
 import dataclasses
-import errno
 import logging
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError, MrisrError
-from keras_mrisr.files import check_new_directory, contents, held
+from keras_mrisr.files import held
+from keras_mrisr.folders import Failure, check_results, no_place_left
 from keras_mrisr.inference.image_file import ImageFile, log_residual
 from keras_mrisr.inference.input_range import warn_outside
 from keras_mrisr.inference.inputs import Folder, Input
-from keras_mrisr.inference.options import Failure, Outcome, UpscaleOptions
+from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.report import check_report, residual_path, write_report
 from keras_mrisr.types import Progress
 
 log = logging.getLogger(__name__)
-
-_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # No other result can be written, either.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +41,7 @@ def check_folder(folder: Folder, target: pathlib.Path, options: UpscaleOptions) 
     Raises:
         DataError: They cannot.
     """
-    _check_apart(folder.path, target)
-    if contents(target) and not options.overwrite and not options.skip_existing:
-        raise DataError(
-            f"{target} exists and is not empty. Choose another folder, pass `skip_existing=True` to make "
-            "what is missing in it, or `overwrite=True` to make all of it again."
-        )
-    check_new_directory(target, overwrite=True)
+    check_results(folder.path, target, options.overwrite, options.skip_existing)
     if options.consistency and folder.holds_images:
         check_report(residual_path(target), options.overwrite or options.skip_existing)
     elif options.consistency:
@@ -59,18 +51,6 @@ def check_folder(folder: Folder, target: pathlib.Path, options: UpscaleOptions) 
                 f"{folder.path} holds a volume under two endings: the reports of `consistency` need names "
                 "apart."
             )
-
-
-def _check_apart(source: pathlib.Path, target: pathlib.Path) -> None:
-    """Raises DataError where a folder of results is, holds or lies in that of the sources."""
-    here, there = source.resolve(), target.resolve()
-    if there == here:
-        raise DataError(f"{target} is the source itself. Choose another folder.")
-    if here.is_relative_to(there):
-        raise DataError(f"{target} holds the source {source}. Choose another folder.")
-    if there.is_relative_to(here):
-        # What is in it would be taken for sources the next time.
-        raise DataError(f"{target} lies in the source {source}. Choose another folder.")
 
 
 def upscale_folder(
@@ -153,7 +133,7 @@ class _Tally:
             self.left_out += 1
             log.warning("Left out: %s", result)
         else:
-            self._fail(Failure(job.input.path, reason_of(result, job.input.path)), result)
+            self._fail(Failure.of(result, job.input.path), result)
 
     def _fail(self, failure: Failure, error: Exception) -> None:
         if no_place_left(error):
@@ -189,16 +169,6 @@ class _Tally:
         return dataclasses.replace(
             joined, failures=tuple(self.failures), left_out=self.left_out, skipped=self.skipped
         )
-
-
-def refuse_incomplete(outcome: Outcome) -> None:
-    """Raises IncompleteError where some inputs could not be upscaled; names the first."""
-    if not outcome.failures:
-        return
-    first, count = outcome.failures[0], len(outcome.failures)
-    others = f" The other {count - 1} are named above." if count > 1 else ""
-    files = "1 file" if count == 1 else f"{count} files"
-    raise IncompleteError(f"{files} could not be upscaled; all others are done. {first.reason}{others}")
 
 
 def upscale_each(jobs: Sequence[Job], resolver: Any) -> Iterator[tuple[Job, Outcome | Exception]]:
@@ -239,20 +209,3 @@ def _upscale(job: Job, resolver: Any, seen: set[tuple[int, ...]]) -> Outcome:
             seen.add(read.image.shape[:2])
             warn_outside(job.input.path, job.input.outside(read, resolver))
         return job.input.upscale(read, job.target, resolver, options)
-
-
-def reason_of(error: Exception, path: pathlib.Path) -> str:
-    """What went wrong, in a sentence that names the file."""
-    text = str(error) or "Out of memory."
-    if isinstance(error, OSError):
-        text = f"{error.strerror or error}."
-    return text if str(path) in text else f"{path}: {text}"
-
-
-def no_place_left(error: BaseException | None) -> bool:
-    """Whether an error comes from a disk that is full or can only be read."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_PLACE:
-            return True
-        error = error.__cause__
-    return False

@@ -1,17 +1,17 @@
 """What lies at a path, decided once: an image, a scan, or a folder of images or scans."""
 
 import dataclasses
-import fnmatch
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from keras_mrisr.data.image_folder import image_files, read_image_folder
+from keras_mrisr.data.image_folder import image_files, is_mask, read_image_folder
 from keras_mrisr.data.images import IMAGE_SUFFIXES, read_image
 from keras_mrisr.data.slices import natural_key
 from keras_mrisr.data.volume_folder import mask_files, volume_files
 from keras_mrisr.errors import ConfigError, DataError
+from keras_mrisr.folders import Choice
 from keras_mrisr.inference.image_file import ImageFile, refuse_for_volumes
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.scan import Scan
@@ -97,9 +97,7 @@ def input_at(source: PathLike, include: Sequence[str] = (), exclude: Sequence[st
 
     Args:
         source: The path.
-        include: Of a folder: take only files that match one of these patterns, as a shell's (`*`, `?`,
-            `[ab]`). One without a slash is for the file's name, another for its path in the folder, where
-            `*` also stands for slashes.
+        include: Of a folder: take only files that match one of these patterns, see `folders.Choice`.
         exclude: Of a folder: leave out files that match one of these.
 
     Raises:
@@ -112,7 +110,7 @@ def input_at(source: PathLike, include: Sequence[str] = (), exclude: Sequence[st
     bids = _is_bids(source)
     found = None if bids else format_at(source)
     if found is None and source.is_dir():
-        return _chosen(_folder(source, _NOT_RAW if bids else ()), include, exclude)
+        return _folder(source, _NOT_RAW if bids else (), Choice(include, exclude))
     for name, patterns in (("include", include), ("exclude", exclude)):
         if patterns:
             raise ConfigError(f"`{name}` is for a folder of files, and {source} is one input: leave it out.")
@@ -124,28 +122,6 @@ def input_at(source: PathLike, include: Sequence[str] = (), exclude: Sequence[st
         f"{source} is no image ({', '.join(IMAGE_SUFFIXES)}) and no volume ({', '.join(ENDINGS)}, "
         "DICOM) that can be read. Convert it."
     )
-
-
-def _chosen(folder: Folder, include: Sequence[str], exclude: Sequence[str]) -> Folder:
-    """The part of a folder that patterns leave."""
-    inputs = {
-        name: one
-        for name, one in folder.inputs.items()
-        if (not include or _matches(name, include)) and not _matches(name, exclude)
-    }
-    if not inputs:
-        raise DataError(
-            f"None of the {len(folder.inputs)} files in {folder.path} is left by `include` and `exclude`. A "
-            "pattern is for a file's name, or with a slash for its path in the folder: '*_T1w.nii.gz'."
-        )
-    if len(inputs) < len(folder.inputs):
-        log.info("%d of %d files are chosen", len(inputs), len(folder.inputs))
-    return Folder(folder.path, inputs)
-
-
-def _matches(name: pathlib.Path, patterns: Sequence[str]) -> bool:
-    path = name.as_posix()
-    return any(fnmatch.fnmatchcase(path if "/" in one else name.name, one) for one in patterns)
 
 
 def channels_of(found: Input | Folder) -> int | None:
@@ -166,23 +142,27 @@ def channels_of(found: Input | Folder) -> int | None:
     return numbers.pop() if coloured and len(numbers) == 1 else 1
 
 
-def _folder(source: pathlib.Path, left_out: tuple[str, ...]) -> Folder:
+def _folder(source: pathlib.Path, left_out: tuple[str, ...], choice: Choice) -> Folder:
     """The images of a folder, or else its volumes."""
     for name in left_out:
         if (source / name).is_dir():
             log.info("%s is left out: it does not hold raw data", source / name)
+    images = [name for name in _without(image_files(source), left_out) if not is_mask(name)]
     volumes = _without(volume_files(source), left_out)
-    if _without(image_files(source), left_out):
-        if volumes:
-            log.warning(
-                "%s also holds %d volumes, which are left out. Give them alone.", source, len(volumes)
-            )
-        return Folder(source, _images(source, left_out))
-    if not volumes:
+    if not images and not volumes:
         raise DataError(
             f"{source} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no volumes "
             f"({', '.join(IN_FOLDERS)}, DICOM), in it or below. Check the path."
         )
+    taken = set(choice.of([*images, *volumes], source))
+    volumes = [name for name in volumes if name in taken]
+    if taken.intersection(images):
+        if volumes:
+            log.warning(
+                "%s also holds %d volumes, which are left out. Give them alone, by `include`.",
+                source, len(volumes),
+            )  # fmt: skip
+        return Folder(source, _images(source, left_out, taken))
     masks = len(_without(mask_files(source), left_out))
     if masks:
         log.info("%d masks (*_mask, *_seg and *_dseg files) are left out", masks)
@@ -191,8 +171,8 @@ def _folder(source: pathlib.Path, left_out: tuple[str, ...]) -> Folder:
     return Folder(source, {name: Scan(source / name, one) for name, one in found.items() if one is not None})
 
 
-def _images(source: pathlib.Path, left_out: tuple[str, ...]) -> dict[pathlib.Path, Input]:
-    """The images of a folder, each with all slices of its patient as its stack."""
+def _images(source: pathlib.Path, left_out: tuple[str, ...], taken: set[str]) -> dict[pathlib.Path, Input]:
+    """The images of a folder that are taken, each with all slices of its patient as its stack."""
     found = read_image_folder(source).slices
     records = [record for record in found if record.path.relative_to(source).parts[0] not in left_out]
     masks = sum(record.mask is not None for record in records)
@@ -205,6 +185,7 @@ def _images(source: pathlib.Path, left_out: tuple[str, ...]) -> dict[pathlib.Pat
     return {
         record.path.relative_to(source): ImageFile(record.path, whole[record.patient], record.index)
         for record in records
+        if record.path.relative_to(source).as_posix() in taken
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_mrisr.errors import ConfigError
+from keras_mrisr.folders import Failure
 from keras_mrisr.inference.consistency import joined_residual
 from keras_mrisr.inference.verdict import Verdict
 from keras_mrisr.types import PathLike
@@ -69,19 +70,6 @@ class UpscaleOptions:
         if self.way == "in-plane" and (self.spacing is not None or self.slice_thickness is not None):
             name = "spacing" if self.spacing is not None else "slice_thickness"
             raise ConfigError(f"`{name}` is for thick slices made thin: leave it out with `way=in-plane`.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Failure:
-    """An input that could not be upscaled.
-
-    Attributes:
-        path: Where it lies.
-        reason: What went wrong, in a sentence that names it.
-    """
-
-    path: pathlib.Path
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import held
-from keras_mrisr.inference.folder import check_folder, refuse_incomplete, upscale_folder
+from keras_mrisr.folders import refuse_incomplete
+from keras_mrisr.inference.folder import check_folder, upscale_folder
 from keras_mrisr.inference.image_file import ImageFile
 from keras_mrisr.inference.input_range import warn_outside
 from keras_mrisr.inference.inputs import Folder, Input, input_at
@@ -97,7 +98,7 @@ def upscale_path(
         figure, report, way, millimetres, slice_thickness,
     )  # fmt: skip
     outcome = upscale_input(input_at(source, include, exclude), target, resolver, options, progress)
-    refuse_incomplete(outcome)
+    refuse_incomplete(outcome.failures)
     return outcome.written
 
 

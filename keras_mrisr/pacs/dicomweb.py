@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_mrisr.errors import ConfigError, DataError, MissingDependencyError
-from keras_mrisr.inference.folder import Job, reason_of, upscale_each
-from keras_mrisr.inference.options import Failure, Outcome, UpscaleOptions
+from keras_mrisr.folders import Failure, reason_of
+from keras_mrisr.inference.folder import Job, upscale_each
+from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.scan import Scan
 from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes.dicom import dicom

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from keras_mrisr.errors import ConfigError, DataError, MissingDependencyError
-from keras_mrisr.inference.folder import Job, reason_of, upscale_each
+from keras_mrisr.folders import reason_of
+from keras_mrisr.inference.folder import Job, upscale_each
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.scan import Scan
 from keras_mrisr.pacs.queue import Queue, Refused

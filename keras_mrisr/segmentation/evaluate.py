@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import logging
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +19,19 @@ from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.compatibility import choose_degradation, split_of
 from keras_mrisr.evaluation.methods import Interpolator, Model
 from keras_mrisr.evaluation.patients import check_renamed, choose_common_patients
+from keras_mrisr.evaluation.prepare import notes_on_failures
 from keras_mrisr.evaluation.protocol import pillow_version
 from keras_mrisr.evaluation.slices import SliceReader
 from keras_mrisr.files import check_only_holds, whole_directory
+from keras_mrisr.folders import ALL, Choice, Failure
 from keras_mrisr.segmentation.lesions import OVERLAP, SPECK
 from keras_mrisr.segmentation.overlay import OverlayCase, overlay_figure
 from keras_mrisr.segmentation.scores import PatientScore, compare_dice, score_patient, summarise_dice
 from keras_mrisr.segmentation.segmenter import Segmenter
 from keras_mrisr.segmentation.tables import report, to_json, write_tables
 from keras_mrisr.types import PathLike, Progress
+
+log = logging.getLogger(__name__)
 
 HR = "HR"
 UNET = "U-Net"
@@ -44,12 +49,14 @@ class SegmentationEvaluation:
         scores: One `PatientScore` for each patient and method.
         notes: Lines about patients that were left out or could not be checked.
         cases: The `OverlayCase`s of the figure.
+        failures: Patients that could not be scored.
     """
 
     protocol: dict
     scores: tuple
     notes: tuple = ()
     cases: tuple = dataclasses.field(default=(), repr=False, compare=False)
+    failures: tuple[Failure, ...] = ()
 
     @functools.cached_property
     def summary(self) -> Any:
@@ -99,6 +106,7 @@ def evaluate_segmentation(
     largest: bool = False,
     figure_cases: int = 3,
     overwrite: bool = False,
+    choice: Choice = ALL,
     progress: Progress | None = None,
 ) -> SegmentationEvaluation:
     """Scores a U-Net on HR slices, on interpolated LR slices, and on what models make of these.
@@ -118,6 +126,7 @@ def evaluate_segmentation(
         largest: Keep only the largest lesion of each patient.
         figure_cases: Number of patients in the figure; 0 for no figure.
         overwrite: Replace an existing `out` that holds such an evaluation and nothing else.
+        choice: Which images of the data are taken.
         progress: Called as progress(done, total) with numbers of patients.
 
     Returns:
@@ -133,13 +142,14 @@ def evaluate_segmentation(
         check_only_holds(out, FILES)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
-        task = _prepare(unet, data_root, sr_models or {}, methods, part, kind, patient_pattern)
-        scores, cases = _score(task, largest, progress)
+        task = _prepare(unet, data_root, sr_models or {}, methods, part, kind, patient_pattern, choice)
+        task, scores, cases, failures = _score(task, largest, progress)
         evaluation = SegmentationEvaluation(
             _protocol(task, data_root, largest),
             scores,
-            task.notes,
+            (*task.notes, *notes_on_failures(failures)),
             _choose(cases, scores, figure_cases),
+            failures,
         )
         if folder is not None:
             write_tables(evaluation, folder)
@@ -170,13 +180,14 @@ def _prepare(
     part: str,
     kind: str,
     patient_pattern: str | None,
+    choice: Choice,
 ) -> _Task:
     """Loads the models, and finds the patients that none of them has seen."""
     segmenter = Segmenter.load(unet) if isinstance(unet, str | os.PathLike) else unet
     models = _models(sr_models, segmenter, methods)
     if patient_pattern is None and kind != "lgg":
         patient_pattern = segmenter.info.data.get("patient_pattern")
-    dataset = read_dataset(data_root, kind, patient_pattern)
+    dataset = read_dataset(data_root, kind, patient_pattern, choice)
     dataset.require_slices()
     infos = {UNET: segmenter.info, **{model.name: model.info for model in models}}
     splits = {name: split_of(info) for name, info in infos.items()}
@@ -206,18 +217,31 @@ def _sources(models: Sequence[Model], methods: Sequence[str], degradation: Degra
 
 def _score(
     task: _Task, largest: bool, progress: Progress | None
-) -> tuple[tuple[PatientScore, ...], dict[str, OverlayCase]]:
-    """The scores of all patients, by method, and the case of each patient."""
+) -> tuple[_Task, tuple[PatientScore, ...], dict[str, OverlayCase], tuple[Failure, ...]]:
+    """(the task of those that could be scored, their scores by method, their cases, the others)
+
+    Raises:
+        DataError: No patient can be scored: the reason of the first.
+    """
     reader = SliceReader(task.dataset, task.degradation, task.segmenter.channels)
     scores: list[PatientScore] = []
     cases: dict[str, OverlayCase] = {}
+    errors: dict[pathlib.Path, Exception] = {}
     for done, (patient, records) in enumerate(task.dataset.by_patient().items(), start=1):
-        own, cases[patient] = _score_patient(task, reader, records, largest)
-        scores += own
+        try:
+            own, cases[patient] = _score_patient(task, reader, records, largest)
+            scores += own
+        except (DataError, OSError) as error:
+            errors[records[0].path.parent] = error
+            log.warning("Patient %s is left out: %s", patient, error)
         if progress is not None:
             progress(done, len(task.dataset.patients))
+    if not cases:
+        raise next(iter(errors.values()))
     methods = list(task.sources)
-    return tuple(sorted(scores, key=lambda score: methods.index(score.method))), cases
+    task = dataclasses.replace(task, dataset=task.dataset.select(cases))
+    failures = tuple(Failure.of(error, path) for path, error in errors.items())
+    return task, tuple(sorted(scores, key=lambda score: methods.index(score.method))), cases, failures
 
 
 def _protocol(task: _Task, data_root: PathLike, largest: bool) -> dict[str, Any]:

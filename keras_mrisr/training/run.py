@@ -89,7 +89,7 @@ class Run:
             DataError: The run resumes with other data than it began with.
         """
         data = self.config.data
-        self.dataset = dataset or read_dataset(data.root, data.kind, data.patient_pattern)
+        self.dataset = dataset or read_dataset(data.root, data.kind, data.patient_pattern, data.choice)
         self.split = ranks.from_leader(
             lambda: fix_split(self.out, self.dataset, split, data, self.overwrite, start)
         )
@@ -236,6 +236,7 @@ class Run:
             "root_name": self.dataset.root.name,
             "kind": self.dataset.kind,
             "patient_pattern": self.config.data.patient_pattern,
+            **{name: value for name in ("include", "exclude") if (value := getattr(self.config.data, name))},
             "split": self.split.to_dict(),
         }
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_dataset, read_image, write_image
-from keras_mrisr.errors import MrisrError
+from keras_mrisr.errors import ConfigError, DataError, IncompleteError, MrisrError
+from keras_mrisr.folders import Choice
 from keras_mrisr.segmentation import Segmenter, segment_path
+from keras_mrisr.segmentation.predict import segment_input
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +63,10 @@ def test_file(segmenter, images, tmp_path):
 @pytest.mark.parametrize(
     "target,message",
     [
-        ("in", "must not lie in each other"),
-        ("in/deeper", "must not lie in each other"),
-        (".", "must not lie in each other"),
-        ("full", "is not empty"),
+        ("in", "is the source itself"),
+        ("in/deeper", "lies in the source"),
+        (".", "holds the source"),
+        ("full/own.txt", "is a file"),
     ],
 )
 def test_bad_places(segmenter, images, tmp_path, listing, target, message):
@@ -78,14 +80,43 @@ def test_bad_places(segmenter, images, tmp_path, listing, target, message):
     assert listing(tmp_path) == before
 
 
-def test_a_bad_image_leaves_nothing(segmenter, images, tmp_path):
+def test_a_bad_image_stops_no_other(segmenter, images, tmp_path, caplog):
     (images / "p5/3.png").write_bytes(b"no image")
-    with pytest.raises(MrisrError, match=r"3\.png is not a PNG"):
+    write_image(images / "p2/0.png", np.zeros((32, 32, 3), "uint8"))
+    with pytest.raises(
+        IncompleteError, match=r"^2 files could not be segmented.*p2/0\.png: The U-Net takes 1"
+    ):
         segment_path(images, tmp_path / "out", segmenter)
-    write_image(images / "p5/3.png", np.zeros((32, 32, 3), "uint8"))
-    with pytest.raises(MrisrError, match=r"p5.3\.png: The U-Net takes 1 channel"):
+    assert "p5/3.png is not a PNG" in caplog.text
+    made = sorted((tmp_path / "out").rglob("*.png"))
+    assert len(made) == 6
+    stack = segmenter([read_image(images / "p5" / f"{index}.png") for index in range(3)])
+    for index, mask in enumerate(stack):
+        np.testing.assert_array_equal(read_image(tmp_path / f"out/p5/{index}_mask.png")[..., 0], 255 * mask)
+    write_image(images / "p5/3.png", read_image(images / "p5/2.png"))
+    write_image(images / "p2/0.png", np.zeros((16, 32), "uint8"))
+    before = {path: path.stat().st_mtime_ns for path in made}
+    outcome = segment_input(images, tmp_path / "out", segmenter, largest=True, skip_existing=True)
+    assert [path.name for path in outcome.written] == ["3_mask.png"] and outcome.skipped == 6
+    [failure] = outcome.failures
+    assert "Patient p2: The largest lesion is one of a volume" in failure.reason
+    assert {path: path.stat().st_mtime_ns for path in made} == before
+
+
+def test_which_images(segmenter, images, tmp_path):
+    outcome = segment_input(images, tmp_path / "out", segmenter, choice=Choice(["p2/*"], ["3.png"]))
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in outcome.written] == [
+        f"p2/{index}_mask.png" for index in range(3)
+    ]
+    with pytest.raises(ConfigError, match="leave out one"):
+        segment_path(images, tmp_path / "out", segmenter, overwrite=True, skip_existing=True)
+    with pytest.raises(ConfigError, match="are for folders"):
+        segment_path(images / "p2/0.png", tmp_path / "0.png", segmenter, skip_existing=True)
+
+
+def test_nothing_that_can_be_segmented(segmenter, images, tmp_path):
+    for path in images.rglob("?.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"0\.png is not a PNG"):
         segment_path(images, tmp_path / "out", segmenter)
-    write_image(images / "p5/3.png", np.zeros((16, 32), "uint8"))
-    with pytest.raises(MrisrError, match="Patient p5: The largest lesion is one of a volume"):
-        segment_path(images, tmp_path / "out", segmenter, largest=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+    assert not (tmp_path / "out").exists()

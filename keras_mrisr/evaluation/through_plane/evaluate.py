@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from keras_mrisr.data.slices import SliceDataset, SliceRecord, evenly_spaced
-from keras_mrisr.errors import ConfigError
+from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.evaluation.compatibility import check_names, split_of
 from keras_mrisr.evaluation.evaluate import check_outputs, write_outputs
 from keras_mrisr.evaluation.patients import check_renamed, choose_common_patients
-from keras_mrisr.evaluation.prepare import note_on_predictions
+from keras_mrisr.evaluation.prepare import note_on_predictions, notes_on_failures
 from keras_mrisr.evaluation.result import Evaluation, Patient
 from keras_mrisr.evaluation.scores import ImageScore, rank
 from keras_mrisr.evaluation.sharpness import spectral_energy
@@ -40,10 +41,13 @@ from keras_mrisr.evaluation.through_plane.volumes import (
 )
 from keras_mrisr.evaluation.views import Case
 from keras_mrisr.files import whole_directory
+from keras_mrisr.folders import Failure, reason_of
 from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes import write_volume
 from keras_mrisr.volumes.geometry import PLANES, plane_of
 from keras_mrisr.volumes.stored_values import rounded
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_through_plane(
@@ -120,7 +124,7 @@ def _prepare(models: Mapping[str, Any], data: PathLike, options: ThroughPlaneOpt
     trained = make_models(models, options.ensemble, options.consistency)
     for model in trained:
         model.check(options.factors)
-    dataset = find_volumes(data, options.patient_pattern)
+    dataset = find_volumes(data, options.patient_pattern, options.choice)
     predictions = [Predictions(name, folder, dataset.root) for name, folder in options.predictions.items()]
     plain = make_interpolators(options.methods)
     if not (plain or trained or predictions):
@@ -141,9 +145,26 @@ def _score(task: _Task, progress: Progress | None, lr_out: pathlib.Path | None) 
     """The `Evaluation` of all volumes, axes and factors."""
     found = _Found(task)
     axes = 3 if task.options.axis == "all" else 1
-    total = len(task.records) * axes * len(task.options.factors) * len(task.methods)
-    done = 0
-    for case in _cases(task, found):
+    each = axes * len(task.options.factors) * len(task.methods)
+    for place, record in enumerate(task.records):
+        try:
+            scored = _scored(task, record, lr_out, _after(progress, place * each, len(task.records) * each))
+        except (DataError, OSError) as error:
+            found.fail(record, error)
+        else:
+            found.add(record, scored)
+    return found.evaluation()
+
+
+def _after(progress: Progress | None, before: int, total: int) -> Progress:
+    """Counts on from what is done before."""
+    return lambda done, _: None if progress is None else progress(before + done, total)
+
+
+def _scored(task: _Task, record: SliceRecord, lr_out: pathlib.Path | None, progress: Progress) -> "_Scored":
+    """Has a volume restored along each axis by each factor, and scores it."""
+    scored, done = _Scored(task), 0
+    for case in _cases(task, record, scored):
         if lr_out is not None:
             target = lr_out / case.record.path.relative_to(task.dataset.root)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -152,36 +173,34 @@ def _score(task: _Task, progress: Progress | None, lr_out: pathlib.Path | None) 
         for method in task.methods:
             results[method.name] = method(case)
             done += 1
-            if progress is not None:
-                progress(done, total)
-        found.add(case, results)
-    return found.evaluation()
+            progress(done, 0)
+        scored.add(case, results)
+    return scored
 
 
-def _cases(task: _Task, found: "_Found") -> Iterator[Thickened]:
-    for record in task.records:
-        volume = read_thin(record)
-        mask = task.masks(record, volume)
-        found.add_volume(record, volume.array)
-        for axis in choose_axes(volume, task.options.axis):
-            for factor in task.options.factors:
-                yield thicken(record, volume, mask, axis, factor, task.options)
+def _cases(task: _Task, record: SliceRecord, scored: "_Scored") -> Iterator[Thickened]:
+    volume = read_thin(record)
+    mask = task.masks(record, volume)
+    scored.add_volume(volume.array)
+    for axis in choose_axes(volume, task.options.axis):
+        for factor in task.options.factors:
+            yield thicken(record, volume, mask, axis, factor, task.options)
 
 
-class _Found:
-    """What is collected on the way through the volumes."""
+class _Scored:
+    """What is collected of one volume."""
 
     def __init__(self, task: _Task) -> None:
         self.task = task
         self.scores: list[ImageScore] = []
-        self.energies: dict[str, list[tuple[float, float]]] = collections.defaultdict(list)
-        self.pictures: dict[str, list[Case]] = {}
-        self.factors: dict[str, list[float]] = {}
+        self.energy = (0.0, 0.0)
+        self.pictures: list[Case] = []
+        self.factors: list[tuple[float, float]] = []
 
-    def add_volume(self, record: SliceRecord, array: np.ndarray) -> None:
+    def add_volume(self, array: np.ndarray) -> None:
         planes = range(array.shape[2])
         energies = np.array([spectral_energy(array[:, :, place, np.newaxis]) for place in planes])
-        self.energies[record.patient].append(tuple(energies.sum(axis=0)))
+        self.energy = tuple(energies.sum(axis=0))
 
     def add(self, case: Thickened, results: Mapping[str, np.ndarray]) -> None:
         """Scores what methods made of a case, and keeps the planes that may be shown."""
@@ -196,14 +215,46 @@ class _Found:
                 )
                 for name, own in values.items()
             ]
-        scale = case.lines / case.lr.shape[case.axis]
-        known = self.factors.setdefault(f"{case.factor:g}", [scale, scale])
-        known[:] = min(known[0], scale), max(known[1], scale)
-        if options.figure_cases and case.factor == options.factors[0] and record.patient not in self.pictures:
-            self.pictures[record.patient] = list(_pictures(case, results, self.task.shown))
+        self.factors.append((case.factor, case.lines / case.lr.shape[case.axis]))
+        if options.figure_cases and case.factor == options.factors[0] and not self.pictures:
+            self.pictures = list(_pictures(case, results, self.task.shown))
+
+
+class _Found:
+    """What is collected on the way through the volumes."""
+
+    def __init__(self, task: _Task) -> None:
+        self.task = task
+        self.scores: list[ImageScore] = []
+        self.energies: dict[str, list[tuple[float, float]]] = collections.defaultdict(list)
+        self.pictures: dict[str, list[Case]] = {}
+        self.factors: dict[str, list[float]] = {}
+        self.errors: dict[SliceRecord, Exception] = {}
+
+    def fail(self, record: SliceRecord, error: Exception) -> None:
+        """Takes note of a volume that cannot be scored."""
+        self.errors[record] = error
+        log.warning("Failed: %s", reason_of(error, record.path))
+
+    def add(self, record: SliceRecord, scored: _Scored) -> None:
+        """Takes in a volume."""
+        self.scores += scored.scores
+        self.energies[record.patient].append(scored.energy)
+        self.pictures.setdefault(record.patient, scored.pictures)
+        for factor, scale in scored.factors:
+            known = self.factors.setdefault(f"{factor:g}", [scale, scale])
+            known[:] = min(known[0], scale), max(known[1], scale)
 
     def evaluation(self) -> Evaluation:
+        """The `Evaluation` of all that was scored.
+
+        Raises:
+            DataError: Nothing was: the reason of the first.
+        """
+        if self.errors and not self.scores:
+            raise next(iter(self.errors.values()))
         task, options = self.task, self.task.options
+        failures = tuple(Failure.of(error, record.path) for record, error in self.errors.items())
         thickness = "slices as thick as their spacing"
         if options.slice_thickness is not None:
             thickness = f"slices of {options.slice_thickness:g} mm"
@@ -215,7 +266,7 @@ class _Found:
             data=str(task.data),
             kind="volumes",
             part=task.part,
-            patients=tuple(dict.fromkeys(record.patient for record in task.records)),
+            patients=tuple(self.energies),
             images=len({(one.path, one.index) for one in self.scores}),
             limit=options.limit,
             scale=tuple(options.factors),
@@ -235,7 +286,10 @@ class _Found:
             thickness=thickness,
             mask=task.masks.source,
         )  # fmt: skip
-        return Evaluation(protocol, tuple(self.scores), MEASURES, self._patients(), task.notes, self._shown())
+        return Evaluation(
+            protocol, tuple(self.scores), MEASURES, self._patients(),
+            (*task.notes, *notes_on_failures(failures)), self._shown(), failures=failures,
+        )  # fmt: skip
 
     def _patients(self) -> tuple[Patient, ...]:
         sites = {record.patient: record.site for record in self.task.records}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from keras_mrisr.checks import check, is_number, one_of
 from keras_mrisr.degrade.thick_slices import FACTORS, PROFILES, Profile
 from keras_mrisr.evaluation.patients import check_part
+from keras_mrisr.folders import ALL, Choice
 from keras_mrisr.types import PathLike
 from keras_mrisr.volumes.geometry import PLANES
 
@@ -33,6 +34,7 @@ class ThroughPlaneOptions:
         lr_out: Folder for the thick volumes, so that another program can restore the same ones.
         part: Which patients, as in `EvaluationOptions`.
         patient_pattern: Finds the patient in a path; see `read_volume_folder`.
+        choice: Which files of a folder are taken.
         limit: At most this many volumes, evenly spread.
         ensemble: Average the models over flips, too.
         consistency: Make what the models give agree with the thick slices.
@@ -54,6 +56,7 @@ class ThroughPlaneOptions:
     lr_out: PathLike | None = None
     part: str = "test"
     patient_pattern: str | None = None
+    choice: Choice = ALL
     limit: int | None = None
     ensemble: bool = False
     consistency: bool = False

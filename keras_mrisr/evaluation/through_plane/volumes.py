@@ -15,6 +15,7 @@ from keras_mrisr.degrade.noise import rician_noise
 from keras_mrisr.degrade.thick_slices import FACTORS, ThickSlices
 from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.through_plane.options import ThroughPlaneOptions
+from keras_mrisr.folders import ALL, Choice
 from keras_mrisr.types import PathLike
 from keras_mrisr.volumes import Volume, check_volume, geometry, read_volume
 
@@ -59,7 +60,7 @@ class Thickened:
         return np.asarray(array, "float32") / np.float32(self.white)
 
 
-def find_volumes(data: PathLike, pattern: str | None = None) -> SliceDataset:
+def find_volumes(data: PathLike, pattern: str | None = None, choice: Choice = ALL) -> SliceDataset:
     """The volumes of a folder, or a single one; reads no voxels.
 
     Raises:
@@ -67,7 +68,7 @@ def find_volumes(data: PathLike, pattern: str | None = None) -> SliceDataset:
     """
     path = pathlib.Path(data)
     if not path.is_file():
-        return read_volume_folder(path, pattern)
+        return read_volume_folder(path, pattern, choice)
     patient, site = Patients(path.parent, pattern, whole_files=True).find(path.name)
     return SliceDataset(path.parent, "volumes", (SliceRecord(path, patient, 0, site),))
 
@@ -81,7 +82,7 @@ def read_thin(record: SliceRecord) -> Volume:
     volume = read_volume(record.path)
     check_volume(volume)
     if volume.array.ndim != 3:
-        raise DataError(f"{volume.name} is 4-D, {volume.array.shape}: save one volume of it, in 3-D.")
+        raise DataError(f"{volume.name} is in colour, {volume.array.shape}: save it in grey.")
     if min(volume.shape) < LEAST_VOXELS:
         raise DataError(
             f"{volume.name} is {volume.shape}: scores need {LEAST_VOXELS} voxels or more along each axis. "
