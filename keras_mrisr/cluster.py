@@ -6,7 +6,7 @@ import logging
 import os
 import pathlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from keras_mrisr.errors import ConfigError, DataError, MissingDependencyError
@@ -29,9 +29,12 @@ class Workers(Protocol):
         """A path as whoever does the work finds it."""
 
     def run(
-        self, function: Callable[[Item, Any], Any], items: Sequence[Item], progress: Progress | None = None
+        self, function: Callable[[Item, Any], Any], items: Iterable[Item], progress: Progress | None = None
     ) -> Iterator[tuple[Item, Any]]:
-        """Calls `function(item, models)` for each; yields (item, result or exception) as they are done."""
+        """Calls `function(item, models)` for each; yields (item, result or exception) as they are done.
+
+        Only with `progress` the number of items must be known.
+        """
 
 
 class ThisProcess:
@@ -49,13 +52,13 @@ class ThisProcess:
         return path
 
     def run(
-        self, function: Callable[[Item, Any], Any], items: Sequence[Item], progress: Progress | None = None
+        self, function: Callable[[Item, Any], Any], items: Iterable[Item], progress: Progress | None = None
     ) -> Iterator[tuple[Item, Any]]:
         """Calls `function(item, models)` for each item; yields (item, result) in their order."""
         for done, item in enumerate(items, 1):
             yield item, function(item, self.models)
             if progress is not None:
-                progress(done, len(items))
+                progress(done, len(items))  # type: ignore[arg-type]
 
 
 def team_of(workers: Any) -> Workers:
@@ -126,7 +129,7 @@ class DaskWorkers:
         return path.absolute()
 
     def run(
-        self, function: Callable[[Item, Any], Any], items: Sequence[Item], progress: Progress | None = None
+        self, function: Callable[[Item, Any], Any], items: Iterable[Item], progress: Progress | None = None
     ) -> Iterator[tuple[Item, Any]]:
         """Calls `function(item, models)` there; yields (item, result or exception) as they are done."""
         from distributed import as_completed
@@ -150,7 +153,7 @@ class DaskWorkers:
                     under_way.add(submit(following))
                 yield item, result
                 if progress is not None:
-                    progress(done, len(items))
+                    progress(done, len(items))  # type: ignore[arg-type]
         finally:
             self.client.cancel([future for future in under_way.futures if not future.done()])
 

@@ -1,15 +1,20 @@
 """What an archive holds and what was done of it, in an SQLite file that survives any interruption."""
 
+import collections
+import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 import os
 import pathlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
+from keras_mrisr.cluster import Workers
 from keras_mrisr.errors import DataError
 from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes.dicom.files import begins_as_dicom, image_header, pydicom_at_work, readable_header
@@ -27,7 +32,9 @@ CREATE TABLE IF NOT EXISTS results (
     seconds REAL
 );
 """
-_BATCH = 500  # Files between two commits.
+_BATCH = 100  # Files between two commits.
+_THREADS = 8  # That wait for the disk.
+_File = tuple[str, int, int, int]  # Path, size, time of modification, number of the scan.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,11 +118,16 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
-    def scan(self, root: PathLike, progress: Progress | None = None) -> None:
+    def scan(self, root: PathLike, progress: Progress | None = None, team: Workers | None = None) -> None:
         """Takes in what is new or changed below a folder; only headers are read.
 
         What was taken in before and has the same size and time of modification is not read again. A scan that
         was stopped goes on where it was.
+
+        Args:
+            root: The folder.
+            progress: Called with the number of files done so far, twice.
+            team: Who reads the headers; by default threads of this process, which wait for the disk together.
         """
         root = pathlib.Path(root)
         [(last,)] = self._database.execute("SELECT COALESCE(MAX(seen), 0) FROM files")
@@ -123,20 +135,35 @@ class Ledger:
             path: (size, modified)
             for path, size, modified in self._database.execute("SELECT path, size, modified FROM files")
         }
-        with pydicom_at_work():
-            for done, (path, state) in enumerate(_files(root), 1):
-                size, modified = state.st_size, state.st_mtime_ns
-                if known.get(path) == (size, modified):
-                    self._database.execute("UPDATE files SET seen = ? WHERE path = ?", (last + 1, path))
-                else:
-                    row = (path, size, modified, last + 1, *_described(root / path), 1)
-                    self._database.execute(f"REPLACE INTO files VALUES ({', '.join('?' * len(row))})", row)
-                if done % _BATCH == 0:
-                    self._database.commit()
-                    if progress is not None:
-                        progress(done, done)
+        done = 0
+        place = root if team is None else team.place(root)
+        with contextlib.closing(_described_all(self._batches(root, known, last + 1), place, team)) as found:
+            for rows in found:
+                values = [(*row, 1) for row in rows]
+                self._database.executemany(f"REPLACE INTO files VALUES ({', '.join('?' * 10)})", values)
+                self._database.commit()
+                done += len(rows)
+                if progress is not None:
+                    progress(done, done)
         self._database.execute("DELETE FROM files WHERE seen <= ?", (last,))
         self._database.commit()
+
+    def _batches(
+        self, root: pathlib.Path, known: Mapping[str, tuple[int, int]], seen: int
+    ) -> Iterator[list[_File]]:
+        """The files that are new or changed, a few at a time; takes note of the others on the way."""
+        batch: list[_File] = []
+        for path, state in _files(root):
+            size, modified = state.st_size, state.st_mtime_ns
+            if known.get(path) == (size, modified):
+                self._database.execute("UPDATE files SET seen = ? WHERE path = ?", (seen, path))
+            else:
+                batch.append((path, size, modified, seen))
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
     def series(self) -> list[Series]:
         """All series, by study, number and identifier."""
@@ -221,6 +248,39 @@ def _files(root: pathlib.Path) -> Iterator[tuple[str, os.stat_result]]:
             path = pathlib.Path(folder, name)
             if not name.startswith(".") and path.is_file():
                 yield path.relative_to(root).as_posix(), path.stat()
+
+
+def _described_all(
+    batches: Iterator[list[_File]], root: pathlib.Path, team: Workers | None
+) -> Generator[list[tuple], None, None]:
+    """The rows of all files, batch by batch; of a team in whichever order they are done."""
+    if team is not None:
+        for _, rows in team.run(functools.partial(_described_there, root=root), batches):
+            if isinstance(rows, Exception):
+                raise rows
+            yield rows
+        return
+    describe = functools.partial(_described_batch, root=root)
+    with pydicom_at_work(), concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        waiting = itertools.islice(batches, 2 * _THREADS)
+        under_way = collections.deque(pool.submit(describe, one) for one in waiting)
+        try:
+            while under_way:
+                yield under_way.popleft().result()
+                under_way.extend(pool.submit(describe, one) for one in itertools.islice(batches, 1))
+        finally:  # An interruption does not wait for all of them.
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _described_batch(batch: Sequence[_File], root: pathlib.Path) -> list[tuple]:
+    """The rows of some files."""
+    return [(*file, *_described(root / file[0])) for file in batch]
+
+
+def _described_there(batch: Sequence[_File], models: Any, root: pathlib.Path) -> list[tuple]:
+    """The rows of some files; runs on a worker, whose models it does not need."""
+    with pydicom_at_work():
+        return _described_batch(batch, root)
 
 
 def _described(path: pathlib.Path) -> tuple[str, str, str, str, str]:

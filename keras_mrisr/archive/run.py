@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_mrisr.archive.ledger import NAME, Ledger, Result, Series, digest_of
-from keras_mrisr.cluster import Workers, team_of
+from keras_mrisr.cluster import DaskWorkers, Workers, team_of
 from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError
 from keras_mrisr.files import contents, held, write_csv
 from keras_mrisr.folders import no_place_left, reason_of
@@ -113,13 +113,14 @@ def upscale_archive(
     out.mkdir(parents=True, exist_ok=True)
     with held(out / NAME), Ledger(out / NAME, {**(how or {}), "layout": layout}) as ledger:
         log.info("Reading the headers of %s", root)
-        ledger.scan(root)
+        team = team_of(workers)
+        ledger.scan(root, team=team if isinstance(workers, DaskWorkers) else None)
         series = ledger.series()
         targets = _targets(series, layout)
         missing = [(one, targets[one.uid]) for one in series if not _is_done(ledger, one, root, out)]
         log.info("%d series, %d to look at", len(series), len(missing))
         try:
-            made = _upscale_missing(ledger, missing, root, out, team_of(workers), options, progress)
+            made = _upscale_missing(ledger, missing, root, out, team, options, progress)
         finally:
             report = _write_report(ledger, series, out)
         return _outcome(ledger, series, made, report)

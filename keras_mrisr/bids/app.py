@@ -11,11 +11,13 @@ from keras_mrisr.bids.dataset import DESCRIPTION, BidsScan, description
 from keras_mrisr.bids.derivative import (
     NAME,
     dataset_description,
+    differences,
     readme,
+    resolution_label,
     result_place,
     sidecar,
 )
-from keras_mrisr.bids.pages import Row, write_pages
+from keras_mrisr.bids.pages import Row, read_sidecar, write_pages
 from keras_mrisr.cluster import Workers, team_of
 from keras_mrisr.errors import DataError, IncompleteError, ManyVolumesError
 from keras_mrisr.files import contents, held, write_json, write_text
@@ -24,7 +26,7 @@ from keras_mrisr.inference.folder import Job, upscale_each
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.scan import Scan
 from keras_mrisr.types import PathLike, Progress
-from keras_mrisr.volumes import nifti
+from keras_mrisr.volumes import Volume, nifti
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +55,14 @@ def upscale_bids(
     workers: Any,
     options: UpscaleOptions | None = None,
     progress: Progress | None = None,
+    *,
+    how: Mapping[str, Any] | None = None,
 ) -> BidsOutcome:
     """Upscales scans of a data set into a derivative data set.
 
-    Results that are there are left as they are, so that a second call makes what is missing. A scan that
-    cannot be upscaled stops no other. Each result is complete once its sidecar stands beside it.
+    Results that are there are left as they are, so that a second call makes what is missing; it is refused
+    where they were made another way. A scan that cannot be upscaled stops no other. Each result is complete
+    once its sidecar stands beside it. Where a spacing is asked for, that is the results' label `res-`.
 
     Args:
         root: The raw data set.
@@ -66,29 +71,41 @@ def upscale_bids(
         workers: Models, see `upscale_path`; or `cluster.DaskWorkers`, which have theirs.
         options: How; with `overwrite` all results are made again.
         progress: Called with the number of scans done so far and the number in all.
+        how: What results depend on, such as the model, for the sidecars: plain values.
 
     Returns:
         The outcome of all together; the pages tell the same.
 
     Raises:
-        DataError: `out` is no place for a derivative data set.
+        DataError: `out` is no place for a derivative data set, or holds results of other options, or of
+            another version.
         IncompleteError: Nothing more can be written; what was done stays.
     """
     root, out = pathlib.Path(root), pathlib.Path(out)
     options = dataclasses.replace(options or UpscaleOptions(), residuals=False)
+    how = dict(how or {})
     check_out(root, out)
-    rows = {scan.place: Row(scan.place, result_place(scan)) for scan in scans}
     with held(out):
+        rows = check_made(out, scans, options, how)
         _describe(root, out)
-        rows |= {place: dataclasses.replace(row, done=_is_done(out, row)) for place, row in rows.items()}
         missing = [scan for scan in scans if options.overwrite or not rows[scan.place].done]
         if len(missing) < len(scans):
             log.info("%d of %d results are there already", len(scans) - len(missing), len(scans))
         try:
-            for scan, row in _made(missing, rows, out, team_of(workers), options, progress):
+            for scan, row in _made(missing, rows, out, team_of(workers), options, how, progress):
                 rows[scan.place] = row
         finally:
             page = write_pages(out, list(rows.values()))
+    return _outcome(out, scans, missing, rows, page)
+
+
+def _outcome(
+    out: pathlib.Path,
+    scans: Sequence[BidsScan],
+    missing: Sequence[BidsScan],
+    rows: Mapping[pathlib.PurePosixPath, Row],
+    page: pathlib.Path,
+) -> BidsOutcome:
     written = [out / rows[scan.place].result for scan in missing if rows[scan.place].done]
     failures = {str(place): row.reason for place, row in rows.items() if row.state == "failed"}
     return BidsOutcome(written, len(scans) - len(missing), failures, page)
@@ -100,13 +117,14 @@ def _made(
     out: pathlib.Path,
     team: Workers,
     options: UpscaleOptions,
+    how: Mapping[str, Any],
     progress: Progress | None,
 ) -> Iterator[tuple[BidsScan, Row]]:
     """Upscales scans; yields each with what became of it."""
     jobs = [_job(scan, team, out, rows[scan.place], options) for scan in scans]
     items = list(zip(scans, jobs, strict=True))
     for (scan, _), result in team.run(_upscale, items, progress):
-        yield scan, _finished(scan, out, dataclasses.replace(rows[scan.place], done=False), result)
+        yield scan, _finished(scan, out, dataclasses.replace(rows[scan.place], done=False), result, how)
 
 
 def check_out(root: PathLike, out: PathLike) -> None:
@@ -129,6 +147,29 @@ def check_out(root: PathLike, out: PathLike) -> None:
         raise DataError(f"{out} is not empty, and no derivative of {NAME}. Choose another folder.")
 
 
+def check_made(
+    out: pathlib.Path, scans: Sequence[BidsScan], options: UpscaleOptions, how: Mapping[str, Any]
+) -> dict[pathlib.PurePosixPath, Row]:
+    """What is there already: place of a scan -> what became of it.
+
+    Raises:
+        DataError: Results that would be kept were made another way.
+    """
+    label = resolution_label(options.spacing)
+    rows = {scan.place: Row(scan.place, result_place(scan, label)) for scan in scans}
+    rows = {place: dataclasses.replace(row, done=_is_done(out, row)) for place, row in rows.items()}
+    if options.overwrite:
+        return rows
+    for row in rows.values():
+        other = differences(read_sidecar(out / row.sidecar), how) if row.done else []
+        if other:
+            raise DataError(
+                f"{out / row.result} was made with {' and '.join(other)}. Pass `overwrite=True` to make such "
+                "results again, or choose another folder for the others."
+            )
+    return rows
+
+
 def _is_ours(path: pathlib.Path) -> bool:
     try:
         makers = json.loads(path.read_text(encoding="utf-8"))["GeneratedBy"]
@@ -146,32 +187,62 @@ def _describe(root: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def _upscale(item: tuple[BidsScan, Job], resolver: Any) -> Outcome | Exception:
-    """Upscales a scan, on whichever worker."""
+    """Upscales a scan, on whichever worker. What it returns is sent: an error loses its cause on the way."""
     [(_, result)] = upscale_each([item[1]], resolver)
+    if not isinstance(result, Outcome) and no_place_left(result):
+        return IncompleteError(
+            f"{reason_of(result, item[0].path)} Make room and call the same again: it makes what is missing."
+        )
     return result
 
 
 def _job(scan: BidsScan, team: Workers, out: pathlib.Path, row: Row, options: UpscaleOptions) -> Job:
     # What a run that was stopped left without its sidecar is made again.
     own = dataclasses.replace(options, figure=team.place(out / row.figure), overwrite=True)
-    return Job(Scan(team.place(scan.path), nifti), team.place(out / row.result), own)
+    reader = WithThickness(scan.metadata.get("SliceThickness"))
+    return Job(Scan(team.place(scan.path), reader), team.place(out / row.result), own)
+
+
+@dataclasses.dataclass(frozen=True)
+class WithThickness:
+    """Reads NIfTI whose slice thickness may be said by a sidecar above it; a `Reader`.
+
+    Attributes:
+        thickness: Millimetres, as the sidecars say, whatever that may be.
+    """
+
+    thickness: Any
+    NAME = nifti.NAME
+
+    def recognises(self, path: pathlib.Path) -> bool:
+        return nifti.recognises(path)
+
+    def read(self, path: pathlib.Path, index: int | None, series: str | int | None) -> Volume:
+        """Reads it; see `read_volume`."""
+        volume = nifti.read(path, index, series)
+        known = volume.slice_thickness or nifti.thickness_in({"SliceThickness": self.thickness})
+        return dataclasses.replace(volume, slice_thickness=known)
 
 
 def _is_done(out: pathlib.Path, row: Row) -> bool:
     return (out / row.result).is_file() and (out / row.sidecar).is_file()
 
 
-def _finished(scan: BidsScan, out: pathlib.Path, row: Row, result: Outcome | Exception) -> Row:
+def _finished(
+    scan: BidsScan, out: pathlib.Path, row: Row, result: Outcome | Exception, how: Mapping[str, Any]
+) -> Row:
     """Writes the sidecar of a result, or says why there is none."""
     if isinstance(result, Outcome):
         try:
-            write_json(out / row.sidecar, sidecar(scan, out / row.result, result))
+            write_json(out / row.sidecar, sidecar(scan, out / row.result, result, how))
             return dataclasses.replace(row, done=True)
         except (DataError, OSError) as error:
+            if no_place_left(error):
+                raise IncompleteError(f"{error} Make room and call the same again.") from error
             result = error
+    if isinstance(result, IncompleteError):
+        raise result
     reason = reason_of(result, scan.path)
-    if no_place_left(result):
-        raise IncompleteError(f"{reason} Make room and call the same again: it makes what is missing.")
     left_out = isinstance(result, ManyVolumesError)
     log.warning("%s: %s", "Left out" if left_out else "Failed", reason)
     return dataclasses.replace(row, reason=reason, left_out=left_out)

@@ -132,10 +132,32 @@ def _entities(file: Any) -> dict[str, str]:
 
 def _scan(root: pathlib.Path, file: Any, entities: Mapping[str, str]) -> BidsScan:
     place = pathlib.PurePosixPath(file.get_relative_path())
-    # ancpbids does not know a sidecar for all scans of a suffix, whose name has no entities.
-    common = root / f"{file.suffix}.json"
-    metadata = {**(_object(common) if common.is_file() else {}), **file.get_metadata()}
+    metadata = _metadata(root, place, file.suffix, entities)
     return BidsScan(root / place, place, entities["sub"], entities.get("ses"), file.suffix, metadata)
+
+
+def _metadata(
+    root: pathlib.Path, place: pathlib.PurePosixPath, suffix: str, entities: Mapping[str, str]
+) -> dict[str, Any]:
+    """What the sidecars of a scan say, by the inheritance principle of BIDS: the nearer one counts.
+
+    A sidecar is of a scan where it lies beside or above it, and the scan has all entities of its name. (Of
+    ancpbids 0.4 `get_metadata` finds neither `T1w.json` nor `run-01_T1w.json`.)
+    """
+    merged: dict[str, Any] = {}
+    for folder in (
+        root,
+        *(root / one for one in reversed(place.parent.parents) if one.name),
+        root / place.parent,
+    ):
+        found = []
+        for path in folder.glob(f"*{suffix}.json"):
+            *parts, last = path.stem.split("_")
+            if last == suffix and {part.partition("-")[::2] for part in parts} <= set(entities.items()):
+                found.append((len(parts), path))
+        for _, path in sorted(found):
+            merged |= _object(path)
+    return merged
 
 
 def _labels(labels: Sequence[str], prefix: str) -> set[str]:

@@ -5,7 +5,7 @@ resampled volumes".
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nibabel
@@ -29,19 +29,31 @@ not a medical device. The sidecars say which model made each scan.
 """
 
 
-def result_place(scan: BidsScan) -> pathlib.PurePosixPath:
+def result_place(scan: BidsScan, resolution: str = "hi") -> pathlib.PurePosixPath:
     """`sub-01/anat/sub-01_T1w.nii.gz` -> `sub-01/anat/sub-01_res-hi_desc-sr_T1w.nii.gz`."""
     stem = scan.place.name.split(".")[0].removesuffix(f"_{scan.suffix}")
-    return scan.place.with_name(f"{stem}_res-hi_desc-sr_{scan.suffix}.nii.gz")
+    return scan.place.with_name(f"{stem}_res-{resolution}_desc-sr_{scan.suffix}.nii.gz")
 
 
-def sidecar(scan: BidsScan, result: pathlib.Path, outcome: Outcome) -> dict[str, Any]:
+def resolution_label(spacing: Sequence[float] | None) -> str:
+    """The label of `res-`: "hi", or of a spacing that was asked for "1mm", "0p8mm", "0p8x0p8x1mm".
+
+    Labels have letters and digits only; the sidecar's `Resolution` says what they stand for.
+    """
+    if spacing is None:
+        return "hi"
+    sizes = [f"{size:g}".replace(".", "p").replace("-", "m").replace("+", "") for size in spacing]
+    return ("x".join(sizes) if len(set(sizes)) > 1 else sizes[0]) + "mm"
+
+
+def sidecar(scan: BidsScan, result: pathlib.Path, outcome: Outcome, how: Mapping[str, Any]) -> dict[str, Any]:
     """The sidecar of a result: what of the raw one stays true, and what was done.
 
     Args:
         scan: The raw scan.
         result: The file of the result.
         outcome: What became of the scan.
+        how: What the result depends on.
     """
     old, new = (_spacing(path) for path in (scan.path, result))
     kept = {key: value for key, value in scan.metadata.items() if _stays(key)}
@@ -61,11 +73,26 @@ def sidecar(scan: BidsScan, result: pathlib.Path, outcome: Outcome) -> dict[str,
             "Software": NAME,
             "Version": __version__,
             "Model": " and ".join(outcome.models),
+            "Options": {key: value for key, value in how.items() if value},
             "Protocol": dict(outcome.protocol),
             "RelativeResidual": outcome.verdict.residual,
             "Verdict": outcome.verdict.sentence(" and ".join(outcome.models)),
         },
     }
+
+
+def differences(content: Mapping[str, Any], how: Mapping[str, Any]) -> list[str]:
+    """In what a result was made another way than it would be now, as its sidecar says: a list of phrases."""
+    made = content.get("SuperResolution", {})
+    then, now = made.get("Options", {}), {key: value for key, value in how.items() if value}
+    found = [
+        f"`{key}` {then.get(key, 'by default')}, not {now.get(key, 'by default')}"
+        for key in dict.fromkeys([*then, *now])
+        if then.get(key) != now.get(key)
+    ]
+    if made.get("Version") != __version__:
+        found.append(f"keras-mrisr {made.get('Version')}, not {__version__}")
+    return found
 
 
 def dataset_description(raw: Mapping[str, Any], root: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:

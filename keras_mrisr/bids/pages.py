@@ -88,7 +88,7 @@ def _made(out: pathlib.Path) -> Iterable[Row]:
     """The scans whose results stand there."""
     for path in out.glob("sub-*/**/anat/*_desc-sr_*.json"):
         result = path.with_name(f"{path.stem}.nii.gz")
-        content = _content(path)
+        content = read_sidecar(path)
         if result.is_file() and content.get("Sources"):
             place = pathlib.PurePosixPath(str(content["Sources"][0]).rpartition(":")[2])
             yield Row(place, pathlib.PurePosixPath(result.relative_to(out).as_posix()), done=True)
@@ -98,7 +98,7 @@ def _facts(out: pathlib.Path, row: Row) -> dict[str, str]:
     """What the page says of a result."""
     if not row.done:
         return {}
-    content = _content(out / row.sidecar)
+    content = read_sidecar(out / row.sidecar)
     done = content.get("SuperResolution", {})
     return {
         "Resolution": content.get("Resolution", ""),
@@ -111,7 +111,8 @@ def _figure(out: pathlib.Path, row: Row) -> str:
     return f"figures/{row.figure.name}" if row.done and (out / row.figure).is_file() else ""
 
 
-def _content(path: pathlib.Path) -> dict[str, Any]:
+def read_sidecar(path: pathlib.Path) -> dict[str, Any]:
+    """The object in a sidecar; an empty one where it cannot be read."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

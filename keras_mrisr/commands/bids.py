@@ -1,6 +1,7 @@
 """`mrisr bids`: a BIDS App."""
 
 import argparse
+import pathlib
 
 from keras_mrisr.commands import model_options
 from keras_mrisr.commands.arguments import Commands, Parser
@@ -39,7 +40,11 @@ def add(commands: Commands, common: Parser) -> None:
     bids.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
     bids.add_argument("--consistency", action="store_true", help="change nothing that was measured")
     bids.add_argument("--nan", choices=("refuse", "zero"), default="refuse", help="as for mrisr upscale")
-    bids.add_argument("--overwrite", action="store_true", help="make again what is there")
+    bids.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make again what is there; needed for another model or version",
+    )
     model_options.add_model_options(bids)
     model_options.add_way_options(bids)
     model_options.add_worker_options(bids)
@@ -48,7 +53,7 @@ def add(commands: Commands, common: Parser) -> None:
 
 def _bids(options: argparse.Namespace) -> None:
     from keras_mrisr.bids import SUFFIXES, find_scans, upscale_bids
-    from keras_mrisr.bids.app import check_out
+    from keras_mrisr.bids.app import check_made, check_out
     from keras_mrisr.inference.options import UpscaleOptions
     from keras_mrisr.terminal import progress_bar, say
 
@@ -68,10 +73,12 @@ def _bids(options: argparse.Namespace) -> None:
         options.bids_filter_file,
     )
     check_out(options.input, options.output)
+    chosen = model_options.result_options(options)
+    check_made(pathlib.Path(options.output), scans, how, chosen)
     participants = len({scan.participant for scan in scans})
     say(f"{len(scans)} anatomical scans of {participants} participants")
     with model_options.workers_for(options) as workers, progress_bar("Upscaling") as progress:
-        outcome = upscale_bids(options.input, options.output, scans, workers, how, progress)
+        outcome = upscale_bids(options.input, options.output, scans, workers, how, progress, how=chosen)
     say(f"Wrote {len(outcome.written)} scans to {options.output}; summary: {outcome.page}")
     if outcome.failures:
         place, reason = next(iter(outcome.failures.items()))

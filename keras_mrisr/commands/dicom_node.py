@@ -5,7 +5,7 @@ import ssl
 import threading
 
 from keras_mrisr.commands import model_options
-from keras_mrisr.commands.arguments import Commands, Parser
+from keras_mrisr.commands.arguments import Commands, Parser, check_models
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.memory import memory_limit, parse_memory
 
@@ -21,8 +21,9 @@ def add(commands: Commands, common: Parser) -> None:
         "--queue", metavar="DIR", required=True, help="folder of what is received and to be sent"
     )
     node.add_argument(
-        "--accept", metavar="AET@ADDRESS", action="append", required=True,
-        help="take requests of this AE title from this address; may be given several times",
+        "--accept", metavar="AET@ADDRESS[:PORT]", action="append", required=True,
+        help="take requests of this AE title from this address; may be given several times. Reports of "
+        "Storage Commitment go to PORT, or else on the connection of the request",
     )  # fmt: skip
     node.add_argument(
         "--forward", metavar="AET@HOST:PORT", required=True, help="send derived series there, by C-STORE"
@@ -34,7 +35,8 @@ def add(commands: Commands, common: Parser) -> None:
     node.add_argument("--port", type=int, default=11112, help="port to listen on (default: 11112)")
     node.add_argument(
         "--quiet-time", metavar="SECONDS", type=float, default=10.0,
-        help="a series is complete so long after its last instance (default: 10)",
+        help="a series is complete so long after its last instance (default: 10), or once Storage Commitment "
+        "of its instances is asked for",
     )  # fmt: skip
     limits = node.add_argument_group("limits")
     limits.add_argument(
@@ -85,8 +87,11 @@ def _run(options: argparse.Namespace) -> None:
         client_tls=client_tls,
     )
     memory = None if options.memory is None else parse_memory(options.memory)
-    models = model_options.load_models(options, None, memory)
-    with memory_limit(memory), DicomNode(node, models, how) as running:
+    if options.model is not None:
+        check_models(options.model)
+    # A port that is in use is said before a model is loaded.
+    with memory_limit(memory), DicomNode(node, None, how) as running:
+        running.models = model_options.load_models(options, None, memory)
         say(f"{options.ae_title} listens on {options.host}:{running.port}; Ctrl-C stops it")
         running.work(threading.Event())
 

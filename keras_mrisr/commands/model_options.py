@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import hashlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,32 @@ def way_options(options: argparse.Namespace) -> dict[str, Any]:
         "spacing": spacing,
         "refuse_mismatch": options.model is not None and not options.force,
     }
+
+
+def result_options(options: argparse.Namespace) -> dict[str, Any]:
+    """What results depend on, so that those of other options are not taken for them: plain values.
+
+    A model that is named stands there with a digest of its files and without its path, which is nobody's
+    business.
+    """
+    keys = ("perception", "scale", "way", "spacing", "slice_thickness", "ensemble", "consistency", "plane")
+    chosen = {key: getattr(options, key, None) for key in keys}
+    chosen["nan"] = None if options.nan == "refuse" else options.nan
+    return {"model": None if options.model is None else _identity(options.model), **chosen}
+
+
+def _identity(model: str) -> str:
+    """The name of a model and the first letters of a digest of its files."""
+    from keras_mrisr.pretrained import find_model
+
+    path = find_model(model)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    total = hashlib.sha256()
+    for file in files:
+        if file.name == "model.json" or file.suffix in (".h5", ".keras", ".onnx", ".data"):
+            with file.open("rb") as opened:
+                total.update(hashlib.file_digest(opened, "sha256").digest())
+    return f"{path.name} ({total.hexdigest()[:12]})"
 
 
 def load_models(options: argparse.Namespace, found: "Input | Folder | None", memory: int | None) -> "Models":

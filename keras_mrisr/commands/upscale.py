@@ -264,19 +264,7 @@ def _upscale_archive(options: argparse.Namespace, way: dict[str, Any]) -> None:
             )
     check_archive(pathlib.Path(options.input), pathlib.Path(options.output))
     how = upscale_options(options, **way, slice_thickness=options.slice_thickness)
-    keys = (
-        "model",
-        "perception",
-        "scale",
-        "way",
-        "spacing",
-        "slice_thickness",
-        "ensemble",
-        "consistency",
-        "nan",
-        "plane",
-    )
-    chosen = {key: getattr(options, key) for key in keys}
+    chosen = model_options.result_options(options)
     with model_options.workers_for(options) as workers, progress_bar("Upscaling series") as progress:
         outcome = upscale_archive(
             options.input, options.output, workers, how, layout=options.layout, how=chosen, progress=progress

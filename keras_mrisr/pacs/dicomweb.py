@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from keras_mrisr.errors import ConfigError, DataError, MissingDependencyError
+from keras_mrisr.errors import ConfigError, DataError, MissingDependencyError, MrisrError
 from keras_mrisr.folders import Failure, reason_of
 from keras_mrisr.inference.folder import Job, upscale_each
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
@@ -143,23 +143,17 @@ def upscale_study(
         (identifiers of the series that were upscaled, those that could not be)
 
     Raises:
-        DataError: There is no such study or series, or the server fails.
+        DataError: There is no such study or series, or the server does not answer.
     """
-    there = server.series(study)
-    wanted = (
-        [one for one in there if one["uid"] == series]
-        if series
-        else [one for one in there if one["modality"] == "MR"]
-    )
-    if not wanted:
-        what = f"series {series}" if series else "series of MR"
-        raise DataError(f"Study {study} on {server.url} has no {what}: nothing to upscale.")
+    wanted = _wanted(server, study, series)
     done, failures = [], []
     for count, one in enumerate(wanted, 1):
-        failure = _upscale_series(server, study, str(one["uid"]), models, options or UpscaleOptions())
-        if failure is None:
-            done.append(str(one["uid"]))
-        else:
+        uid = str(one["uid"])
+        try:
+            _upscale_series(server, study, uid, models, options or UpscaleOptions())
+            done.append(uid)
+        except (MrisrError, OSError, MemoryError) as error:
+            failure = Failure.of(error, pathlib.Path(uid))
             log.warning("Series %s (%s) is left out: %s", one["number"], one["description"], failure.reason)
             failures.append(failure)
         if progress is not None:
@@ -167,14 +161,24 @@ def upscale_study(
     return done, failures
 
 
-def _upscale_series(
-    server: DicomWeb, study: str, series: str, models: Any, options: UpscaleOptions
-) -> Failure | None:
+def _wanted(server: DicomWeb, study: str, series: str | None) -> list[dict[str, Any]]:
+    """The series of a study that are to be upscaled: the one that is named, or those of MR."""
+    there = server.series(study)
+    if series is not None:
+        wanted = [one for one in there if one["uid"] == series]
+    else:
+        wanted = [one for one in there if one["modality"] == "MR"]
+    if not wanted:
+        what = f"series {series}" if series else "series of MR"
+        raise DataError(f"Study {study} on {server.url} has no {what}: nothing to upscale.")
+    return wanted
+
+
+def _upscale_series(server: DicomWeb, study: str, series: str, models: Any, options: UpscaleOptions) -> None:
     with tempfile.TemporaryDirectory(prefix="mrisr-") as folder:
         source, target = pathlib.Path(folder, series), pathlib.Path(folder, "derived")
         server.retrieve(study, series, source)
         [(_, result)] = upscale_each([Job(Scan(source, dicom), target, options)], models)
         if not isinstance(result, Outcome):
-            return Failure(pathlib.Path(series), reason_of(result, source).replace(str(source), series))
+            raise DataError(reason_of(result, source).replace(str(source), series)) from result
         server.store(study, sorted(target.glob("*.dcm")))
-    return None

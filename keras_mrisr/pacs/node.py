@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from keras_mrisr.errors import ConfigError, DataError, MissingDependencyError
-from keras_mrisr.folders import reason_of
+from keras_mrisr.folders import no_place_left, reason_of
 from keras_mrisr.inference.folder import Job, upscale_each
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
 from keras_mrisr.inference.scan import Scan
@@ -35,7 +35,7 @@ class Peer:
     Attributes:
         title: Its AE title.
         host: Its address.
-        port: Its port; 0 where only its requests matter.
+        port: Its port; 0 where it is not known, or only its requests matter.
     """
 
     title: str
@@ -44,13 +44,14 @@ class Peer:
 
     @classmethod
     def parse(cls, text: str, port: bool = False) -> Self:
-        """From "AET@HOST:PORT", or "AET@HOST" where `port` is false.
+        """From "AET@HOST:PORT"; where `port` is false that may be missing.
 
         Raises:
             ConfigError: It is neither.
         """
         found = _PEER.fullmatch(text)
-        if found is None or port != bool(found["port"]) or int(found["port"] or 1) not in range(1, 65536):
+        lacks_port = found is not None and port and not found["port"]
+        if found is None or lacks_port or int(found["port"] or 1) not in range(1, 65536):
             form = "AET@HOST:PORT, such as PACS@10.0.0.5:104" if port else "AET@ADDRESS, such as MR1@10.0.0.7"
             raise ConfigError(f"A DICOM node is given as {form}. Received: {text!r}")
         return cls(found["title"].strip(), found["host"].strip("[]"), int(found["port"] or 0))
@@ -65,12 +66,14 @@ class NodeOptions:
 
     Attributes:
         queue: The folder of its queue.
-        accept: Whose requests it takes: AE title and address must be those of one of these.
+        accept: Whose requests it takes: AE title and address must be those of one of these. Reports of
+            Storage Commitment go to the port of it, or on the connection of the request where it has none.
         forward: Where derived series go.
         title: Its own AE title.
         host: The address that it listens on.
         port: The port; 0 takes a free one.
-        quiet: Seconds after its last instance at which a series is complete.
+        quiet: Seconds after its last instance at which a series is complete; a Storage Commitment of its
+            instances makes it complete at once.
         associations: How many may be open at a time.
         queue_bytes: What received instances may take on the disk.
         server_tls: For what is received, or None for plain connections.
@@ -93,12 +96,13 @@ class NodeOptions:
 class DicomNode:
     """Receives MR series by C-STORE and sends a derived series on for each; answers C-ECHO.
 
-    An instance is acknowledged once it is on the disk. A series that cannot be upscaled is put aside in the
+    A series is complete after a quiet time, or once Storage Commitment is asked for its instances. An
+    instance is acknowledged once it is on the disk. A series that cannot be upscaled is put aside in the
     queue with the reason. Enter it as a context to listen; `work` does the rest.
 
     Args:
         options: How.
-        models: See `upscale_path`.
+        models: See `upscale_path`; may be set before `work`, so that what is received meanwhile is kept.
         upscaling: How series are upscaled.
 
     Raises:
@@ -116,7 +120,7 @@ class DicomNode:
         self.options, self.models = options, models
         self.upscaling = dataclasses.replace(upscaling or UpscaleOptions(), overwrite=True, residuals=False)
         self.queue = Queue(options.queue, options.queue_bytes)
-        self._asked: dict[str, float] = {}
+        self._tried: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         """Listens.
@@ -126,23 +130,29 @@ class DicomNode:
         """
         from pynetdicom import evt
 
+        from keras_mrisr.pacs.commitment import Commitment
+        from keras_mrisr.pacs.server import start_server
+
         entity = self._entity()
+        commitment = Commitment(
+            self.queue.commit, self._address, self.options.title, self.options.client_tls, _TIMEOUT
+        )
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, lambda event: _SUCCESS),
             (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_N_ACTION, commitment.request),
+            (evt.EVT_PDU_SENT, commitment.sent),
         ]
         place = (self.options.host, self.options.port)
         try:
-            self._server = entity.start_server(
-                place, block=False, evt_handlers=handlers, ssl_context=self.options.server_tls
-            )
+            self._server = start_server(entity, place, handlers, self.options.server_tls)
         except OSError as error:
             raise DataError(
                 f"Cannot listen on {place[0]}:{place[1]}: {error.strerror}. Choose another port."
             ) from error
-        self.port = self._server.socket.getsockname()[1]
+        self.port = self._server.server_address[1]
         log.info("%s listens on %s:%d", self.options.title, self.options.host, self.port)
         return self
 
@@ -158,16 +168,28 @@ class DicomNode:
     def step(self) -> None:
         """Upscales each series that is complete, and sends each derived one."""
         for series in self.queue.complete(self.options.quiet):
-            self._upscale(series)
+            if self._is_due(series):
+                self._upscale(series)
         for derived in self.queue.outgoing():
-            if self._asked.get(derived.name, -_RETRY) + _RETRY <= time.monotonic():
+            if self._is_due(derived):
                 self._send(derived)
+
+    def _is_due(self, folder: pathlib.Path) -> bool:
+        """Whether it was not tried in vain a short while ago."""
+        return self._tried.get(str(folder), -_RETRY) + _RETRY <= time.monotonic()
+
+    def _retry(self, folder: pathlib.Path, reason: str) -> None:
+        self._tried[str(folder)] = time.monotonic()
+        log.warning("%s It is tried again in %d s.", reason, _RETRY)
 
     def _upscale(self, series: pathlib.Path) -> None:
         files, target = self.queue.files(series), self.queue.derived(series)
         [(_, result)] = upscale_each([Job(Scan(series, dicom), target, self.upscaling)], self.models)
         if not isinstance(result, Outcome):
             reason = reason_of(result, series)
+            if no_place_left(result):
+                self._retry(series, reason)
+                return
             log.warning("Series %s is put aside: %s", series.name, reason)
             self.queue.fail(series, reason)
         elif self.queue.done(series, files):
@@ -184,8 +206,7 @@ class DicomNode:
                 self.options.client_tls,
             )
         except DataError as error:
-            self._asked[derived.name] = time.monotonic()
-            log.warning("%s It is tried again in %d s.", error, _RETRY)
+            self._retry(derived, str(error))
             return
         log.info("Series %s: the derived one was sent to %s", derived.name, self.options.forward)
         self.queue.sent(derived)
@@ -194,8 +215,11 @@ class DicomNode:
         from pydicom.uid import UID, EnhancedMRImageStorage, MRImageStorage
         from pynetdicom import AE, ALL_TRANSFER_SYNTAXES
 
+        from keras_mrisr.pacs.commitment import CLASS
+
         entity = AE(ae_title=self.options.title)
         entity.add_supported_context(UID("1.2.840.10008.1.1"))  # Verification, which is C-ECHO.
+        entity.add_supported_context(CLASS)
         for storage in (MRImageStorage, EnhancedMRImageStorage):
             entity.add_supported_context(storage, ALL_TRANSFER_SYNTAXES)
         entity.require_called_aet = True
@@ -212,6 +236,13 @@ class DicomNode:
             log.warning("Refused: a request of %s from %s, which is not accepted", title, address)
             if any(peer.title == title for peer in self.options.accept):
                 event.assoc.abort()
+
+    def _address(self, title: str, address: str) -> tuple[str, int] | None:
+        """Where a peer takes reports of Storage Commitment, if that is known."""
+        for peer in (*self.options.accept, self.options.forward):
+            if (peer.title, peer.host) == (title, address) and peer.port:
+                return peer.host, peer.port
+        return None
 
     def _rejected(self, event: Any) -> None:
         log.warning("Refused: an association with %s", event.assoc.requestor.address)

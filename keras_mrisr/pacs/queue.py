@@ -11,7 +11,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import write_text
@@ -20,6 +20,7 @@ from keras_mrisr.volumes.dicom.files import image_header, pydicom_at_work
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _REASON = "reason.txt"
+_COMMITTED = "committed"  # In the folder of a series that is complete.
 
 
 class Refused(DataError):
@@ -71,6 +72,7 @@ class Queue:
             with self._lock:
                 target.parent.mkdir(exist_ok=True)
                 os.replace(received, target)
+                (target.parent / _COMMITTED).unlink(missing_ok=True)
                 self._held += len(content)
         except OSError as error:
             raise Refused(f"it cannot be kept: {error.strerror}", 0xA700) from error
@@ -78,11 +80,30 @@ class Queue:
             received.unlink(missing_ok=True)
         return target
 
+    def commit(self, instances: Sequence[str]) -> set[str]:
+        """Takes series as complete whose instances these are; returns those that are not in the queue.
+
+        Where one of them is not there, nothing is complete: it may still come.
+        """
+        with self._lock:
+            found = {
+                path.stem: path.parent
+                for part in ("incoming", "failed")
+                for path in self.folder.glob(f"{part}/*/*.dcm")
+            }
+            missing = {name for name in instances if name not in found}
+            if not missing:
+                for series in {found[name] for name in instances}:
+                    (series / _COMMITTED).touch()
+        return missing
+
     def complete(self, quiet: float) -> Iterator[pathlib.Path]:
-        """The folders of received series to which nothing was added for `quiet` seconds."""
+        """The folders of received series that are committed, or had nothing added for `quiet` seconds."""
         for folder in sorted((self.folder / "incoming").iterdir()):
             newest = max((path.stat().st_mtime for path in folder.glob("*.dcm")), default=None)
-            if newest is not None and time.time() - newest >= quiet:
+            if newest is None:
+                continue
+            if (folder / _COMMITTED).exists() or time.time() - newest >= quiet:
                 yield folder
 
     def outgoing(self) -> list[pathlib.Path]:

@@ -81,6 +81,11 @@ def _thickness(path: pathlib.Path) -> float | None:
         values = json.loads(path.with_name(f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # None there, or none that anybody can read.
         return None
+    return thickness_in(values)
+
+
+def thickness_in(values: Any) -> float | None:
+    """The slice thickness that a sidecar says, in millimetres; None where it says none that can be."""
     value: Any = values.get("SliceThickness") if isinstance(values, dict) else None
     return float(value) if is_number(value) and 0 < value < math.inf else None
 

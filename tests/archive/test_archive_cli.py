@@ -9,7 +9,7 @@ import pydicom
 import pytest
 
 from keras_mrisr import pretrained
-from keras_mrisr.archive import Ledger, upscale_archive
+from keras_mrisr.archive import Ledger, ledger as ledger_module, upscale_archive
 from keras_mrisr.archive.ledger import digest_of
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference import SuperResolver
@@ -157,6 +157,31 @@ def test_the_ledger_knows_what_is_gone_or_new(archive, tmp_path):
         shutil.rmtree(archive / "b")
         ledger.scan(archive)
         assert "1.2.3" not in {one.uid for one in ledger.series()}
+
+
+def test_headers_are_read_in_parts(archive, tmp_path, monkeypatch):
+    """In threads, a few at a time: the same as one by one, and a scan that is stopped goes on."""
+    with Ledger(tmp_path / "whole", {}) as ledger:
+        ledger.scan(archive)
+        expected = ledger.series()
+    monkeypatch.setattr(ledger_module, "_BATCH", 2)
+    described, read = ledger_module._described, []
+
+    def stopped(path):
+        read.append(path)
+        if len(read) == 7:
+            raise KeyboardInterrupt
+        return described(path)
+
+    monkeypatch.setattr(ledger_module, "_described", stopped)
+    with Ledger(tmp_path / "parts", {}) as ledger:
+        with pytest.raises(KeyboardInterrupt):
+            ledger.scan(archive)
+        count = len(read)
+        ledger.scan(archive)
+        assert ledger.series() == expected
+        files = sum(path.is_file() for path in archive.rglob("*"))
+        assert count >= 7 and len(read) - count < files  # Not all of them again.
 
 
 def test_a_digest_is_of_names_and_contents(tmp_path):

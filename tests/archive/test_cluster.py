@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr import cluster
-from keras_mrisr.archive import upscale_archive
+from keras_mrisr.archive import Ledger, upscale_archive
 from keras_mrisr.cluster import DaskWorkers, ThisProcess
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.inference import SuperResolver
@@ -50,6 +50,12 @@ def test_a_worker_that_is_killed_loses_nothing(studies, models, tmp_path):
     load = functools.partial(SuperResolver.load, str(models["grey"]))
     upscale_archive(studies, tmp_path / "serial", load())
     with DaskWorkers(load, processes=2) as workers:
+        for name, team in (("there", workers), ("here", None)):  # Who reads the headers does not matter.
+            with Ledger(tmp_path / name, {}) as ledger:
+                ledger.scan(studies, team=team)
+                read = ledger.series()
+        with Ledger(tmp_path / "there", {}) as ledger:
+            assert ledger.series() == read and len(read) == COUNT
         pids = workers.client.run(os.getpid)
         assert len(pids) == 2 and os.getpid() not in pids.values()
 

@@ -1,7 +1,9 @@
 """`mrisr bids` as a BIDS App: from a raw data set to a derivative one that the validator accepts."""
 
+import errno
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,9 @@ import sys
 import numpy as np
 import pytest
 
+from keras_mrisr.bids import app, find_scans
+from keras_mrisr.bids.pages import Row
+from keras_mrisr.errors import DataError, IncompleteError
 from keras_mrisr.volumes import read_volume
 
 FIRST = "sub-01/ses-a/anat/sub-01_ses-a_acq-mprage_run-01_res-hi_desc-sr_T1w"
@@ -102,6 +107,73 @@ def test_a_bad_scan_stops_no_other_and_the_next_call_makes_it(dataset, bundled, 
     code, _, _ = mrisr("bids", "raw", place, "participant", "--participant-label", "2")
     summary = (tmp_path / place / "docs/index.html").read_text()  # Also of those that were made before.
     assert code == 0 and "3 scans of 2 participants" in summary and "3 done" in summary
+
+
+def test_a_full_disk_of_a_worker_ends_the_run(dataset, monkeypatch):
+    """What a worker sends is pickled, and an error loses its cause on the way."""
+    scan = find_scans(dataset)[0]
+    error = DataError("Cannot write it: No space left on device.")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(app, "upscale_each", lambda jobs, models: [(jobs[0], error)])
+    sent = pickle.loads(pickle.dumps(app._upscale((scan, None), None)))
+    row = Row(scan.place, scan.place)
+    with pytest.raises(IncompleteError, match=r"No space left on device\. Make room and call the same again"):
+        app._finished(scan, dataset, row, sent, {})
+
+
+def test_slice_thickness_of_a_sidecar_above(dataset, bundled, mrisr, tmp_path):
+    """What stands above a scan counts as what stands beside it."""
+    beside = dataset / "sub-2/anat/sub-2_FLAIR.json"
+    words = ["participant", "--participant-label", "2", "--consistency"]
+    assert mrisr("bids", "raw", "beside", *words)[0] == 0
+    beside.rename(dataset / "FLAIR.json")
+    assert mrisr("bids", "raw", "above", *words)[0] == 0
+    (dataset / "FLAIR.json").unlink()
+    assert mrisr("bids", "raw", "without", *words)[0] == 0
+    arrays = [read_volume(tmp_path / f"{out}/{THICK}.nii.gz").array for out in ("beside", "above", "without")]
+    np.testing.assert_array_equal(arrays[0], arrays[1])
+    assert (arrays[0] != arrays[2]).any()
+
+
+def test_results_of_other_options_are_not_kept(dataset, bundled, mrisr, tmp_path, listing, monkeypatch):
+    words = ["bids", "raw", "sr", "participant", "--suffix", "T1w", "--session-label", "b"]
+    assert mrisr(*words, "--model", "bundled/grey")[0] == 0
+    options = sidecar(tmp_path / "sr", SECOND)["SuperResolution"]["Options"]
+    assert list(options) == ["model"] and options["model"].startswith("grey (")
+    before = listing(tmp_path)
+    assert mrisr(*words, "--model", "bundled/grey")[0] == 0
+    for more, part in (
+        (
+            [],
+            f"sr/{SECOND}.nii.gz was made with --model {options['model']}, not by default. Pass --overwrite",
+        ),
+        (["--model", "bundled/grey", "--ensemble"], "was made with --ensemble by default, not True."),
+    ):
+        code, _, err = mrisr(*words, *more)
+        assert code == 2 and part in err and err.count("\n") == 1
+    weights = tmp_path / "bundled/grey/extra.onnx"
+    weights.write_bytes(b"0")  # Another model under the same name.
+    code, _, err = mrisr(*words, "--model", "bundled/grey")
+    assert code == 2 and f"{options['model']}, not grey (" in err
+    weights.unlink()
+    assert listing(tmp_path) == before
+    monkeypatch.setattr("keras_mrisr.bids.derivative.__version__", "0.0.1")
+    code, _, err = mrisr(*words, "--model", "bundled/grey")
+    assert code == 2 and "was made with keras-mrisr " in err and ", not 0.0.1." in err
+    assert mrisr(*words, "--ensemble", "--overwrite")[0] == 0
+    said = sidecar(tmp_path / "sr", SECOND)["SuperResolution"]
+    assert (said["Options"], said["Version"]) == ({"ensemble": True}, "0.0.1")
+
+
+def test_spacings_lie_beside_each_other(dataset, bundled, mrisr, tmp_path):
+    words = ["bids", "raw", "sr", "participant", "--participant-label", "2"]
+    for more in ([], ["--spacing", "1"], ["--spacing", "0.75x0.75x1.5"]):
+        assert mrisr(*words, *more)[0] == 0
+    names = sorted(path.name for path in (tmp_path / "sr/sub-2/anat").glob("*.json"))
+    assert names == [f"sub-2_res-{label}_desc-sr_FLAIR.json" for label in ("0p75x0p75x1p5mm", "1mm", "hi")]
+    said = sidecar(tmp_path / "sr", "sub-2/anat/sub-2_res-0p75x0p75x1p5mm_desc-sr_FLAIR")
+    assert said["Resolution"] == "Voxels of 0.75 x 0.75 x 1.5 mm, made from 0.75 x 0.75 x 3 mm"
+    assert problems(tmp_path / "sr") == []
 
 
 @pytest.mark.parametrize(

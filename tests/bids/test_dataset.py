@@ -5,6 +5,7 @@ import pytest
 
 from keras_mrisr.bids import find_scans
 from keras_mrisr.errors import ConfigError, DataError
+from tests.bids.conftest import write
 
 FIRST = "sub-01/ses-a/anat/sub-01_ses-a_acq-mprage_run-01_T1w.nii.gz"
 SECOND = "sub-01/ses-b/anat/sub-01_ses-b_T1w.nii.gz"
@@ -77,3 +78,27 @@ def test_what_is_refused(dataset, tmp_path):
     (dataset / "dataset_description.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read as JSON"):
         find_scans(dataset)
+
+
+@pytest.mark.parametrize(
+    ("place", "applies"),
+    [
+        ("T1w.json", True),
+        ("acq-mprage_T1w.json", True),
+        ("run-01_T1w.json", True),
+        ("sub-01/sub-01_T1w.json", True),
+        ("sub-01/ses-a/sub-01_ses-a_T1w.json", True),
+        ("sub-01/ses-a/anat/sub-01_ses-a_T1w.json", True),
+        ("acq-other_T1w.json", False),
+        ("sub-01/sub-01_ses-b_T1w.json", False),
+        ("T2w.json", False),
+        ("inplaneT1w.json", False),
+    ],
+)
+def test_sidecars_above_a_scan(dataset, place, applies):
+    """The inheritance principle of BIDS: https://bids-specification.readthedocs.io, "Common principles"."""
+    (dataset / "T1w.json").unlink()
+    write(dataset / place, {"SliceThickness": 2.4, "EchoTime": 9})
+    first = find_scans(dataset)[0]
+    assert first.metadata.get("SliceThickness") == (2.4 if applies else None)
+    assert first.metadata["EchoTime"] == 0.003  # Of the nearest.

@@ -1,15 +1,20 @@
 """The DICOM node, asked by pynetdicom on loopback."""
 
+import argparse
 import errno
 import os
+import queue
 import socket
+import ssl
 import time
 
 import numpy as np
 import pydicom
 import pytest
+import trustme
 from pydicom.uid import CTImageStorage, MRImageStorage
 
+from keras_mrisr.commands import dicom_node
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.inference import SuperResolver, upscale_path
 from keras_mrisr.pacs import DicomNode, NodeOptions, Peer, node as node_module
@@ -23,6 +28,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+COMMITMENT = "1.2.840.10008.1.20.1"
 
 
 @pytest.fixture
@@ -187,6 +193,23 @@ def test_a_full_disk_is_answered(tmp_path, series, monkeypatch):
     assert refused.value.status == 0xA700 and files(tmp_path) == []
 
 
+def test_a_full_disk_puts_no_series_aside(tmp_path, models, series, pacs, monkeypatch, caplog):
+    error = DataError("Cannot write it: No space left on device.")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    with node_of(tmp_path, models, pacs[0]) as node:
+        upscale = node_module.upscale_each
+        monkeypatch.setattr(node_module, "upscale_each", lambda jobs, models: [(jobs[0], error)])
+        send(series, Peer("MRISR", "127.0.0.1", node.port), "MR1")
+        node.step()
+        monkeypatch.setattr(node_module, "upscale_each", upscale)
+        node.step()
+        assert len(files(tmp_path)) == 3 and pacs[1] == []  # Not before some time has gone by.
+        monkeypatch.setattr(node_module, "_RETRY", 0)
+        node.step()
+    assert "No space left on device. It is tried again in 30 s" in caplog.text
+    assert len(pacs[1]) == 3 and files(tmp_path) == []
+
+
 def test_what_is_sent_must_be_taken(series):
     def refuse(event):
         return 0xA700
@@ -215,10 +238,165 @@ def test_what_is_no_node(text):
     assert Peer.parse("P@[::1]:104", port=True) == Peer("P", "::1", 104)
 
 
-def test_a_port_in_use(tmp_path, models):
+def test_a_port_in_use(tmp_path, mrisr, monkeypatch):
+    def load(*_):
+        raise AssertionError("A model was loaded before.")
+
+    monkeypatch.setattr("keras_mrisr.commands.model_options.load_models", load)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(DataError, match=rf"Cannot listen on 127\.0\.0\.1:{port}: .*Choose another port"):
-            node_of(tmp_path, models, 9, port=port).__enter__()
+        words = ["--queue", tmp_path / "queue", "--accept", "A@b", "--forward", "P@h:1", "--port", port]
+        code, _, err = mrisr("dicom-node", *words)
+    assert code == 2 and err.count("\n") == 1
+    assert f"Cannot listen on 127.0.0.1:{port}: " in err and "Choose another port" in err
+
+
+def commit(association, references, transaction="1.2.99"):
+    """Asks for Storage Commitment; returns the status."""
+    asked = pydicom.Dataset()
+    asked.TransactionUID = transaction
+    asked.ReferencedSOPSequence = []
+    for uid in references:
+        item = pydicom.Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = MRImageStorage, uid
+        asked.ReferencedSOPSequence.append(item)
+    return association.send_n_action(asked, 1, COMMITMENT, "1.2.840.10008.1.20.1.1")[0].Status
+
+
+def uids(files):
+    return [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files]
+
+
+@pytest.fixture
+def reports():
+    """A queue of reports, and a handler that fills it."""
+    got = queue.Queue()
+
+    def take(event):
+        got.put((event.event_type, event.event_information))
+        return 0x0000, None
+
+    return got, [(pynetdicom.evt.EVT_N_EVENT_REPORT, take)]
+
+
+def test_storage_commitment_makes_a_series_complete(tmp_path, models, series, pacs, reports):
+    got, handlers = reports
+    with node_of(tmp_path, models, pacs[0], quiet=1000) as node:
+        send(series[:2], Peer("MRISR", "127.0.0.1", node.port), "MR1")
+        entity = pynetdicom.AE("MR1")
+        entity.add_requested_context(COMMITMENT)
+        association = entity.associate("127.0.0.1", node.port, ae_title="MRISR", evt_handlers=handlers)
+        assert commit(association, uids(series), "1.2.3.4") == 0x0000
+        kind, report = got.get(timeout=30)
+        assert (kind, report.TransactionUID) == (2, "1.2.3.4")
+        assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == uids(series[:2])
+        [lost] = report.FailedSOPSequence
+        assert (lost.ReferencedSOPInstanceUID, lost.FailureReason) == (*uids(series[2:]), 0x0112)
+        node.step()
+        assert pacs[1] == []  # One is still to come.
+        send(series[2:], Peer("MRISR", "127.0.0.1", node.port), "MR1")
+        assert commit(association, uids(series)) == 0x0000
+        kind, report = got.get(timeout=30)
+        assert kind == 1 and len(report.ReferencedSOPSequence) == 3 and "FailedSOPSequence" not in report
+        wrong = association.send_n_action(None, 2, COMMITMENT, "1.2.840.10008.1.20.1.1")[0]
+        assert wrong.Status == 0x0123
+        association.release()
+        node.step()
+    assert len(pacs[1]) == 3 and files(tmp_path) == []
+
+
+def test_the_report_goes_to_the_port_that_is_told(tmp_path, models, series, reports):
+    got, handlers = reports
+    entity = pynetdicom.AE("MR1")
+    entity.add_supported_context(COMMITMENT, scu_role=False, scp_role=True)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        accept = [Peer("MR1", "127.0.0.1", server.socket.getsockname()[1])]
+        with node_of(tmp_path, models, 9, quiet=1000, accept=accept) as node:
+            send(series, Peer("MRISR", "127.0.0.1", node.port), "MR1")
+            association = ask(node.port, contexts=[COMMITMENT])
+            assert commit(association, uids(series)) == 0x0000
+            association.release()
+            kind, report = got.get(timeout=30)
+            assert kind == 1 and len(report.ReferencedSOPSequence) == 3
+            assert [path.name for path in node.queue.complete(1000)] == ["1.2.3"]
+    finally:
+        server.shutdown()
+    again = Queue(tmp_path / "queue", 10**9)  # Also after a restart, unless more comes.
+    assert [path.name for path in again.complete(1000)] == ["1.2.3"]
+    again.put(series[0].read_bytes())
+    assert list(again.complete(1000)) == []
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    """`ca`, the lab's; and the certificates `node`, `mr1` and `pacs` of it, and `stranger` of another."""
+    lab, other = trustme.CA(), trustme.CA()
+    lab.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name, authority in (("node", lab), ("mr1", lab), ("pacs", lab), ("stranger", other)):
+        issued = authority.issue_cert("127.0.0.1")
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        for pem in issued.cert_chain_pems:
+            pem.write_to_path(tmp_path / f"{name}.pem", append=True)
+
+    def contexts(name, ca="ca"):
+        """(of a server, of a client) as the options of `mrisr dicom-node` make them."""
+        return dicom_node._tls(
+            argparse.Namespace(
+                certificate=name and tmp_path / f"{name}.pem", key=name and tmp_path / f"{name}.key",
+                ca=tmp_path / f"{ca}.pem", forward_tls=True,
+            )
+        )  # fmt: skip
+
+    return contexts
+
+
+def test_encrypted_on_both_sides(tmp_path, models, series, certificates, caplog):
+    server_tls, client_tls = certificates("node")
+    received = []
+    entity = pynetdicom.AE("PACS")
+    entity.supported_contexts = pynetdicom.AllStoragePresentationContexts
+    handlers = [(pynetdicom.evt.EVT_C_STORE, lambda event: received.append(event.dataset) or 0x0000)]
+    pacs = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=certificates("pacs")[0]
+    )
+    port = pacs.socket.getsockname()[1]
+    try:
+        options = {"server_tls": server_tls, "client_tls": client_tls}
+        with (
+            node_of(tmp_path, models, port, **options) as node,
+            socket.create_connection(("127.0.0.1", node.port)),  # Says nothing, and keeps nobody out.
+        ):
+            peer = Peer("MRISR", "127.0.0.1", node.port)
+            no_certificate = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+            for tls in (None, no_certificate, certificates("stranger")[1]):
+                with pytest.raises(DataError, match="MRISR@127"):
+                    send(series, peer, "MR1", tls)
+            assert files(tmp_path) == []
+            assert "without a fitting certificate" in caplog.text
+            with pytest.raises(DataError, match="does not take a connection"):  # Its certificate is another.
+                send(series, peer, "MR1", certificates("mr1", ca="stranger")[1])
+            send(series, peer, "MR1", certificates("mr1")[1])
+            node.step()
+    finally:
+        pacs.shutdown()
+    assert len(received) == 3 and files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--certificate", "node.pem"], "--certificate and --key go together"),
+        (["--ca", "ca.pem"], "--ca is for encrypted connections"),
+        (["--certificate", "ca.pem", "--key", "node.key"], "The certificates cannot be read"),
+        (["--certificate", "none.pem", "--key", "node.key"], "The certificates cannot be read"),
+        (["--forward-tls", "--ca", "node.key"], "The certificates cannot be read"),
+    ],
+)
+def test_options_of_encryption(tmp_path, certificates, mrisr, monkeypatch, words, part):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = mrisr("dicom-node", "--queue", "q", "--accept", "A@b", "--forward", "P@h:1", *words)
+    assert code == 2 and part in err and err.count("\n") == 1
+    assert not (tmp_path / "q").exists()

@@ -200,6 +200,46 @@ def test_over_dicomweb(orthanc, mrisr, models, tmp_path, monkeypatch):
         assert code == 2 and part in err and err.count("\n") == 1
 
 
+def test_a_storage_commitment_of_orthanc(orthanc, start_node, tmp_path):
+    """Orthanc takes reports on its own port, as scanners do."""
+    start_node(quiet=1000)
+    before = orthanc.series()
+    asked = {"Resources": [before["1.2.826.1"]], "StorageCommitment": True}
+    job = json.loads(orthanc.get("/modalities/node/store", json.dumps(asked).encode()))
+    transaction = job["StorageCommitmentTransactionUID"]
+    report = wait(
+        lambda: (
+            (got := json.loads(orthanc.get(f"/storage-commitment/{transaction}")))["Status"] != "Pending"
+            and got
+        ),
+        "no report",
+    )
+    assert report["Status"] == "Success" and len(report["Success"]) == 3 and report["Failures"] == []
+    wait(lambda: len(orthanc.series()) == 3, "nothing came back")
+
+
+def test_a_server_that_takes_one_series_and_refuses_the_other(orthanc, mrisr, models, monkeypatch):
+    pytest.importorskip("dicomweb_client")
+    from keras_mrisr.pacs.dicomweb import DicomWeb
+
+    store, calls = DicomWeb.store, []
+
+    def refuse(self, study, files):
+        calls.append(files)
+        if len(calls) == 2:
+            self._client = DicomWeb(self.url)._client  # Without the password.
+        store(self, study, files)
+
+    monkeypatch.setattr(DicomWeb, "store", refuse)
+    monkeypatch.setenv("MRISR_DICOMWEB_USER", "lab:secret")
+    url = f"http://127.0.0.1:{orthanc.web}/dicom-web"
+    code, out, err = mrisr("upscale", "--dicomweb", url, "--study", STUDY, "--model", models["grey"])
+    assert code == 1 and "Stored 1 derived series" in out, err
+    assert err.splitlines()[-1].startswith("mrisr: error: 1 series could not be upscaled.")
+    assert "answers with status 401" in err.splitlines()[-1]
+    assert len(orthanc.series()) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
