@@ -110,16 +110,9 @@ def test_bad_training(refused, place):
 def test_data_that_cannot_be_segmented(refused, place):
     train = ["train", "--data", "data", "--out", "run", *TINY]
     masks = sorted(place.glob("data/*/*_mask.tif"))
-    one = masks[0]
-    whole = one.read_bytes()
-    write_image(one, np.zeros((16, 16), "uint8"))
+    for mask in masks:
+        write_image(mask, np.zeros((16, 16), "uint8"))
     refused(train, "is 16x16 pixels, its image 32x32")
-    one.write_bytes(whole)
-    image = one.with_name(one.name.replace("_mask", ""))
-    content = image.read_bytes()
-    write_image(image, np.zeros((32, 32), "uint8"))
-    refused(train, "channels where")
-    image.write_bytes(content)
     for mask in masks:
         write_image(mask, np.zeros((32, 32), "uint8"))
     refused(train, "are empty: there is nothing to segment")
@@ -128,12 +121,22 @@ def test_data_that_cannot_be_segmented(refused, place):
     refused(train, "data has no masks")
 
 
+def test_slices_that_cannot_be_used_are_left_out(mrisr, place):
+    bad, other = sorted(place.glob("data/*/*_1_mask.tif"))[:2]
+    write_image(bad, np.zeros((16, 16), "uint8"))
+    write_image(other.with_name(other.name.replace("_mask", "")), np.zeros((32, 32), "uint8"))
+    code, out, err = mrisr("segment", "train", "--data", "data", "--out", "run", *TINY)
+    assert code == 1 and "Trained U-Net in run" in out, err
+    assert "is 16x16 pixels, its image 32x32" in err and "has 1 channel(s), and most have 3" in err
+    assert err.splitlines()[-1].startswith("mrisr: error: 1 file could not be read; all others are done.")
+
+
 def test_bad_predictions(refused, place, models):
     slice_file = next(place.glob("data/*/*_1.tif"))
     refused(["predict", "nowhere", "out", "--model", "unet"], "nowhere does not exist")
     refused(["predict", "data", "out", "--model", "nowhere"], "nowhere does not exist")
     refused(["predict", "data", "out", "--model", models["rgb"]], "is a super-resolution model")
-    refused(["predict", "data", "data", "--model", "unet"], "must not lie in each other")
+    refused(["predict", "data", "data", "--model", "unet"], "is the source itself")
     refused(["predict", slice_file, "mask.jpg", "--model", "unet"], "no PNG or TIFF name")
     refused(["predict", slice_file, slice_file, "--model", "unet"], "is the source itself")
     write_image(place / "grey.png", np.zeros((32, 32), "uint8"))
