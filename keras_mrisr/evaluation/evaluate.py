@@ -205,7 +205,31 @@ def assemble(
     """The `Evaluation` of scores: with their protocol, the cases of the figure, and curves of trainings."""
     realism = task.realism.result() if task.realism else None
     given = tuple(dict.fromkeys(measure for scorer in task.scorers for measure in scorer.measures))
-    protocol = Protocol(
+    definitions = {measure.title: measure.definition for measure in given}
+    definitions |= realism.definitions if realism else {}
+    protocol = _protocol(task, data_root, options, scores, definitions)
+    return Evaluation(
+        protocol,
+        tuple(scores),
+        given,
+        patients,
+        task.notes,
+        make_cases(task, scores, options.figure_cases),
+        {one.name: history for one in task.models if (history := _history(one.folder))},
+        realism,
+        task.failures,
+    )
+
+
+def _protocol(
+    task: Task,
+    data_root: PathLike,
+    options: EvaluationOptions,
+    scores: Sequence[ImageScore],
+    definitions: dict[str, str],
+) -> Protocol:
+    """What was measured on what, and how."""
+    return Protocol(
         methods={one.name: one.source for one in task.methods},
         interpolations=tuple(one.name for one in task.plain),
         data=str(data_root),
@@ -224,19 +248,7 @@ def assemble(
         converted=len(task.reader.converted),
         channels=tuple(dict.fromkeys(one.channel for one in scores)),
         regions=tuple(sorted({one.region for one in scores}, key=_region_order)),
-        metrics={measure.title: measure.definition for measure in given}
-        | (realism.definitions if realism else {}),
-    )
-    return Evaluation(
-        protocol,
-        tuple(scores),
-        given,
-        patients,
-        task.notes,
-        make_cases(task, scores, options.figure_cases),
-        {one.name: history for one in task.models if (history := _history(one.folder))},
-        realism,
-        task.failures,
+        metrics=definitions,
     )
 
 

@@ -167,11 +167,8 @@ class RealismCollector:
             for method in methods
         ]
         kept = [*evenly_spaced(len(self._owners), min(MOST_PATCHES, len(self._owners)))]
-        owners = np.array([patients.index(self._owners[place]) for place in kept], int)
-        for name, features in self._features.items():
-            if len(kept) >= 2:
-                own = {method: np.concatenate(each)[kept] for method, each in features.items()}
-                scores += _feature_scores(name, own, owners, len(patients))
+        if len(kept) >= 2:
+            scores += self._scores_of_features(patients, kept)
         return Realism(
             channel=self._channel,
             patients=len(patients),
@@ -182,6 +179,15 @@ class RealismCollector:
             scores=tuple(scores),
             definitions=self._definitions(),
         )
+
+    def _scores_of_features(self, patients: Sequence[str], kept: Sequence[int]) -> list[RealismScore]:
+        """The scores of the patches that are kept, by each network."""
+        owners = np.array([patients.index(self._owners[place]) for place in kept], int)
+        scores = []
+        for name, features in self._features.items():
+            own = {method: np.concatenate(each)[kept] for method, each in features.items()}
+            scores += _feature_scores(name, own, owners, len(patients))
+        return scores
 
     def _definitions(self) -> dict[str, str]:
         found = {

@@ -166,9 +166,13 @@ def _folder(source: pathlib.Path, left_out: tuple[str, ...], choice: Choice) -> 
     masks = len(_without(mask_files(source), left_out))
     if masks:
         log.info("%d masks (*_mask, *_seg and *_dseg files) are left out", masks)
-    names = sorted(volumes, key=natural_key)
-    found = {pathlib.Path(name): format_at(source / name) for name in names}
-    return Folder(source, {name: Scan(source / name, one) for name, one in found.items() if one is not None})
+    return Folder(source, _scans(source, volumes))
+
+
+def _scans(source: pathlib.Path, names: list[str]) -> dict[pathlib.Path, Input]:
+    """The volumes of a folder, in natural order."""
+    found = {pathlib.Path(name): format_at(source / name) for name in sorted(names, key=natural_key)}
+    return {name: Scan(source / name, one) for name, one in found.items() if one is not None}
 
 
 def _images(source: pathlib.Path, left_out: tuple[str, ...], taken: set[str]) -> dict[pathlib.Path, Input]:

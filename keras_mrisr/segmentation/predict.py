@@ -173,7 +173,10 @@ class _Folder:
             done += len(stack)
             if progress is not None:
                 progress(done, len(records))
-        skipped = len(records) - len(self.written) - len(self.errors)
+        return self._outcome(len(records))
+
+    def _outcome(self, count: int) -> Segmented:
+        skipped = count - len(self.written) - len(self.errors)
         if self.errors and not self.written and not skipped:
             raise next(iter(self.errors.values()))
         failures = tuple(Failure.of(error, path) for path, error in self.errors.items())

@@ -165,6 +165,10 @@ def test_headers_are_read_in_parts(archive, tmp_path, monkeypatch):
         ledger.scan(archive)
         expected = ledger.series()
     monkeypatch.setattr(ledger_module, "_BATCH", 2)
+    with Ledger(tmp_path / "batches", {}) as ledger:
+        ledger.scan(archive)
+        assert ledger.series() == expected
+    monkeypatch.setattr(ledger_module, "_THREADS", 1)
     described, read = ledger_module._described, []
 
     def stopped(path):
