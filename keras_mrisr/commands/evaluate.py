@@ -150,10 +150,10 @@ def _check_outputs(out: PathLike | None, options: argparse.Namespace) -> None:
     """Answers outputs that cannot be written at once, before TensorFlow is loaded."""
     from keras_mrisr.files import check_new_directory, check_new_file
 
-    if out is not None:
-        check_new_directory(out, options.overwrite)
     if options.report is not None:
         check_new_file(options.report, options.overwrite)
+    if out is not None:
+        check_new_directory(out, options.overwrite)
 
 
 def _shared(options: argparse.Namespace, predictions: dict[str, str]) -> dict[str, Any]:

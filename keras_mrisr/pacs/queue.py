@@ -20,7 +20,7 @@ from keras_mrisr.volumes.dicom.files import image_header, pydicom_at_work
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _REASON = "reason.txt"
-_COMMITTED = "committed"  # In the folder of a series that is complete.
+_COMMITTED = "committed"  # Has an empty file for each received series that is complete.
 
 
 class Refused(DataError):
@@ -42,7 +42,7 @@ class Queue:
     def __init__(self, folder: PathLike, limit: int) -> None:
         self.folder, self.limit = pathlib.Path(folder), limit
         self._lock = threading.Lock()  # An instance may come while its series is removed.
-        for name in ("incoming", "outgoing", "failed", "receiving"):
+        for name in ("incoming", "outgoing", "failed", "receiving", _COMMITTED):
             try:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -72,7 +72,7 @@ class Queue:
             with self._lock:
                 target.parent.mkdir(exist_ok=True)
                 os.replace(received, target)
-                (target.parent / _COMMITTED).unlink(missing_ok=True)
+                self._mark(target.parent).unlink(missing_ok=True)
                 self._held += len(content)
         except OSError as error:
             raise Refused(f"it cannot be kept: {error.strerror}", 0xA700) from error
@@ -94,7 +94,7 @@ class Queue:
             missing = {name for name in instances if name not in found}
             if not missing:
                 for series in {found[name] for name in instances}:
-                    (series / _COMMITTED).touch()
+                    self._mark(series).touch()
         return missing
 
     def complete(self, quiet: float) -> Iterator[pathlib.Path]:
@@ -103,8 +103,12 @@ class Queue:
             newest = max((path.stat().st_mtime for path in folder.glob("*.dcm")), default=None)
             if newest is None:
                 continue
-            if (folder / _COMMITTED).exists() or time.time() - newest >= quiet:
+            if self._mark(folder).exists() or time.time() - newest >= quiet:
                 yield folder
+
+    def _mark(self, series: pathlib.Path) -> pathlib.Path:
+        """The file that says that a series is complete."""
+        return self.folder / _COMMITTED / series.name
 
     def outgoing(self) -> list[pathlib.Path]:
         """The folders of derived series that are to be sent; not of those that are still to be made again."""
@@ -129,6 +133,7 @@ class Queue:
                 return False
             self._held -= sum(path.stat().st_size for path in files)
             shutil.rmtree(series)
+            self._mark(series).unlink(missing_ok=True)
             return True
 
     def sent(self, series: pathlib.Path) -> None:
@@ -142,6 +147,7 @@ class Queue:
         with self._lock:
             self._held -= sum(path.stat().st_size for path in self.files(series))
             os.replace(series, target)
+            self._mark(series).unlink(missing_ok=True)
         write_text(target / _REASON, f"{reason}\n")
 
 

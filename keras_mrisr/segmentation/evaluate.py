@@ -233,7 +233,6 @@ def _score(
             scores += own
         except (DataError, OSError) as error:
             errors[records[0].path.parent] = error
-            log.warning("Patient %s is left out: %s", patient, error)
         if progress is not None:
             progress(done, len(task.dataset.patients))
     if not cases:
@@ -241,6 +240,8 @@ def _score(
     methods = list(task.sources)
     task = dataclasses.replace(task, dataset=task.dataset.select(cases))
     failures = tuple(Failure.of(error, path) for path, error in errors.items())
+    for failure in failures:
+        log.warning("Failed: %s", failure.reason)
     return task, tuple(sorted(scores, key=lambda score: methods.index(score.method))), cases, failures
 
 

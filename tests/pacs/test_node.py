@@ -305,6 +305,7 @@ def test_storage_commitment_makes_a_series_complete(tmp_path, models, series, pa
         association.release()
         node.step()
     assert len(pacs[1]) == 3 and files(tmp_path) == []
+    assert list((tmp_path / "queue/committed").iterdir()) == []
 
 
 def test_the_report_goes_to_the_port_that_is_told(tmp_path, models, series, reports):

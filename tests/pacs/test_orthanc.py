@@ -205,15 +205,14 @@ def test_a_storage_commitment_of_orthanc(orthanc, start_node, tmp_path):
     start_node(quiet=1000)
     before = orthanc.series()
     asked = {"Resources": [before["1.2.826.1"]], "StorageCommitment": True}
-    job = json.loads(orthanc.get("/modalities/node/store", json.dumps(asked).encode()))
+    job = orthanc.get("/modalities/node/store", json.dumps(asked).encode())
     transaction = job["StorageCommitmentTransactionUID"]
-    report = wait(
-        lambda: (
-            (got := json.loads(orthanc.get(f"/storage-commitment/{transaction}")))["Status"] != "Pending"
-            and got
-        ),
-        "no report",
-    )
+
+    def answered():
+        report = orthanc.get(f"/storage-commitment/{transaction}")
+        return report if report["Status"] != "Pending" else None
+
+    report = wait(answered, "no report")
     assert report["Status"] == "Success" and len(report["Success"]) == 3 and report["Failures"] == []
     wait(lambda: len(orthanc.series()) == 3, "nothing came back")
 

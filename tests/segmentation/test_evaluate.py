@@ -7,7 +7,7 @@ import pytest
 
 from keras_mrisr.data import Split, read_dataset, read_image, write_image
 from keras_mrisr.degrade import get_degradation, interpolate
-from keras_mrisr.errors import MrisrError
+from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.segmentation import Segmenter, evaluate_segmentation
 from keras_mrisr.segmentation.scores import score_patient
@@ -143,3 +143,19 @@ def test_slices_need_masks(unet_run, lesion_root, tmp_path):
     (tmp_path / "data" / test / "1_mask.png").unlink()
     with pytest.raises(MrisrError, match=r"1\.png has no mask \(1 of 4 slices.*put 1_mask beside it"):
         evaluate_segmentation(unet_run, tmp_path / "data")
+
+
+def test_a_bad_slice_leaves_out_its_patient(unet_run, lesion_root, tmp_path, caplog):
+    data = shutil.copytree(lesion_root, tmp_path / "data")
+    split = json.loads((unet_run / "split.json").read_text())
+    bad, *others = sorted([*split["val"], *split["test"]])
+    (data / bad / "2.png").write_text("no image")
+    evaluation = evaluate_segmentation(unet_run, data, part="held-out", figure_cases=0)
+    assert evaluation.protocol["patients"] == others
+    [failure] = evaluation.failures
+    assert "2.png is not a PNG" in failure.reason and failure.reason in caplog.text
+    assert f"Not scored: {failure.reason}" in evaluation.notes
+    for patient in others:
+        (data / patient / "2.png").write_text("no image")
+    with pytest.raises(DataError, match=r"2\.png is not a PNG"):
+        evaluate_segmentation(unet_run, data, part="held-out", figure_cases=0)

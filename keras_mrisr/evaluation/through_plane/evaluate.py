@@ -41,7 +41,7 @@ from keras_mrisr.evaluation.through_plane.volumes import (
 )
 from keras_mrisr.evaluation.views import Case
 from keras_mrisr.files import whole_directory
-from keras_mrisr.folders import Failure, reason_of
+from keras_mrisr.folders import Failure
 from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes import write_volume
 from keras_mrisr.volumes.geometry import PLANES, plane_of
@@ -150,7 +150,7 @@ def _score(task: _Task, progress: Progress | None, lr_out: pathlib.Path | None) 
         try:
             scored = _scored(task, record, lr_out, _after(progress, place * each, len(task.records) * each))
         except (DataError, OSError) as error:
-            found.fail(record, error)
+            found.errors[record] = error
         else:
             found.add(record, scored)
     return found.evaluation()
@@ -231,11 +231,6 @@ class _Found:
         self.factors: dict[str, list[float]] = {}
         self.errors: dict[SliceRecord, Exception] = {}
 
-    def fail(self, record: SliceRecord, error: Exception) -> None:
-        """Takes note of a volume that cannot be scored."""
-        self.errors[record] = error
-        log.warning("Failed: %s", reason_of(error, record.path))
-
     def add(self, record: SliceRecord, scored: _Scored) -> None:
         """Takes in a volume."""
         self.scores += scored.scores
@@ -255,6 +250,8 @@ class _Found:
             raise next(iter(self.errors.values()))
         task, options = self.task, self.task.options
         failures = tuple(Failure.of(error, record.path) for record, error in self.errors.items())
+        for failure in failures:
+            log.warning("Failed: %s", failure.reason)
         thickness = "slices as thick as their spacing"
         if options.slice_thickness is not None:
             thickness = f"slices of {options.slice_thickness:g} mm"

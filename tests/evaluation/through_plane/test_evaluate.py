@@ -2,13 +2,16 @@
 
 import csv
 import json
+import shutil
 
 import nibabel
 import numpy as np
 import pytest
 
+from keras_mrisr.data import read_dataset
 from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.evaluation import evaluate_through_plane
+from keras_mrisr.folders import Choice
 from keras_mrisr.inference.resample import apply_matrix, spline_matrix
 
 
@@ -166,3 +169,21 @@ def test_refusals(scans, resolver, tmp_path, write):
     with pytest.raises(DataError, match="mask is empty"):
         empty = write(tmp_path / "mask.nii", np.zeros((22, 24, 26), "uint8"))
         evaluate_through_plane({}, scans / "sub-00/anat/sub-00_T1w.nii.gz", mask=empty)
+
+
+def test_a_bad_volume_stops_no_other(scans, tmp_path, write, caplog):
+    root = shutil.copytree(scans, tmp_path / "scans")
+    broken, thick, *others = sorted(record.path for record in read_dataset(root, "volumes").slices)
+    broken.write_bytes(broken.read_bytes()[:-50])
+    write(thick, affine=np.diag([1.0, 1, 4, 1]))
+    options = {"methods": ("linear",), "factors": (2.0,), "figure_cases": 0}
+    evaluation = evaluate_through_plane({}, root, **options)
+    assert {score.path for score in evaluation.scores} == set(others)
+    assert [failure.path for failure in evaluation.failures] == [broken, thick]
+    assert len(evaluation.protocol.patients) == len(evaluation.patients) == len(others)
+    assert sum(note.startswith("Not scored: ") for note in evaluation.notes) == 2
+    alone = evaluate_through_plane({}, root, choice=Choice([others[0].name]), **options)
+    assert [score.values for score in alone.scores] == [
+        score.values for score in evaluation.scores if score.path == others[0]
+    ]
+    assert "is itself thick" in caplog.text
