@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import os
 import shlex
+import signal
 import time
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from keras_mrisr.errors import MrisrError
 if typing.TYPE_CHECKING:
     from keras_mrisr.config import DataConfig
 
-_HOLD = 3.0  # Seconds that a rank keeps an error to itself.
+_HOLD = 10.0  # Seconds that a rank keeps an error to itself.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +125,7 @@ def _said_once(rank: int) -> Iterator[None]:
         yield
         return
     terminal.console.quiet = True
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Nothing is half-written, and rank 0 says why.
     logging.getLogger("keras_mrisr").setLevel(logging.ERROR)
     try:
         yield
