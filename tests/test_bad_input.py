@@ -273,21 +273,25 @@ def test_bad_config(place, refused, text, parts):
 def test_rgb_among_grey(place, refused, smooth_image, mrisr):
     for patient in range(6):
         write_image(place / f"data/p{patient}/1.tif", smooth_image(32, 32, 3))
-    refused(train(), "1.tif has 3 channels where 1 were expected")
-    refused(evaluate(), "data/p3/1.tif has 3 channels, but grey takes 1. Convert the images")
+    code, _, err = mrisr(*train())
+    assert (code, err.count("1.tif has 3 channel(s), and most have 1.")) == (0, 6)
+    code, _, err = mrisr(*evaluate())
+    assert code == 1 and "data/p3/1.tif has 3 channels, but grey takes 1. Convert the images" in err
+    assert "mrisr: error: 3 files could not be scored; all others are done." in err
     code, _, err = mrisr(*upscale())  # Of a folder, what fits is upscaled.
     assert code == 1 and "mrisr: error: 6 files could not be upscaled; all others are done." in err
     assert "data/p0/1.tif: The model takes 1 channel(s)" in err
     assert len(list((place / "sr").rglob("*.tif"))) == 6
 
 
-def test_small_slices(place, refused, smooth_image):
+def test_small_slices(place, refused, smooth_image, mrisr):
     for patient in range(6):
         write_image(place / f"data/p{patient}/1.tif", smooth_image(8, 8))
     refused(train("--degradation", "paper"), "1.tif: A slice of 8x8 is too small", "at least 14x14")
     refused(train("--patch-size", 0), "1.tif")
     refused(train(), "1.tif is 8x8, smaller than the patch of 16: choose a smaller patch")
-    refused(evaluate(), "data/p3/1.tif is too small for SSIM (8x8 pixels)")
+    code, _, err = mrisr(*evaluate())
+    assert code == 1 and "data/p3/1.tif is too small for SSIM (8x8 pixels)" in err
     for patient in range(6):
         write_image(place / f"data/p{patient}/0.tif", np.ones((1, 1), "uint8"))
     refused(train(), "/0.tif: A slice of 1x1 is too small", "Leave such slices out")

@@ -7,7 +7,7 @@ import re
 import sys
 import typing
 
-from keras_mrisr.errors import ConfigError
+from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.types import PathLike
 
 if typing.TYPE_CHECKING:
@@ -200,7 +200,6 @@ def read_training_data(config: typing.Any, masks: bool = False) -> "tuple[SliceD
 
     Raises:
         ConfigError: It names none.
-        DataError: Nothing of it can be read.
     """
     from keras_mrisr.data import read_dataset
     from keras_mrisr.data.usable import usable
@@ -210,8 +209,11 @@ def read_training_data(config: typing.Any, masks: bool = False) -> "tuple[SliceD
         raise ConfigError("No data: give --data ROOT, or data.root in the config.")
     data = config.data
     dataset = read_dataset(data.root, data.kind, data.patient_pattern, data.choice)
-    with progress_bar("Reading the data") as progress:
-        return usable(dataset, masks, getattr(data, "separate_channels", False), progress)
+    try:
+        with progress_bar("Reading the data") as progress:
+            return usable(dataset, masks, getattr(data, "separate_channels", False), progress)
+    except DataError:  # Nothing can: the training says so, after what is wrong with its options.
+        return dataset, ()
 
 
 def stopped() -> int:
