@@ -104,9 +104,9 @@ def other_size(place):
     write_image(place / "data/p0/3_mask.png", np.zeros((16, 32, 1), "uint8"))
 
 
-def truncated_slice(place):
-    file = place / "data/p0/3.png"
-    file.write_bytes(file.read_bytes()[:-300])
+def truncated_slices(place):
+    for file in (place / "data").rglob("?.png"):
+        file.write_bytes(file.read_bytes()[:-300])
 
 
 def not_finite(place):
@@ -125,7 +125,7 @@ def nothing(place):
         (empty_masks, [], ("training slices show no tumour", "data.split_seed")),
         (copied_channels, ["--labels", "sequence"], ("two channels that differ", "'tumour' alone")),
         (other_size, [], ("3_mask.png is 16x32 pixels", "export the mask again")),
-        (truncated_slice, [], ("p0/3.png is broken or cut short",)),
+        (truncated_slices, [], (".png is broken or cut short",)),
         (nothing, ["--weights", "none.h5"], ("No feature weights at none.h5",)),
         (nothing, ["--weights", "vgg19.h5"], ("vgg19.h5 does not hold the weights of vgg16", "block3_conv4")),
         (nothing, ["--weights", "cut.h5"], ("cut.h5 cannot be read as weights of vgg16",)),
@@ -136,7 +136,7 @@ def nothing(place):
         (nothing, ["--out", "data"], ("data exists and is not empty",)),
     ],
     ids=[
-        "no-masks", "empty-masks", "copied-channels", "mask-size", "truncated-slice", "no-weights",
+        "no-masks", "empty-masks", "copied-channels", "mask-size", "truncated-slices", "no-weights",
         "wrong-network", "truncated-weights", "not-finite", "labels", "blocks", "key", "out",
     ],
 )  # fmt: skip
