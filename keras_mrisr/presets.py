@@ -122,7 +122,7 @@ ADVERSARIAL_PRESETS: dict[str, dict[str, Any]] = {
             "discriminator": {"name": "projected"},
             "kind": "hinge",
             "discriminator_rate": 4e-4,
-            "balance": 0.3,
+            "balance": 1.0,
             "frozen": True,
             "consistency": True,
             "augmentation": ["gain", "translation", "cutout"],
