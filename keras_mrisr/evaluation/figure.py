@@ -55,7 +55,7 @@ def comparison_figure(
         colour = _FRAME if name in methods[1:] else _TEXT
         text: dict[str, Any] = {
             "color": colour,
-            "fontsize": 12,
+            "fontsize": min(12, 270 / len(name)),  # A long name fits its column, too.
             "ha": "center",
             "weight": "bold",
             "parse_math": False,
