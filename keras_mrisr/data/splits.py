@@ -14,7 +14,6 @@ from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
 
-_FRACTIONS = {"val": "validation_fraction", "test": "test_fraction"}
 _MIN_SITE = 4  # A site of at least so many patients is represented in every part.
 
 
@@ -240,22 +239,26 @@ def continued_split(split: Split, model: PathLike, taught: dict) -> Split:
     if not taught:
         return split
     earlier = Split.from_dict(taught)
-    parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    for patient in split.patients:
-        parts[earlier.part_of(patient) or split.part_of(patient) or "train"].append(patient)
-    lost = [part for part, names in parts.items() if getattr(split, part) and not names]
-    if lost:
-        raise DataError(
-            f"With the patients that {model} knows in the parts that they have there, no patient is left for "
-            f"{lost[0]}: give more patients, or set data.{_FRACTIONS[lost[0]]} to 0."
-            if lost[0] in _FRACTIONS
-            else f"{model} holds out all of these patients: give others to train on."
-        )
-    moved = sum(split.part_of(patient) != part for part, names in parts.items() for patient in names)
-    if moved:
-        log.info("%d of %d patients stay in the part that they have in %s", moved, len(split.patients), model)
-    train, val, test = (tuple(parts[part]) for part in ("train", "val", "test"))
-    return dataclasses.replace(split, train=train, val=val, test=test)
+    part_of = {patient: earlier.part_of(patient) or split.part_of(patient) for patient in split.patients}
+    train, val, test = (
+        tuple(patient for patient, own in part_of.items() if own == part) for part in ("train", "val", "test")
+    )
+    new = dataclasses.replace(split, train=train, val=val, test=test)
+    _check_parts_left(split, new, model)
+    if moved := sum(part != split.part_of(patient) for patient, part in part_of.items()):
+        log.info("%d of %d patients stay in the part that they have in %s", moved, len(part_of), model)
+    return new
+
+
+def _check_parts_left(before: Split, after: Split, model: PathLike) -> None:
+    if before.train and not after.train:
+        raise DataError(f"{model} holds out all of these patients: give others to train on.")
+    for part, fraction in (("val", "validation_fraction"), ("test", "test_fraction")):
+        if getattr(before, part) and not getattr(after, part):
+            raise DataError(
+                f"With the patients that {model} knows in the parts that they have there, no patient is left "
+                f"for {part}: give more patients, or set data.{fraction} to 0."
+            )
 
 
 def check_unseen(key: str, model: PathLike, taught: dict, split: Split) -> None:

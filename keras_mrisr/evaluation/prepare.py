@@ -140,13 +140,15 @@ def _on_the_dial(
         yield from ((name, one, perception) for name, one in models.items())
         return
     values = list(dict.fromkeys(map(check_perception, perception)))
-    ends = {name for name, one in models.items() if has_gan_end(one)}
     check(bool(values), "`perception`", values, "one or more numbers from 0 to 1")
-    if models and not ends and any(values):
+    ends = {name: has_gan_end(one) for name, one in models.items()}
+    if any(values) and not any(ends.values()):
         raise ModelError(f"`perception` is for models with a GAN end: {' and '.join(models)} have none.")
     for name, one in models.items():
-        for value in values if name in ends else (0.0,):
-            yield f"{name}, perception {value:g}" if name in ends and len(values) > 1 else name, one, value
+        if ends[name]:
+            yield from ((f"{name}, perception {value:g}", one, value) for value in values)
+        else:
+            yield name, one, 0.0
 
 
 def _measures(options: EvaluationOptions) -> tuple[Measure, ...]:

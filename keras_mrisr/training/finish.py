@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_mrisr.data.slices import SliceDataset
-from keras_mrisr.data.splits import Split, check_unseen
+from keras_mrisr.data.splits import Split
 from keras_mrisr.errors import ModelError
 from keras_mrisr.finish_config import FinishConfig
 from keras_mrisr.inference.finish import Finish
@@ -78,9 +78,7 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     config, training = run.config, run.config.training
     init = training.init or USUAL
     resolver = ThroughPlaneResolver.load(init)
-    taught = resolver.info.data.get("split") or {}
-    train_files, val_files = run.read(dataset, split, start=(init, taught))
-    check_unseen("training.init", init, taught, run.split)
+    train_files, val_files = run.read(dataset, split, starts=[("training.init", init, resolver.info)])
     blocks = restored_blocks(train_files, resolver, training, training.blocks)
     unseen = restored_blocks(val_files, resolver, training, training.validation_blocks, varied=False)
     run.check_test_patients(None)

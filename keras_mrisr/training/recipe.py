@@ -6,7 +6,7 @@ from typing import Any
 
 from keras_mrisr.config import RunConfig
 from keras_mrisr.data.slices import SliceDataset
-from keras_mrisr.data.splits import Split, check_unseen
+from keras_mrisr.data.splits import Split
 from keras_mrisr.degrade import get_degradation
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.models.registry import build_generator
@@ -101,11 +101,9 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None, until: i
     inits = starts(run)
     for key, init, stage in inits:  # Now, because reading data may take minutes.
         check_init(stage, init, stage.adversarial.on, key)
-    known = [(key, init, load_info(init).data.get("split") or {}) for key, init, _ in inits]
-    train_slices, val_slices = run.read(dataset, split, start=known[0][1:] if known else None)
+    infos = [(key, init, load_info(init)) for key, init, _ in inits]
+    train_slices, val_slices = run.read(dataset, split, starts=infos)
     check_data(config, run.dataset)
-    for key, init, taught in known:
-        check_unseen(key, init, taught, run.split)
     degradation = get_degradation(**{"scale": config.scale, **config.degradation})
     train_pairs = training_pairs(config, train_slices, degradation)
     channels = train_pairs[0].hr.shape[-1]

@@ -17,10 +17,11 @@ from keras_mrisr.data.batches import ResumableBatches
 from keras_mrisr.data.pipeline import check_channels
 from keras_mrisr.data.read import read_dataset
 from keras_mrisr.data.slices import SliceDataset
-from keras_mrisr.data.splits import Split
+from keras_mrisr.data.splits import Split, check_unseen
 from keras_mrisr.data.volume_slices import read_stack
 from keras_mrisr.errors import DataError
 from keras_mrisr.files import held
+from keras_mrisr.model_info import ModelInfo, ThroughPlaneInfo
 from keras_mrisr.training import callbacks as cb
 from keras_mrisr.training.directory import (
     BACKUP,
@@ -72,7 +73,7 @@ class Run:
         dataset: SliceDataset | None = None,
         split: Split | None = None,
         masks: bool = False,
-        start: tuple[PathLike, dict] | None = None,
+        starts: Sequence[tuple[str, PathLike, ModelInfo | ThroughPlaneInfo]] = (),
     ) -> tuple[SliceDataset, SliceDataset]:
         """Finds the data and the split, and sets the seed.
 
@@ -80,19 +81,25 @@ class Run:
             dataset: A `SliceDataset`; by default it is read from `config.data`.
             split: A `Split` of its patients; by default made from `config.data`.
             masks: Whether it is trained on the masks, too.
-            start: The model that the run starts from and its stored split: see `continued_split`.
+            starts: (key of the config, model, its description) of what the run starts from. A split that is
+                made keeps the parts of the first one: see `continued_split`.
 
         Returns:
             The training patients and the validation patients.
 
         Raises:
-            DataError: The run resumes with other data than it began with.
+            DataError: The run resumes with other data than it began with, or holds out patients that a model
+                of `starts` was trained with.
         """
+        known = [(key, model, info.data.get("split") or {}) for key, model, info in starts]
+        start = known[0][1:] if known else None
         data = self.config.data
         self.dataset = dataset or read_dataset(data.root, data.kind, data.patient_pattern, data.choice)
         self.split = ranks.from_leader(
             lambda: fix_split(self.out, self.dataset, split, data, self.overwrite, start)
         )
+        for key, model, taught in known:
+            check_unseen(key, model, taught, self.split)
         train, val = self.dataset.select(self.split.train), self.dataset.select(self.split.val)
         self._check_same_data((train, val), masks)
         keras.utils.set_random_seed(self.config.training.seed)

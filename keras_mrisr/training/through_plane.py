@@ -7,7 +7,7 @@ from typing import Any
 
 from keras_mrisr.data.fine_planes import FinePlanes, load_fine_planes
 from keras_mrisr.data.slices import SliceDataset, evenly_spaced
-from keras_mrisr.data.splits import Split, check_unseen
+from keras_mrisr.data.splits import Split
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.inference.through_plane import ThroughPlaneResolver
 from keras_mrisr.model_info import THROUGH_PLANE, ThroughPlaneInfo
@@ -88,10 +88,7 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     inits = starts(run)
     networks = {key: _load_start(stage, init, key) for key, init, stage in inits}
     infos = [(key, init, load_description(init, ThroughPlaneInfo)) for key, init, _ in inits]
-    known = [(key, init, info.data.get("split") or {}) for key, init, info in infos]
-    train_files, val_files = run.read(dataset, split, start=known[0][1:] if known else None)
-    for key, init, taught in known:
-        check_unseen(key, init, taught, run.split)
+    train_files, val_files = run.read(dataset, split, starts=infos)
     images = load_fine_planes(train_files, training.least_edge)
     patches = _patches(config, images)
     features = _adversarial_parts(run, patches, train_files) if adversarial else None
