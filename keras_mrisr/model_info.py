@@ -60,9 +60,9 @@ class ModelInfo(Description):
             such as (1, 1, 2); its third axis is the one across the slices.
         consistent: Whether what the generator makes is always brought to the nearest image that degrades to
             LR (`inference.enforce_consistency`), as it was in its training.
-        perception: Of a model with a GAN end (see `models.perception`): the name of the GAN's file under
-            "weights", and what differs of it: "generator", "consistent", "training", "metrics". Of a network
-            at a place of the dial {"value"}; else empty.
+        perception: Of a model with a GAN end (see `models.perception`): the name of its file under
+            "weights", and what is other than the fidelity model's: "generator", "consistent", "training",
+            "metrics". Of a network at a place of the dial {"value"}; else empty.
     """
 
     scale: int

@@ -1,22 +1,27 @@
 """The dial between a fidelity model and the GAN that started from it, and how one folder holds both.
 
-`generator.keras` is the fidelity model, `perception.keras` the GAN end; `model.json` names it under
-"perception".
+`generator.keras` is the fidelity model, `perception.npz` has the weights of the layers in which the GAN end
+is another; `model.json` describes the end under "perception".
 """
 
 import dataclasses
+import io
+import os
+import pathlib
+import zipfile
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_mrisr.checks import check_perception
-from keras_mrisr.errors import ModelError
+from keras_mrisr.errors import ConfigError, ModelError
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.models.blocks import TEXTURE_OUTPUT, THIN
-from keras_mrisr.types import Model
+from keras_mrisr.models.registry import build_generator
+from keras_mrisr.types import Model, PathLike
 
-FILE = "perception.keras"
+FILE = "perception.npz"
 
 
 def interpolated(fidelity: Model, gan: Model, perception: float) -> Model:
@@ -63,6 +68,59 @@ def check_ends(fidelity: Model, gan: Model) -> None:
             "The GAN end is of another network than the fidelity model: they differ in "
             f"{', '.join(differ[:3])}. Give a GAN that started from it."
         )
+
+
+def save_gan_end(path: PathLike, fidelity: Model, gan: Model) -> None:
+    """Writes the layers of a GAN end that are not the fidelity model's, in float16.
+
+    Layers that the GAN's training left as they were are stored once, with the fidelity model.
+
+    Args:
+        path: File to write, `.npz`.
+        fidelity: The fidelity model as it is stored, so with weights that float16 can hold.
+        gan: The GAN that started from it.
+
+    Raises:
+        ModelError: The networks are of two kinds.
+    """
+    check_ends(fidelity, gan)
+    shared = {layer.name: layer.get_weights() for layer in fidelity.layers}
+    arrays = {}
+    for layer in gan.layers:
+        weights = [weight.astype("float16") for weight in layer.get_weights()]
+        known = shared.get(layer.name)
+        if known is None or not all(map(np.array_equal, weights, known)):
+            arrays.update({f"{layer.name}/{i}": weight for i, weight in enumerate(weights)})
+    np.savez_compressed(os.fspath(path), **arrays)
+
+
+def load_gan_end(path: PathLike, fidelity: Model, info: ModelInfo) -> Model:
+    """The GAN end that `save_gan_end` wrote.
+
+    Args:
+        path: The file.
+        fidelity: The generator of the model.
+        info: Its `ModelInfo`, with `perception`.
+
+    Raises:
+        ModelError: The file is missing or broken, or holds another network than `info` says.
+    """
+    try:
+        gan = build_generator(
+            scale=info.factors if info.dimensions == 3 else info.scale,
+            channels=info.channels,
+            neighbours=info.neighbours,
+            **info.perception["generator"],
+        )
+        shared = {layer.name: layer.get_weights() for layer in fidelity.layers}
+        with np.load(io.BytesIO(pathlib.Path(path).read_bytes())) as stored:
+            for layer in gan.layers:
+                names = [f"{layer.name}/{i}" for i in range(len(layer.weights))]
+                mine = [stored[name] for name in names if name in stored]
+                layer.set_weights(mine or shared.get(layer.name, []))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, ConfigError) as error:
+        raise ModelError(f"{path} is no GAN end of this model: {error}. Copy the model again.") from error
+    return gan
 
 
 def at_perception(fidelity: Model, gan: Model, info: ModelInfo, perception: float) -> tuple[Model, ModelInfo]:

@@ -14,7 +14,7 @@ from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ModelError
 from keras_mrisr.files import whole_file, write_json, write_text
 from keras_mrisr.model_info import THROUGH_PLANE, Description, ModelInfo, ThroughPlaneInfo
-from keras_mrisr.models.perception import at_perception
+from keras_mrisr.models.perception import at_perception, load_gan_end
 from keras_mrisr.pretrained import WEIGHTS, find_model
 from keras_mrisr.registration import ENTRY_POINTS, load_entry_points
 from keras_mrisr.types import Model, PathLike
@@ -170,7 +170,8 @@ def _load_between(source: PathLike | Model, perception: float) -> tuple[Model, M
     if has_gan_end(source):
         path = find_model(source)
         fidelity, info = load_trained(path)
-        return at_perception(fidelity, load_network(path / info.perception["weights"]), info, perception)
+        gan = load_gan_end(path / info.perception["weights"], fidelity, info)
+        return at_perception(fidelity, gan, info, perception)
     raise ModelError(
         f"{name} has no GAN end, so that its `perception` is 0: leave that out, or give a model folder with "
         "one, which mrisr models pack makes."

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -23,10 +23,10 @@ from keras_mrisr.types import Model, PathLike
 CONFIG = "config.yaml"
 PICTURE = "failure.jpg"
 ONNX = "model.onnx"
-PERCEPTION = "perception.keras"  # See `models.perception`, which needs Keras.
+PERCEPTION = "perception.npz"  # See `models.perception`, which needs Keras.
 FILES = (
     "generator.keras",
-    "perception.keras",
+    PERCEPTION,
     "finish.keras",
     ONNX,
     "model.json",
@@ -102,7 +102,9 @@ def pack_model(
     info = _with_end(info, end)
     scores = _stored_scores(evaluations, Split.from_dict(info.data["split"]))
     with whole_directory(target, overwrite) as folder:
-        packed = _all_halved(networks, source, gan, folder)
+        packed = {name: _halve(source, folder, name) for name in networks if name != PERCEPTION}
+        if PERCEPTION in networks:
+            packed[PERCEPTION] = _pack_end(folder / PERCEPTION, packed[WEIGHTS], networks[PERCEPTION], info)
         difference = max(largest_difference(networks[name], one) for name, one in packed.items())
         if not difference <= _TOLERANCE:
             raise ModelError(f"In float16 {source} differs by {difference:.2g}: it was not packed.")
@@ -180,21 +182,21 @@ def _write_onnx(generator: Model, info: ModelInfo, path: pathlib.Path) -> None:
     write_packed_onnx(generator, info, path)
 
 
-def _all_halved(
-    networks: Iterable[str], source: pathlib.Path, gan: PathLike | None, folder: pathlib.Path
-) -> dict[str, Model]:
-    """`_halve` of all networks of a run; the GAN end is the network of another one."""
-    sources = {PERCEPTION: find_model(gan or source)}
-    return {name: _halve(sources.get(name, source), folder, name) for name in networks}
-
-
 def _halve(source: pathlib.Path, folder: pathlib.Path, name: str) -> Model:
     """Writes a network of a run in half its size, and loads it again."""
-    from keras_mrisr.models.storage import WEIGHTS, load_network
+    from keras_mrisr.models.storage import load_network
 
-    folder_of = source.parent if source.suffix == ".keras" else source
-    halve_weights(folder_of / (WEIGHTS if name == PERCEPTION else name), folder / name)
+    halve_weights((source.parent if source.suffix == ".keras" else source) / name, folder / name)
     return load_network(folder / name)
+
+
+def _pack_end(path: pathlib.Path, fidelity: Model, gan: Model, info: Info) -> Model:
+    """Writes what of a GAN end is not the packed fidelity model's, and loads the end again."""
+    from keras_mrisr.models.perception import load_gan_end, save_gan_end
+
+    assert isinstance(info, ModelInfo)  # See `_gan_end`.
+    save_gan_end(path, fidelity, gan)
+    return load_gan_end(path, fidelity, info)
 
 
 def _load(source: pathlib.Path) -> tuple[dict[str, Model], Info]:

@@ -66,9 +66,9 @@ def test_the_run_is_the_start_with_texture_added(tiny_run, gan_run, image):
 
 
 def test_one_folder_holds_both(packed, gan_run, tiny_run):
-    assert (packed / "perception.keras").is_file()
+    assert (packed / "perception.npz").is_file()
     values = info(packed)
-    assert values["perception"]["weights"] == "perception.keras"
+    assert values["perception"]["weights"] == "perception.npz"
     assert values["perception"]["generator"]["thin_layers"] == 1
     assert "consistent" not in values, "the fidelity end is as it was"
     assert str(tiny_run.parent) not in json.dumps(values)
