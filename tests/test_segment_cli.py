@@ -76,6 +76,46 @@ def test_train_predict_evaluate(mrisr, place, save_model):
     assert mrisr(*again, "--overwrite")[0] == 0
 
 
+def with_gan_end(folder, channels):
+    """Gives a model of `save_model` a GAN end whose results are brighter."""
+    from keras_mrisr.models import build_generator
+    from keras_mrisr.models.perception import save_gan_end
+    from keras_mrisr.models.storage import load_trained
+
+    fidelity, info = load_trained(folder)
+    gan = build_generator(scale=2, channels=channels, **info.generator)
+    gan.set_weights(fidelity.get_weights())
+    kernel, *bias = gan.get_layer("output_conv").get_weights()
+    gan.get_layer("output_conv").set_weights([kernel, *(values + 0.3 for values in bias)])
+    save_gan_end(folder / "perception.npz", fidelity, gan)
+    values = json.loads((folder / "model.json").read_text())
+    end = {"weights": "perception.npz", "consistent": False, "training": {}, "generator": info.generator}
+    (folder / "model.json").write_text(json.dumps({**values, "perception": end}))
+    return folder
+
+
+def test_both_ends_of_the_dial_are_segmented(mrisr, place, save_model):
+    from keras_mrisr.data import Split
+
+    split = Split.from_dict(json.loads((place / "unet/split.json").read_text()))
+    with_gan_end(save_model(place / "both", channels=3, split=split), 3)
+    save_model(place / "plain", channels=3, split=split)
+    words = ["segment", "evaluate", "--model", "unet", "--data", "data"]
+    both = [*words, "--sr-model", "both", "--sr-model", "plain", "--out", "dial"]
+    code, _, err = mrisr(*both, "--perception", 0, 1)
+    assert (code, err) == (0, "")
+    found = json.loads((place / "dial/segmentation.json").read_text())
+    assert found["protocol"]["models"] == {
+        "both, perception 0": "both", "both, perception 1": "both, perception 1", "plain": "plain",
+    }  # fmt: skip
+    code, _, err = mrisr(*words, "--sr-model", "plain", "--out", "none", "--perception", 0, 1)
+    assert code == 2 and "--perception is for models with a GAN end: plain have none" in err
+    code, _, err = mrisr(*words, "--sr-model", "both", "--out", "one", "--perception", 1)
+    assert (code, err) == (0, "")
+    found = json.loads((place / "one/segmentation.json").read_text())
+    assert found["protocol"]["models"] == {"both": "both, perception 1"}
+
+
 def test_trained_in_half_precision_saved_in_float32(trained):
     from keras_mrisr.models.unet_storage import load_unet
 

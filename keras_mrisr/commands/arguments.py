@@ -183,6 +183,12 @@ def add_perception(parser: argparse.ArgumentParser, several: bool = False) -> No
     )  # fmt: skip
 
 
+def places_on_the_dial(options: argparse.Namespace) -> float | list[float]:
+    """What `add_perception` has read: one place as a number, several as a list."""
+    places: float | list[float] = options.perception
+    return places[0] if isinstance(places, list) and len(places) == 1 else places
+
+
 def check_models(*models: PathLike) -> None:
     """Likewise for models: paths, or names of those that come with the package."""
     from keras_mrisr.pretrained import find_model

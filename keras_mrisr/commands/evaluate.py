@@ -14,6 +14,7 @@ from keras_mrisr.commands.arguments import (
     check_models,
     choice_of,
     parse_degradation,
+    places_on_the_dial,
 )
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.types import PathLike
@@ -215,8 +216,7 @@ def _evaluate_slices(
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models
 
-    values = options.perception
-    shared["perception"] = values[0] if isinstance(values, list) and len(values) == 1 else values
+    shared["perception"] = places_on_the_dial(options)
     shared |= {"kind": options.kind, "scale": options.scale, "degradation": degradation, "features": features}
     shared |= {"realism": realism, "backbone": options.backbone}
     with progress_bar("Scoring slices") as progress:

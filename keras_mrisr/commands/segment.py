@@ -11,8 +11,10 @@ from keras_mrisr.commands.arguments import (
     Parser,
     add_choice,
     add_data_kind,
+    add_perception,
     check_exists,
     choice_of,
+    places_on_the_dial,
 )
 from keras_mrisr.commands.training import Task, add_training_command, next_command
 
@@ -85,6 +87,7 @@ def _add_evaluate(actions: Commands, common: Parser) -> None:
         default=[],
         help="a super-resolution model, as often as you like (all of one scale)",
     )
+    add_perception(evaluate, several=True)
     evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of slices with masks")
     add_data_kind(evaluate)
     add_choice(evaluate, "ROOT")
@@ -146,6 +149,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             options.data,
             named_paths(options.sr_model),
             out,
+            perception=places_on_the_dial(options),
             part=options.part,
             kind=options.kind,
             patient_pattern=options.patient_pattern,

@@ -4,11 +4,12 @@ import abc
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from keras_mrisr.checks import check_perception, known
+from keras_mrisr.checks import check, check_perception, known
 from keras_mrisr.data import read_image
 from keras_mrisr.data.images import IMAGE_SUFFIXES
 from keras_mrisr.data.slices import SliceDataset, SliceRecord
@@ -181,6 +182,37 @@ class Model(SliceMethod):
         if sr.dtype != np.uint8 or sr.shape != expected:
             raise ValueError(f"the model must give uint8 {expected}. Received: {sr.dtype} {sr.shape}")
         return sr[0]
+
+
+def on_the_dial(
+    models: Mapping[str, Any], perception: float | Sequence[float]
+) -> Iterator[tuple[str, Any, float]]:
+    """(name, model, perception) of everything that is scored as a model.
+
+    Args:
+        models: Dict name -> model.
+        perception: One place of the dial for all models, or several: then models with a GAN end are scored
+            at each of them, and the others at 0.
+
+    Raises:
+        ConfigError: A place is out of range, or there is none.
+        ModelError: Places over 0, and no model with a GAN end.
+    """
+    if not isinstance(perception, Sequence):
+        yield from ((name, one, perception) for name, one in models.items())
+        return
+    from keras_mrisr.models.storage import has_gan_end
+
+    values = list(dict.fromkeys(map(check_perception, perception)))
+    check(bool(values), "`perception`", values, "one or more numbers from 0 to 1")
+    ends = {name: has_gan_end(one) for name, one in models.items()}
+    if any(values) and not any(ends.values()):
+        raise ModelError(f"`perception` is for models with a GAN end: {' and '.join(models)} have none.")
+    for name, one in models.items():
+        if ends[name]:
+            yield from ((f"{name}, perception {value:g}", one, value) for value in values)
+        else:
+            yield name, one, 0.0
 
 
 class Predictions:

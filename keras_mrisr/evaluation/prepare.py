@@ -2,19 +2,26 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from keras_mrisr.checks import check, check_perception
 from keras_mrisr.data import SliceDataset, read_dataset
 from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.data.usable import usable
 from keras_mrisr.data.volume_slices import as_slices
 from keras_mrisr.degrade.degradation import Degradation
-from keras_mrisr.errors import ConfigError, DataError, ModelError
+from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.evaluation.compatibility import check_names, choose_degradation, choose_pattern, split_of
 from keras_mrisr.evaluation.measures import Measure, choose_measures
-from keras_mrisr.evaluation.methods import Interpolator, Method, Model, Predictions, SliceMethod, Trained
+from keras_mrisr.evaluation.methods import (
+    Interpolator,
+    Method,
+    Model,
+    Predictions,
+    SliceMethod,
+    Trained,
+    on_the_dial,
+)
 from keras_mrisr.evaluation.options import EvaluationOptions
 from keras_mrisr.evaluation.patients import check_renamed, choose_common_patients
 from keras_mrisr.evaluation.realism import RealismCollector, named_networks
@@ -23,7 +30,6 @@ from keras_mrisr.evaluation.scores import channel_groups
 from keras_mrisr.evaluation.slices import SliceImages, SliceReader, spread
 from keras_mrisr.evaluation.volumes import StackInterpolator, StackReader, make_model, read_8bit
 from keras_mrisr.folders import Failure
-from keras_mrisr.models.storage import has_gan_end
 from keras_mrisr.types import PathLike
 
 
@@ -94,7 +100,7 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
     measures = _measures(options)
     trained = [
         make_model(name, Trained.load(one, perception), options.ensemble, options.consistency)
-        for name, one, perception in _on_the_dial(models, options.perception)
+        for name, one, perception in on_the_dial(models, options.perception)
     ]
     degradation, notes = choose_degradation(trained, options.degradation, options.scale)
     if degradation.dimensions == 3 or degradation.measured:
@@ -130,25 +136,6 @@ def prepare(models: Mapping[str, Any], data_root: PathLike, options: EvaluationO
         failures=failures,
         realism=None if options.realism is None else RealismCollector(named_networks(options.realism)),
     )
-
-
-def _on_the_dial(
-    models: Mapping[str, Any], perception: float | Sequence[float]
-) -> Iterator[tuple[str, Any, float]]:
-    """(name, model, perception) of everything that is scored as a model."""
-    if not isinstance(perception, Sequence):
-        yield from ((name, one, perception) for name, one in models.items())
-        return
-    values = list(dict.fromkeys(map(check_perception, perception)))
-    check(bool(values), "`perception`", values, "one or more numbers from 0 to 1")
-    ends = {name: has_gan_end(one) for name, one in models.items()}
-    if any(values) and not any(ends.values()):
-        raise ModelError(f"`perception` is for models with a GAN end: {' and '.join(models)} have none.")
-    for name, one in models.items():
-        if ends[name]:
-            yield from ((f"{name}, perception {value:g}", one, value) for value in values)
-        else:
-            yield name, one, 0.0
 
 
 def _measures(options: EvaluationOptions) -> tuple[Measure, ...]:

@@ -17,7 +17,7 @@ from keras_mrisr.degrade import get_degradation
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import DataError
 from keras_mrisr.evaluation.compatibility import choose_degradation, split_of
-from keras_mrisr.evaluation.methods import Interpolator, Model
+from keras_mrisr.evaluation.methods import Interpolator, Model, Trained, on_the_dial
 from keras_mrisr.evaluation.patients import check_renamed, choose_common_patients
 from keras_mrisr.evaluation.prepare import notes_on_failures
 from keras_mrisr.evaluation.protocol import pillow_version
@@ -103,6 +103,7 @@ def evaluate_segmentation(
     kind: str = "auto",
     patient_pattern: str | None = None,
     methods: Sequence[str] = ("bicubic",),
+    perception: float | Sequence[float] = 0.0,
     largest: bool = False,
     figure_cases: int = 3,
     overwrite: bool = False,
@@ -123,6 +124,8 @@ def evaluate_segmentation(
         kind: "auto", "lgg" or "images".
         patient_pattern: For folders of images; the U-Net's own pattern by default.
         methods: Interpolators to compare with.
+        perception: As for `evaluate_models`: of models with a GAN end, how far towards it, or several places
+            of the dial.
         largest: Keep only the largest lesion of each patient.
         figure_cases: Number of patients in the figure; 0 for no figure.
         overwrite: Replace an existing `out` that holds such an evaluation and nothing else.
@@ -142,7 +145,9 @@ def evaluate_segmentation(
         check_only_holds(out, FILES)
     # The folder is opened first: a place that cannot be written is found before the work, not after.
     with whole_directory(out, overwrite) if out is not None else contextlib.nullcontext() as folder:
-        task = _prepare(unet, data_root, sr_models or {}, methods, part, kind, patient_pattern, choice)
+        task = _prepare(
+            unet, data_root, sr_models or {}, methods, perception, part, kind, patient_pattern, choice
+        )
         task, scores, cases, failures = _score(task, largest, progress)
         evaluation = SegmentationEvaluation(
             _protocol(task, data_root, largest),
@@ -177,6 +182,7 @@ def _prepare(
     data_root: PathLike,
     sr_models: Mapping[str, PathLike],
     methods: Sequence[str],
+    perception: float | Sequence[float],
     part: str,
     kind: str,
     patient_pattern: str | None,
@@ -184,7 +190,7 @@ def _prepare(
 ) -> _Task:
     """Loads the models, and finds the patients that none of them has seen."""
     segmenter = Segmenter.load(unet) if isinstance(unet, str | os.PathLike) else unet
-    models = _models(sr_models, segmenter, methods)
+    models = _models(sr_models, perception, segmenter, methods)
     if patient_pattern is None and kind != "lgg":
         patient_pattern = segmenter.info.data.get("patient_pattern")
     dataset = read_dataset(data_root, kind, patient_pattern, choice)
@@ -269,8 +275,15 @@ def _protocol(task: _Task, data_root: PathLike, largest: bool) -> dict[str, Any]
     }
 
 
-def _models(sr_models: Mapping[str, PathLike], segmenter: Segmenter, methods: Sequence[str]) -> list[Model]:
-    models = [Model(name, path) for name, path in sr_models.items()]
+def _models(
+    sr_models: Mapping[str, PathLike],
+    perception: float | Sequence[float],
+    segmenter: Segmenter,
+    methods: Sequence[str],
+) -> list[Model]:
+    models = [
+        Model(name, Trained.load(path, place)) for name, path, place in on_the_dial(sr_models, perception)
+    ]
     for model in models:
         if model.name in (HR, UNET, *methods):
             raise DataError(f"{model.source}: the name {model.name!r} is taken. Name the model otherwise.")

@@ -106,7 +106,9 @@ def test_draws_are_the_slices_own_and_reach_everything():
     assert {one.window for one in drawn} == {"none", "hamming", "hann", "tukey", "kaiser", "fermi"}
     assert {one.resampled for one in drawn} == {None, "bicubic", "lanczos", "bilinear", "box"}
     assert np.mean([one.resampled is None for one in drawn]) == pytest.approx(0.6, abs=0.08)
-    assert np.mean([one.snr is not None for one in drawn]) == pytest.approx(0.5, abs=0.08)
+    assert np.mean([one.snr is not None for one in drawn]) == pytest.approx(0.2, abs=0.08)
+    of_scanners = [one for one in drawn if one.resampled is None]
+    assert np.mean([one.window == "none" for one in of_scanners]) == pytest.approx(0.5, abs=0.08)
     assert all(20 <= one.snr <= 200 for one in drawn if one.snr is not None)
     assert 0 < max(one.sigma for one in drawn) <= 2
     assert any(one.ellipse for one in drawn) and any(one.partial < 1 for one in drawn)
@@ -134,7 +136,17 @@ def test_bad_arguments(options):
         get_degradation("acquisition", 2, **options)
 
 
-@pytest.mark.parametrize("options", [{"lowest_snr": 0}, {"lowest_snr": 1000}, {"largest_sigma": -1}])
+@pytest.mark.parametrize("noisy", [0, 1])
+def test_all_or_none_of_them_get_noise(noisy):
+    random = get_degradation("random-acquisition", 2, noisy=noisy)
+    images = np.random.default_rng(0).random((20, 16, 16, 1), dtype="float32")
+    assert {random.of_slice(image).snr is not None for image in images} == {bool(noisy)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"lowest_snr": 0}, {"lowest_snr": 1000}, {"noisy": 1.1}, {"noisy": True}, {"largest_sigma": -1}],
+)
 def test_bad_ranges(options):
-    with pytest.raises(MrisrError, match=next(iter(options)).split("_")[1]):
+    with pytest.raises(MrisrError, match=next(iter(options)).split("_")[-1]):
         get_degradation("random-acquisition", 2, **options)
