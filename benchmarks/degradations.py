@@ -11,6 +11,7 @@ for each set of images: gain over the best interpolation, and "harm" where that 
 """
 
 import argparse
+import json
 import os
 import pathlib
 
@@ -35,6 +36,16 @@ FLAIR = 1  # Of the channels of a LGG slice.
 WHITE = 20000  # Of a volume's slices in 16 bits, so that the brightest vessels fit.
 
 
+class WithNoise(Acquisition):
+    """A crop of k-space and Rician noise of 4/255 of white, for slices of any brightness."""
+
+    def degrade(self, hr):
+        lr = super().degrade(hr).astype("float64")
+        white = 255 if hr.dtype == np.uint8 else WHITE
+        real, imaginary = np.random.default_rng(0).normal(0, 4 / 255 * white, (2, *lr.shape))
+        return np.rint(np.hypot(lr + real, imaginary)).clip(0, np.iinfo(hr.dtype).max).astype(hr.dtype)
+
+
 def ways(scale):
     """{what is said of it: the degradation}."""
     return {
@@ -52,6 +63,7 @@ def ways(scale):
         "blur of radius 1, resized": Acquisition(scale, resampled="bicubic", sigma=1.0),
         "blur of radius 2, resized": Acquisition(scale, resampled="bicubic", sigma=2.0),
         "`paper`": get_degradation("paper", scale),
+        "k-space crop, Rician noise of 4 grey levels": WithNoise(scale),
         "k-space crop, Rician noise of SNR 20": Acquisition(scale, snr=20.0),
     }
 
@@ -75,7 +87,7 @@ def main():
         one.warns = False
     sets = {}
     if options.data:
-        slices = held_out_slices(options.data, options.per_patient, resolver.info)
+        slices = held_out_slices(options.data, options.per_patient, find_model(options.model))
         sets["FLAIR of held-out patients"] = slices
     sets.update(
         {pathlib.Path(path).name: volume_slices(path, options.per_volume) for path in options.volumes}
@@ -90,9 +102,9 @@ def main():
         write_text(options.out / "degradations.md", "\n".join(lines) + "\n")
 
 
-def held_out_slices(root, per_patient, info):
+def held_out_slices(root, per_patient, model):
     """8-bit RGB slices of the patients that trained none of the model and chose none of its epochs."""
-    split = Split.from_dict(info.data["split"])
+    split = Split.from_dict(json.loads((model / "model.json").read_text())["data"]["split"])
     dataset = read_dataset(root)
     slices = []
     for patient, stack in dataset.by_patient().items():

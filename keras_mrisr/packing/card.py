@@ -63,7 +63,7 @@ def _recipe(training: dict[str, Any], config: str) -> str:
     if not init:
         return f"`{config}` is the whole recipe:"
     return (
-        f"These weights began as those of `{init}`, which is not included. `{config}` trains such a "
+        f"These weights began as those of `{init}`, another model. `{config}` trains such a "
         "model from the beginning:"
     )
 

@@ -120,7 +120,7 @@ def test_its_config_trains(tiny_run, packed_models, lgg_root, tmp_path, mrisr):
     (tmp_path / "second/model.json").write_text(json.dumps(info))
     pack_model(tmp_path / "second", tmp_path / "packed", licence=LICENCE)
     card = (tmp_path / "packed/card.md").read_text()
-    assert "began as those of `tiny`, which is not included. `config.yaml` trains such a model" in card
+    assert "began as those of `tiny`, another model. `config.yaml` trains such a model" in card
     shutil.rmtree(tmp_path / "second")
     train(tmp_path / "packed/config.yaml", tmp_path / "third")
 
