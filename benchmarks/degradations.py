@@ -72,19 +72,16 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="any-x2", help="of one channel, with a model.onnx")
+    parser.add_argument("--model", default="any-x2", help="of one channel")
     parser.add_argument("--others", nargs="*", default=[], help="specialists, scored beside it")
     parser.add_argument("--data", help="folder of the LGG slices")
     parser.add_argument("--volumes", nargs="*", default=[], help="NIfTI of other scanners")
+    parser.add_argument("--ways", nargs="*", default=[], help="only degradations whose name has such words")
     parser.add_argument("--per-patient", type=int, default=2, help="slices of each held-out patient")
     parser.add_argument("--per-volume", type=int, default=6, help="slices of each volume")
     parser.add_argument("--out", type=pathlib.Path, help="folder for the table and the numbers")
     options = parser.parse_args()
-    resolver = OnnxSuperResolver.load(find_model(options.model))
-    models = {options.model: resolver}
-    models.update({name: OnnxSuperResolver.load(find_model(name)) for name in options.others})
-    for one in models.values():
-        one.warns = False
+    models = {name: load(name) for name in (options.model, *options.others)}
     sets = {}
     if options.data:
         slices = held_out_slices(options.data, options.per_patient, find_model(options.model))
@@ -94,7 +91,7 @@ def main():
     )
     found, lines = {}, []
     for name, slices in sets.items():
-        found[name] = score_all(slices, models)
+        found[name] = score_all(slices, models, options.ways)
         lines += table(name, slices, found[name], list(models))
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -129,11 +126,26 @@ def _middle(size, count):
     return np.rint(np.linspace(0.25, 0.75, count) * (size - 1)).astype(int)
 
 
-def score_all(slices, models):
-    """{degradation: {method: mean PSNR in dB}}."""
+def load(name):
+    """A model by onnxruntime where it has such a file, else by Keras."""
+    folder = find_model(name)
+    if (folder / "model.onnx").is_file():
+        resolver = OnnxSuperResolver.load(folder)
+    else:
+        from keras_mrisr.inference import SuperResolver
+
+        resolver = SuperResolver.load(name)
+    resolver.warns = False
+    return resolver
+
+
+def score_all(slices, models, words=()):
+    """{degradation: {method: mean PSNR in dB}}, of those whose name has one of the words."""
     scale = next(iter(models.values())).info.scale
     found = {}
     for name, degradation in ways(scale).items():
+        if words and not any(word in name for word in words):
+            continue
         rows = [_scores(hr, degradation, models) for hr in slices]
         found[name] = {method: float(np.mean([row[method] for row in rows])) for method in rows[0]}
         print(
