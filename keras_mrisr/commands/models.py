@@ -7,6 +7,8 @@ import typing
 from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check_models
 from keras_mrisr.errors import ConfigError
 
+_MANY = 4  # Degradations with a line each.
+
 
 def add(commands: Commands, common: Parser) -> None:
     models = commands.add_parser("models", parents=[common], help="the bundled models, and packing your own")
@@ -69,9 +71,12 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _gains(model: typing.Any) -> typing.Iterator[str]:
-    """A line for each degradation that was scored, of all channels together."""
+    """A line for each degradation that was scored, of all channels together; of many ways one for all."""
     from keras_mrisr.pretrained import held_out_text
 
+    if len({row["degradation"] for row in model.scores}) > _MANY:
+        yield _range_of_gains(model)
+        return
     rows = {(row["degradation"], row["method"]): row for row in model.scores if row["channel"] != "FLAIR"}
     for (degradation, method), row in rows.items():
         if method == "SR":
@@ -79,6 +84,24 @@ def _gains(model: typing.Any) -> typing.Iterator[str]:
             bicubic = rows.get((degradation, "bicubic"))
             over = f", {row['psnr'] - bicubic['psnr']:+.2f} dB over bicubic" if bicubic else ""
             yield f"{degradation}: PSNR {row['psnr']:.2f} dB, SSIM {row['ssim']:.4f}{over} on {patients}"
+
+
+def _range_of_gains(model: typing.Any) -> str:
+    """The least and the largest gain of a model that was scored on many degradations."""
+    from keras_mrisr.pretrained import held_out_text
+
+    scores: dict[str, dict[str, float]] = {}
+    for row in model.scores:
+        scores.setdefault(row["degradation"], {})[row["method"]] = row["psnr"]
+    gains = {
+        degradation: row["SR"] - max(value for method, value in row.items() if method != "SR")
+        for degradation, row in scores.items()
+    }
+    least, most = min(gains, key=gains.__getitem__), max(gains, key=gains.__getitem__)
+    return (
+        f"{len(gains)} degradations: {gains[least]:+.2f} dB ({least}) to {gains[most]:+.2f} dB ({most}) over "
+        f"the best interpolation on {held_out_text(model.scores[0]['patients'], model.info)}"
+    )
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -236,6 +236,24 @@ def test_what_ships():
         assert all(config == configs[0] for config in configs)
 
 
+def test_models_of_many_degradations_say_the_least_and_the_largest_gain(mrisr):
+    code, out, err = mrisr("models")
+    assert (code, err) == (0, "")
+    text = " ".join(out.split())
+    for name in ("any-x2", "any-x4"):
+        [model] = [one for one in pretrained_models() if one.name == name]
+        psnr = {(row["degradation"], row["method"]): row["psnr"] for row in model.scores}
+        plain = ("bicubic", "lanczos", "zero-filled")
+        gains = [
+            psnr[way, "SR"] - max(psnr[way, one] for one in plain)
+            for way in {row["degradation"] for row in model.scores}
+        ]
+        assert len(gains) == 16 and min(gains) > -0.05, "it does no harm"
+        said = text.split(f"{name} ")[1].split("over the best interpolation on")[0]
+        assert f"16 degradations: {min(gains):+.2f} dB (" in said
+        assert f" to {max(gains):+.2f} dB (" in said
+
+
 def test_the_bundled_model_for_thick_slices_works_and_beats_interpolation():
     """On rings whose waves are longer than two slices, but far from smooth."""
     resolver = ThroughPlaneResolver.load("thick")
