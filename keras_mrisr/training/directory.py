@@ -67,6 +67,11 @@ def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple
             f"{out} holds a run with another config ({differences}). Choose another folder (`training.init` "
             "starts from this run's weights), or pass `overwrite` to delete it and start again."
         )
+    return _state_to_resume(out, config), old.data.root != config.data.root
+
+
+def _state_to_resume(out: pathlib.Path, config: AnyConfig) -> RunState:
+    """The state of a run in `out`, of which epochs must be left."""
     state = read_state(out / BACKUP) or RunState()
     begun = state.epoch + (state.step > 0)
     if begun > config.training.epochs:
@@ -80,7 +85,7 @@ def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple
             "`epochs`, start another from it with `training.init`, or pass `overwrite` to delete it and "
             "start again."
         )
-    return state, old.data.root != config.data.root
+    return state
 
 
 def _read_old_config(out: pathlib.Path, base: Any) -> Any:

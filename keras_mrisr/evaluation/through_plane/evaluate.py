@@ -248,16 +248,23 @@ class _Found:
         """
         if self.errors and not self.scores:
             raise next(iter(self.errors.values()))
-        task, options = self.task, self.task.options
+        task = self.task
         failures = tuple(Failure.of(error, record.path) for record, error in self.errors.items())
         for failure in failures:
             log.warning("Failed: %s", failure.reason)
+        return Evaluation(
+            self._protocol(), tuple(self.scores), MEASURES, self._patients(),
+            (*task.notes, *notes_on_failures(failures)), self._shown(), failures=failures,
+        )  # fmt: skip
+
+    def _protocol(self) -> ThroughPlaneProtocol:
+        task, options = self.task, self.task.options
         thickness = "slices as thick as their spacing"
         if options.slice_thickness is not None:
             thickness = f"slices of {options.slice_thickness:g} mm"
         elif options.gap:
             thickness = f"slices of {1 - options.gap:.3g} of their spacing"
-        protocol = ThroughPlaneProtocol(
+        return ThroughPlaneProtocol(
             methods={one.name: one.source for one in task.methods},
             interpolations=tuple(one.name for one in task.plain),
             data=str(task.data),
@@ -282,10 +289,6 @@ class _Found:
             axis=options.axis,
             thickness=thickness,
             mask=task.masks.source,
-        )  # fmt: skip
-        return Evaluation(
-            protocol, tuple(self.scores), MEASURES, self._patients(),
-            (*task.notes, *notes_on_failures(failures)), self._shown(), failures=failures,
         )  # fmt: skip
 
     def _patients(self) -> tuple[Patient, ...]:
