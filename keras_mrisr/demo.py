@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 FIRST, LAST, SLAB, GAP = 20, 150, 10, 4
 HELD_OUT = {"validation": (4,), "test": (2, 7, 11)}
 STEPS = 100  # An epoch.
-EPOCHS = 6
+EPOCHS = 5
 SECONDS_AN_EPOCH = 34  # On two slow processor cores (AVX2); on fast ones a third of it.
 
 NOTE = (
@@ -83,7 +83,7 @@ def run_demo(
     Args:
         out: Folder to write: `slices/` (HR), `pretrained/`, `model/`, `evaluation/` with the figure and
             the table, `low-resolution/` and `upscaled/` (test slices).
-        epochs: Epochs of 100 steps; 6 take about 3.5 minutes on 2 CPU cores.
+        epochs: Epochs of 100 steps; 5 take about 3 minutes on 2 CPU cores.
         overwrite: Replace an earlier demo.
         report: As for `train`.
         progress: `progress(title)` gives a function of (done, total), for what is not training.

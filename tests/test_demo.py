@@ -34,7 +34,7 @@ def test_through_the_command(mrisr, small, tmp_path, listing):
     code, out, err = mrisr("demo", "--out", tmp_path / "demo", "--epochs", 1)
     assert (code, err) == (0, "")
     assert (
-        out.index("This takes up to 2 min ")
+        out.index("This takes up to 3 min ")
         < out.index("zero-filled")
         < out.index("That was a bundled model")
         < out.index("Epoch 1: loss")

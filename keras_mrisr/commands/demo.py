@@ -17,8 +17,8 @@ def add(commands: Commands, common: Parser) -> None:
     demo.add_argument(
         "--epochs",
         type=int,
-        default=6,
-        help="length of the training, 10 to 35 s each on 2 cores (default: 6)",
+        default=5,
+        help="length of the training, 10 to 35 s each on 2 cores (default: 5)",
     )
     demo.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
     demo.set_defaults(run=_demo)
@@ -32,7 +32,7 @@ def _demo(options: argparse.Namespace) -> int:
     from keras_mrisr.evaluation.tables import summary_table
     from keras_mrisr.training import TrainingInterruptedError
 
-    minutes = math.ceil(1 + options.epochs * SECONDS_AN_EPOCH / 60)
+    minutes = math.ceil(1.6 + options.epochs * SECONDS_AN_EPOCH / 60)
     say(
         f"This takes up to {minutes} min on two processor cores: first scores of a bundled model, then "
         f"the training of a small one in {options.epochs} epochs. Ctrl-C stops it, the same words resume it."
