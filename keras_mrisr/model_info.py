@@ -63,6 +63,8 @@ class ModelInfo(Description):
         perception: Of a model with a GAN end (see `models.perception`): the name of its file under
             "weights", and what is other than the fidelity model's: "generator", "consistent", "training",
             "metrics". Of a network at a place of the dial {"value"}; else empty.
+        estimate: Of a model for images that were degraded in any way: how it tells in which, so that its
+            results can be made consistent with that (see `inference.degradation_estimate`); or empty.
     """
 
     scale: int
@@ -78,6 +80,7 @@ class ModelInfo(Description):
     factors: tuple = ()
     consistent: bool = False
     perception: dict = dataclasses.field(default_factory=dict)
+    estimate: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.factors:
@@ -85,7 +88,7 @@ class ModelInfo(Description):
 
     def to_dict(self) -> dict[str, Any]:
         values = super().to_dict()
-        for key in ("consistent", "perception"):  # Of few models.
+        for key in ("consistent", "perception", "estimate"):  # Of few models.
             if not values[key]:
                 del values[key]
         return values if self.dimensions == 3 else {**values, "factors": []}

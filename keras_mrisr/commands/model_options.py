@@ -38,6 +38,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "something else",
     )  # fmt: skip
     parser.add_argument(
+        "--degraded-by", metavar="NAME", default="auto",
+        help="of a model for any degradation: how IN lost its resolution, with which the result is made "
+        "consistent: kspace, hamming, hann, kaiser, tukey, fermi, bicubic, lanczos, bilinear, box, blur-0.5 to "
+        "blur-2 (HR pixels), or unknown (default: auto, which tells it from IN where it can)",
+    )  # fmt: skip
+    parser.add_argument(
         "--memory",
         metavar="SIZE",
         help="what the program may occupy in all, such as 2GB (default: what is free)",
@@ -84,7 +90,9 @@ def workers_for(options: argparse.Namespace) -> "Iterator[Models | DaskWorkers]"
         check_models(options.model)
     if options.workers is not None and memory is not None:
         memory //= max(options.workers, 1)
-    names = ("model", "scale", "engine", "providers", "consistency", "force", "perception")
+    names = (
+        "model", "scale", "engine", "providers", "consistency", "force", "perception", "degraded_by",
+    )  # fmt: skip
     chosen = argparse.Namespace(**{name: getattr(options, name) for name in names})
     if chosen.model is not None and os.path.exists(chosen.model):
         chosen.model = os.path.abspath(chosen.model)
@@ -134,7 +142,10 @@ def result_options(options: argparse.Namespace) -> dict[str, Any]:
     A model that is named stands there with a digest of its files and without its path, which is nobody's
     business.
     """
-    keys = ("perception", "scale", "way", "spacing", "slice_thickness", "ensemble", "consistency", "plane")
+    keys = (
+        "perception", "scale", "way", "spacing", "slice_thickness", "ensemble", "consistency", "plane",
+        "degraded_by",
+    )  # fmt: skip
     chosen = {key: getattr(options, key, None) for key in keys}
     chosen["nan"] = None if options.nan == "refuse" else options.nan
     return {"model": None if options.model is None else _identity(options.model), **chosen}
@@ -178,6 +189,7 @@ def _bundled(
     def through_plane() -> "ThroughPlaneResolver":
         assert thick is not None
         _refuse_perception(thick[0].name, options)
+        _refuse_degraded_by(thick[0].name, options)
         return _load_through_plane(load(*thick), memory)
 
     def load(model: "Pretrained", reason: str) -> str:
@@ -195,6 +207,7 @@ def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | 
     check_models(options.model)
     if restores_slices(options.model):
         _refuse_perception(options.model, options)
+        _refuse_degraded_by(options.model, options)
         if options.scale is not None:
             raise ConfigError(
                 f"{options.model} makes thick slices thin: --spacing says how thin. Leave out --scale."
@@ -214,7 +227,13 @@ def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | 
 
 
 def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) -> "SuperResolver":
-    """The model as the engine that is asked for runs it."""
+    """The model as the engine that is asked for runs it, with what is known of its images."""
+    resolver = _load_engine(model, memory, options)
+    resolver.degraded_by = options.degraded_by
+    return resolver
+
+
+def _load_engine(model: str, memory: int | None, options: argparse.Namespace) -> "SuperResolver":
     from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
     from keras_mrisr.pretrained import WEIGHTS, find_model
 
@@ -265,6 +284,13 @@ def _keras_is_faster(engine: str) -> bool:
 def _refuse_perception(model: str, options: argparse.Namespace) -> None:
     if options.perception:
         raise ConfigError(f"{model} makes thick slices thin, without a GAN end. Leave out --perception.")
+
+
+def _refuse_degraded_by(model: str, options: argparse.Namespace) -> None:
+    if options.degraded_by != "auto":
+        raise ConfigError(
+            f"{model} makes thick slices thin, whose profile is known. Leave out --degraded-by."
+        )
 
 
 def _load_through_plane(model: str, memory: int | None) -> "ThroughPlaneResolver":

@@ -8,6 +8,7 @@ from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check
 from keras_mrisr.errors import ConfigError
 
 _MANY = 4  # Degradations with a line each.
+_FEWEST = 51  # Slices, three of each kind.
 
 
 def add(commands: Commands, common: Parser) -> None:
@@ -50,6 +51,14 @@ def add(commands: Commands, common: Parser) -> None:
     )  # fmt: skip
     pack.add_argument("--overwrite", action="store_true", help="replace an earlier OUT")
     pack.set_defaults(run=_pack)
+    estimate = actions.add_parser(
+        "estimate", parents=[common],
+        help="teach a model of random-acquisition to tell how an image was degraded",
+    )  # fmt: skip
+    estimate.add_argument("model", metavar="FOLDER", help="model directory; its model.json is written anew")
+    estimate.add_argument("--data", required=True, metavar="ROOT", help="data set that it was trained on")
+    estimate.add_argument("--slices", type=int, default=700, help="how many are degraded (default: 700)")
+    estimate.set_defaults(run=_estimate)
 
 
 def _list(options: argparse.Namespace) -> None:
@@ -146,3 +155,17 @@ def _read_notes(path: str | None) -> list[str]:
         return [pathlib.Path(path).read_text(encoding="utf-8")] if path else []
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is no text in UTF-8. Give a Markdown file.") from error
+
+
+def _estimate(options: argparse.Namespace) -> None:
+    check_models(options.model)
+    if options.slices < _FEWEST:
+        raise ConfigError(f"--slices must be {_FEWEST} or more. Received: {options.slices}")
+    from keras_mrisr.terminal import load_tensorflow, progress_bar, say
+
+    load_tensorflow()
+    from keras_mrisr.packing.estimate import add_estimate
+
+    with progress_bar("Degrading slices") as progress:
+        add_estimate(options.model, options.data, options.slices, progress)
+    say(f"Wrote {options.model}/model.json: its results are now made consistent with what was told.")

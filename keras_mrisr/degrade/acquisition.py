@@ -86,12 +86,33 @@ class Acquisition(Degradation):
         return self.snr is None
 
     @property
+    def linear(self) -> bool:  # type: ignore[override]
+        # The ellipse and the missing lines are no product of something along each axis.
+        return self.fixed and not self.ellipse and self.partial == 1
+
+    @property
+    def magnitude(self) -> bool:  # type: ignore[override]
+        return self.resampled is None
+
+    @property
     def smallest_size(self) -> tuple[int, ...]:
         return self.factors if self.resampled is None else self._blur.smallest_size
 
     def get_config(self) -> dict[str, Any]:
         keys = ("window", "alpha", "ellipse", "partial", "filled", "resampled", "sigma", "snr", "seed")
         return {key: getattr(self, key) for key in keys}
+
+    def axis_matrix(self, size: int) -> np.ndarray:
+        if not self.linear:
+            return super().axis_matrix(size)
+        if self.resampled is not None:
+            return self._resized_axis(np.eye(size), axis=0).astype("float64")
+        matrix = self._crop.axis_matrix(size)
+        if self.filled == 1:
+            return matrix
+        frequencies = np.abs(2 * self.filled * np.fft.fftfreq(len(matrix)))
+        weights = (frequencies <= 1) * window_weights(np.minimum(frequencies, 1), self.window, self.alpha)
+        return np.fft.ifft(weights[:, np.newaxis] * np.fft.fft(matrix, axis=0), axis=0).real
 
     def __call__(self, hr: Tensor) -> Tensor:
         # Imported here, so that `degrade` needs no Keras.
@@ -132,11 +153,18 @@ class Acquisition(Degradation):
         )
 
     def _resized(self, hr: np.ndarray) -> np.ndarray:
+        channels = [self._resized_axis(channel, axis=None) for channel in np.moveaxis(hr, -1, 0)]
+        return np.stack(channels, axis=-1)
+
+    def _resized_axis(self, hr: np.ndarray, axis: int | None) -> np.ndarray:
+        """Blurs and resizes (H, W) along one axis, or both."""
+        blurred = [axis in (None, one) for one in (0, 1)]
         if self.sigma:
             from scipy.ndimage import gaussian_filter
 
-            hr = gaussian_filter(hr, (self.sigma, self.sigma, 0), mode="nearest")
+            hr = gaussian_filter(hr, [self.sigma * one for one in blurred], mode="nearest")
+        height, width = (
+            size // self.scale if one else size for size, one in zip(hr.shape, blurred, strict=True)
+        )
         how = Image.Resampling[str(self.resampled).upper()]
-        size = hr.shape[1] // self.scale, hr.shape[0] // self.scale
-        channels = [Image.fromarray(channel.astype("float32")) for channel in np.moveaxis(hr, -1, 0)]
-        return np.stack([np.asarray(channel.resize(size, how)) for channel in channels], axis=-1)
+        return np.asarray(Image.fromarray(hr.astype("float32")).resize((width, height), how))

@@ -140,7 +140,9 @@ class ImageFile:
             progress(1, 1)
         level = rms(read.image)
         relative = None if residual is None else residual[1] / level if level else 0.0
-        verdict = Verdict(self.outside(read, resolver), upscaled.mismatches, relative)
+        verdict = Verdict(
+            self.outside(read, resolver), upscaled.mismatches, relative, degraded_by=upscaled.degraded_by
+        )
         if options.report is not None:
             write_image_page(
                 read.image,

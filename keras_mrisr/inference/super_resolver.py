@@ -16,6 +16,15 @@ from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, DataError, ModelError
 from keras_mrisr.inference.consistency import enforce_consistency, rms
 from keras_mrisr.inference.degradation_check import degradation_mismatch
+from keras_mrisr.inference.degradation_estimate import (
+    AUTO,
+    UNKNOWN,
+    DegradationEstimate,
+    candidate,
+    check_degraded_by,
+    evidence,
+    words,
+)
 from keras_mrisr.inference.ensemble import ensemble as predict_ensemble
 from keras_mrisr.inference.tiled_network import TiledNetwork
 from keras_mrisr.inference.upscaled_image import UpscaledImage, joined_images, upscaled_mask
@@ -24,6 +33,8 @@ from keras_mrisr.types import Model, PathLike
 
 # Channels of an image that are taken one by one: more are likely to be a stack of slices.
 _MOST_CHANNELS = 4
+# Of a smaller slice the spectrum says too little, in LR pixels.
+_LEAST_TO_TELL = 32
 log = logging.getLogger(__name__)
 
 
@@ -87,6 +98,7 @@ class SuperResolver(TiledNetwork):
         self.scale: int = info.scale
         self.name = name
         self._warned = False
+        self._degraded_by = AUTO
 
     @classmethod
     def load(cls, path: PathLike, memory: int | str | None = None, perception: float = 0.0) -> Self:
@@ -110,6 +122,29 @@ class SuperResolver(TiledNetwork):
         generator.jit_compile = False
         name = pathlib.Path(path).resolve().name
         return cls(generator, info, memory, f"{name} (perception {perception:g})" if perception else name)
+
+    @property
+    def degraded_by(self) -> str:
+        """Of a model for images that were degraded in any way, how they were.
+
+        "auto" tells it from each image, or volume, and makes the result consistent with that where it can be
+        told; "unknown" leaves the result as the network makes it; and a name from
+        `degradation_estimate.CANDIDATES`, such as "kspace" or "hamming", is for one who knows.
+
+        Raises:
+            ConfigError: Set to an unknown name, or of a model that undoes one known degradation.
+        """
+        return self._degraded_by
+
+    @degraded_by.setter
+    def degraded_by(self, name: str) -> None:
+        check_degraded_by(name)
+        if name not in (AUTO, UNKNOWN) and not self.info.estimate:
+            raise ConfigError(
+                f"{self.name} does not tell how images were degraded: leave out `degraded_by`, or take a model "
+                "for any degradation."
+            )
+        self._degraded_by = name
 
     def cancel(self) -> None:
         """Ends what is under way in other threads, where it can be ended; a network here can't."""
@@ -239,6 +274,7 @@ class SuperResolver(TiledNetwork):
         step: Callable[[int], None] | None = None,
         numbers: Sequence[int] | None = None,
         air: float | None = None,
+        degraded_by: str | None = None,
     ) -> UpscaledImage:
         """Upscales a batch that is normalised already.
 
@@ -253,6 +289,8 @@ class SuperResolver(TiledNetwork):
             numbers: What messages call the slices of the batch; by default they are counted from 0.
             air: What is air by `inference.air.air_level`: around what is brighter, slices are interpolated
                 (bicubic), and the network saves that time. None looks at all of them.
+            degraded_by: Of a model for any way, how all of these slices were degraded, in place of the
+                resolver's own `degraded_by`.
 
         Returns:
             `UpscaledImage`, float32, with the residual over the whole batch.
@@ -276,7 +314,10 @@ class SuperResolver(TiledNetwork):
             ]
             sr = np.stack([one for one, _, _ in parts])
             residual = rms([before for _, before, _ in parts]), rms([after for _, _, after in parts])
-        return UpscaledImage(sr, deviation, residual, mismatches)
+            return UpscaledImage(sr, deviation, residual, mismatches)
+        if not self.info.estimate:
+            return UpscaledImage(sr, deviation, residual, mismatches)
+        return self._consistent_as_told(UpscaledImage(sr, deviation), measured, degraded_by)
 
     def _predict_ensemble(
         self,
@@ -297,6 +338,42 @@ class SuperResolver(TiledNetwork):
         sr = np.stack([mean for mean, _ in parts])
         deviations = [deviation for _, deviation in parts if deviation is not None]
         return sr, np.stack(deviations) if deviations else None
+
+    def tell_degradation(self, sr: np.ndarray, lr: np.ndarray) -> str:
+        """How slices of one scan were degraded, of a model for any way.
+
+        Args:
+            sr: What the network made of them, (N, H, W, 1), nominally in [0, 1].
+            lr: The slices, (N, h, w, 1), likewise.
+
+        Returns:
+            A name from `degradation_estimate.CANDIDATES`, or "unknown".
+        """
+        estimate = DegradationEstimate.from_dict(self.info.estimate)
+        if estimate is None or min(lr.shape[1:3]) < _LEAST_TO_TELL:
+            return UNKNOWN
+        return estimate.choose([evidence(*pair, self.scale) for pair in zip(sr, lr, strict=True)]) or UNKNOWN
+
+    def _consistent_as_told(
+        self, one: UpscaledImage, lr: np.ndarray, degraded_by: str | None
+    ) -> UpscaledImage:
+        """The result made consistent with how each of its slices was degraded, where that is known."""
+        told = self.degraded_by if degraded_by is None else degraded_by
+        parts, mismatches, names = [], [], []
+        for sr, slice_ in zip(one.sr, lr, strict=True):
+            name = self.tell_degradation(sr[np.newaxis], slice_[np.newaxis]) if told == AUTO else told
+            if name != UNKNOWN:
+                degradation = candidate(name, self.scale)
+                # What was told from the image fits; who says it may be wrong.
+                said = name == self.degraded_by
+                mismatches.append(degradation_mismatch(sr, slice_, degradation) if said else 0.0)
+                sr = enforce_consistency(sr, slice_, degradation)[0]
+                names.append(words(name))
+            parts.append(sr)
+        known = tuple(value for value in mismatches if value is not None)
+        return dataclasses.replace(
+            one, sr=np.stack(parts), mismatches=known, degraded_by=tuple(dict.fromkeys(names))
+        )
 
     def _check_finite(self, sr: np.ndarray, numbers: Sequence[int]) -> None:
         """Raises ModelError where a result is not finite, whatever the network runs on."""

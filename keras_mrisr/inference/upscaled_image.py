@@ -20,12 +20,15 @@ class UpscaledImage:
             SR was made consistent; or None.
         mismatches: For each slice that was checked, how far the network's result is from degrading to it
             again: see `degradation_mismatch`.
+        degraded_by: What the slices were taken to be degraded by, where a model for any way told, and SR was
+            made consistent with, in words.
     """
 
     sr: np.ndarray
     deviation: np.ndarray | None = None
     residual: tuple[float, float] | None = None
     mismatches: tuple[float, ...] = ()
+    degraded_by: tuple[str, ...] = ()
 
     def with_arrays(self, change: Callable[[np.ndarray], np.ndarray]) -> Self:
         """The same with both arrays changed."""
@@ -51,4 +54,5 @@ def joined_images(
         join(deviations) if deviations else None,
         joined_residual(residuals),
         sum((one.mismatches for one in parts), start=()),
+        tuple(dict.fromkeys(name for one in parts for name in one.degraded_by)),
     )

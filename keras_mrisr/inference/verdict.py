@@ -16,12 +16,15 @@ class Verdict:
         residual: Of a consistent result: root mean square of what is left of the difference from the measured
             image, as a share of that image's own; or None.
         uncertain: Where the eight flips and turns differ the most, as words; or None.
+        degraded_by: What the input was taken to be degraded by, and the result made consistent with, of a model
+            for images that were degraded in any way.
     """
 
     outside: str | None = None
     mismatches: tuple[float, ...] = ()
     residual: float | None = None
     uncertain: str | None = None
+    degraded_by: tuple[str, ...] = ()
 
     @classmethod
     def joined(cls, verdicts: list[Self]) -> Self:
@@ -33,6 +36,7 @@ class Verdict:
             mismatches=tuple(value for one in verdicts for value in one.mismatches),
             residual=max(residuals, default=None),
             uncertain=next((one.uncertain for one in verdicts if one.uncertain), None),
+            degraded_by=tuple(dict.fromkeys(name for one in verdicts for name in one.degraded_by)),
         )
 
     def sentence(self, model: str) -> str:
@@ -43,7 +47,10 @@ class Verdict:
             text = f"outside of what {model} was made for ({self.outside})"
         else:
             text = f"within what {model} was made for"
-        parts = [text[0].upper() + text[1:], self._fit()]
+        parts = [text[0].upper() + text[1:]]
+        if self.degraded_by:
+            parts.append(f"taken as degraded by {' or '.join(self.degraded_by)}")
+        parts.append(self._fit())
         if self.residual is not None:
             parts.append(f"{self.residual:.2g} of the measured signal is not reproduced")
         parts.append(f"least certain {self.uncertain}" if self.uncertain else "uncertainty was not measured")

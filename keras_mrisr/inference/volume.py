@@ -11,6 +11,7 @@ from keras_mrisr.data.neighbours import stack_around
 from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.air import air_level
+from keras_mrisr.inference.degradation_estimate import AUTO, UNKNOWN
 from keras_mrisr.inference.ensemble import COUNT
 from keras_mrisr.inference.input_range import outside_of, warn_outside
 from keras_mrisr.inference.super_resolver import SuperResolver
@@ -27,6 +28,7 @@ from keras_mrisr.volumes import Volume, check_volume
 from keras_mrisr.volumes.geometry import plane_axis, plane_of, slice_axis
 
 _SLICES_FOR_AIR = 16
+_SLICES_TO_TELL = 4  # How a volume was degraded.
 log = logging.getLogger(__name__)
 
 
@@ -188,12 +190,16 @@ def _upscale_slices(
     together = 1 if consistency else max(1, resolver.pixels_together // math.prod(lr.shape[:2]))
     steps.start(len(places))
     air = _air_level(slices, places, resolver, result)
+    if resolver.info.estimate and not consistency:
+        told = _told_degradation(slices, places, resolver, result, options["most_pixels"])
+        options = {**options, "degraded_by": told}
     for first in range(0, len(places), together):
         group = places[first : first + together]
         stacks = [stack_around(slices, place, resolver.info.neighbours) for place in group]
         lr_stacks = result.normalizer.normalize(np.stack(stacks))
         one = resolver.predict(lr_stacks, **options, numbers=group, air=air)
         result.mismatches += one.mismatches
+        result.note_degradation(one.degraded_by)
         for i, place in enumerate(group):
             deviation = None if one.deviation is None else one.deviation[i]
             plane = slices[place]
@@ -210,6 +216,25 @@ def _air_level(
         return None
     chosen = [places[i] for i in evenly_spaced(len(places), _SLICES_FOR_AIR)]
     return air_level(result.normalizer.normalize(slices[chosen]))
+
+
+def _told_degradation(
+    slices: np.ndarray,
+    places: list[int],
+    resolver: SuperResolver,
+    result: GrowingResult,
+    most_pixels: float,
+) -> str:
+    """How all slices were degraded, told by some in the middle, so that all are treated alike."""
+    if resolver.degraded_by != AUTO or not places:
+        return resolver.degraded_by
+    middle = places[len(places) // 4 : len(places) - len(places) // 4] or places
+    chosen = [middle[i] for i in evenly_spaced(len(middle), _SLICES_TO_TELL)]
+    lr = result.normalizer.normalize(slices[chosen])
+    parts = [resolver.predict(one[np.newaxis], most_pixels=most_pixels, degraded_by=UNKNOWN).sr for one in lr]
+    told = resolver.tell_degradation(np.concatenate(parts), lr)
+    log.info("%s: degraded by: %s", result.volume.name, told)
+    return told
 
 
 def _upscale_whole(

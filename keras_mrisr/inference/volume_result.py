@@ -144,6 +144,7 @@ class GrowingResult:
         self.factors = array_factors(resolver, axis)
         self.holes = None if holes is None else np.moveaxis(holes, axis, 2)
         self.mismatches: tuple[float, ...] = ()
+        self.degraded_by: tuple[str, ...] = ()
         self._residuals: list[tuple[float, float, float, float]] = []
         self._deviations: dict[int, float] = {}
 
@@ -212,6 +213,10 @@ class GrowingResult:
         stacked(self.array, self.axis)[:, :, place] = value
         self._residuals.append((0.0, 0.0, 0.0, abs(float(self.normalizer.normalize(np.asarray(value))))))
 
+    def note_degradation(self, names: tuple[str, ...]) -> None:
+        """Collects how slices were taken to be degraded."""
+        self.degraded_by = tuple(dict.fromkeys((*self.degraded_by, *names)))
+
     def note_residual(self, lr: np.ndarray, written: np.ndarray, residual: tuple[float, float]) -> None:
         """Adds the residual of a slice, (before, after); see `Residual`."""
         lr, written = self.normalizer.normalize(lr), self.normalizer.normalize(written)
@@ -234,5 +239,5 @@ class GrowingResult:
         if self.consistency:
             residual = Residual(*(unit * one for one in rms_of_columns(self._residuals)))
         relative = None if residual is None else residual.to_dict()["relative_written"]
-        verdict = Verdict(None, self.mismatches, relative, uncertain)
+        verdict = Verdict(None, self.mismatches, relative, uncertain, self.degraded_by)
         return UpscaledVolume(volume, uncertainty, residual, verdict)

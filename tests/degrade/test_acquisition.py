@@ -150,3 +150,26 @@ def test_all_or_none_of_them_get_noise(noisy):
 def test_bad_ranges(options):
     with pytest.raises(MrisrError, match=next(iter(options)).split("_")[-1]):
         get_degradation("random-acquisition", 2, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": "hamming"}, {"filled": 1.5}, {"filled": 1.3, "window": "fermi", "alpha": 0.4},
+        {"resampled": "bicubic"}, {"resampled": "lanczos", "sigma": 1.2}, {"resampled": "box"},
+    ],
+)  # fmt: skip
+def test_is_one_matrix_along_each_axis(image, options):
+    degradation = get_degradation("acquisition", 2, **options)
+    assert degradation.linear and degradation.magnitude == ("resampled" not in options)
+    rows, columns = (degradation.axis_matrix(size) for size in image.shape[:2])
+    expected = np.einsum("ih,hwc,jw->ijc", rows, image.astype("float64"), columns)
+    np.testing.assert_allclose(degradation.degrade(image), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("options", [{"snr": 20.0}, {"ellipse": True}, {"partial": 0.75}])
+def test_noise_and_what_couples_the_axes_have_no_matrix(options):
+    degradation = get_degradation("acquisition", 2, **options)
+    assert not degradation.linear
+    with pytest.raises(MrisrError, match="no matrix"):
+        degradation.axis_matrix(32)
