@@ -39,9 +39,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--degraded-by", metavar="NAME", default="auto",
-        help="of a model for any degradation: how IN lost its resolution, with which the result is made "
-        "consistent: kspace, hamming, hann, kaiser, tukey, fermi, bicubic, lanczos, bilinear, box, blur-0.5 to "
-        "blur-2 (HR pixels), or unknown (default: auto, which tells it from IN where it can)",
+        help="of a model for any degradation: how IN lost its resolution, which the result is made to agree "
+        "with: kspace, hamming, hann, kaiser, tukey, fermi, bicubic, lanczos, bilinear, box, blur-0.5, blur-1, "
+        "blur-1.5, blur-2 (radius in HR pixels), or unknown (default: auto, told from IN where it can be)",
     )  # fmt: skip
     parser.add_argument(
         "--memory",

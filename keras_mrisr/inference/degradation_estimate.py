@@ -160,8 +160,8 @@ class DegradationEstimate:
         weights: Of the evidence and, last, the constant, in the score of each kind: (K, 28).
         gains: What making consistent with each candidate brought of PSNR on images of each kind, dB, where a
             loss counts `_LOSSES` times: (K, number of candidates).
-        limits: Of each candidate, the most of its part of the evidence that is usual (19 of 20 images) where it
-            is the true one: beyond that it is not chosen; below 0 it never is, (number of candidates,).
+        limits: Of each candidate, the most of its part of the evidence that is usual (19 of 20 images) where
+            it is the true one, beyond which it is not chosen; below 0 it never is: (number of candidates,).
     """
 
     kinds: tuple[str, ...]

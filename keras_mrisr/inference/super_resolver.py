@@ -141,8 +141,8 @@ class SuperResolver(TiledNetwork):
         check_degraded_by(name)
         if name not in (AUTO, UNKNOWN) and not self.info.estimate:
             raise ConfigError(
-                f"{self.name} does not tell how images were degraded: leave out `degraded_by`, or take a model "
-                "for any degradation."
+                f"{self.name} does not tell how images were degraded: leave out `degraded_by`, or take a "
+                "model for any degradation."
             )
         self._degraded_by = name
 

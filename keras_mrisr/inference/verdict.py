@@ -16,8 +16,8 @@ class Verdict:
         residual: Of a consistent result: root mean square of what is left of the difference from the measured
             image, as a share of that image's own; or None.
         uncertain: Where the eight flips and turns differ the most, as words; or None.
-        degraded_by: What the input was taken to be degraded by, and the result made consistent with, of a model
-            for images that were degraded in any way.
+        degraded_by: What the input was taken to be degraded by, and the result made consistent with, of a
+            model for images that were degraded in any way.
     """
 
     outside: str | None = None

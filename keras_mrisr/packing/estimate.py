@@ -73,7 +73,7 @@ def fit_estimate(
 
 def kinds(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
     """Options of `Acquisition` for one image of each kind: candidates, and what can't be told from them."""
-    scanner = {
+    scanner: dict[str, dict[str, Any]] = {
         "kspace": {}, "hamming": {"window": "hamming"}, "hann": {"window": "hann"},
         "kaiser": {"window": "kaiser", "alpha": rng.uniform(3, 5)},
         "tukey": {"window": "tukey", "alpha": rng.uniform(0.35, 0.65)},
@@ -82,11 +82,11 @@ def kinds(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
         "partial": {"partial": rng.uniform(0.6, 0.9)},
         "zero-filled": {"filled": rng.uniform(1.2, 2)},
     }  # fmt: skip
-    software = {name: {"resampled": name} for name in ("bicubic", "lanczos", "bilinear", "box")}
-    blurs = {"blur-0.5": (0.3, 0.75), "blur-1": (0.75, 1.25), "blur-1.5": (1.25, 1.75), "blur-2": (1.75, 2.1)}
-    blurred = {
-        name: {"resampled": "bicubic", "sigma": rng.uniform(*sigma)} for name, sigma in blurs.items()
+    software: dict[str, dict[str, Any]] = {
+        name: {"resampled": name} for name in ("bicubic", "lanczos", "bilinear", "box")
     }
+    blurs = {"blur-0.5": (0.3, 0.75), "blur-1": (0.75, 1.25), "blur-1.5": (1.25, 1.75), "blur-2": (1.75, 2.1)}
+    blurred = {name: {"resampled": "bicubic", "sigma": rng.uniform(*sigma)} for name, sigma in blurs.items()}
     every: dict[str, dict[str, Any]] = {**scanner, **software, **blurred}
     options = every[list(every)[int(rng.integers(len(every)))]]
     snr = float(np.exp(rng.uniform(*np.log(_SNR))))
@@ -144,9 +144,9 @@ def add_estimate(
             f"{folder} is no model of one channel that was trained with random-acquisition: how its images "
             "were degraded is known."
         )
-    split = Split.from_dict(info.data.get("split", {}))
+    split = Split.from_dict(info.data["split"]) if info.data.get("split") else None
     dataset = read_dataset(root)
-    known = [name for name in dataset.by_patient() if split.part_of(name) in (None, "train")]
+    known = [name for name in dataset.by_patient() if split is None or split.part_of(name) in (None, "train")]
     chosen = dataset.select(known)
     if not chosen.slices:
         raise DataError(f"{root} holds no slices but of patients that {folder} holds out.")

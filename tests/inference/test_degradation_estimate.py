@@ -173,7 +173,9 @@ def test_through_the_command(mrisr, tmp_path, head):
     Image.fromarray(lr[..., 0]).save(tmp_path / "in.png")
     sr = {}
     for name in ("auto", "unknown", "blur-1"):
-        code, text, err = mrisr("upscale", tmp_path / "in.png", tmp_path / f"{name}.png", "--degraded-by", name)
+        code, text, err = mrisr(
+            "upscale", tmp_path / "in.png", tmp_path / f"{name}.png", "--degraded-by", name
+        )
         assert code == 0, err
         assert ("taken as degraded by a blur of radius 1 and bicubic resizing" in text) == (name != "unknown")
         sr[name] = np.asarray(Image.open(tmp_path / f"{name}.png")) / 255
