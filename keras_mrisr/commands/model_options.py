@@ -39,8 +39,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--degraded-by", metavar="NAME", default="auto",
-        help="of a model for any degradation: how IN lost its resolution, which the result is made to agree "
-        "with: kspace, hamming, hann, kaiser, tukey, fermi, bicubic, lanczos, bilinear, box, blur-0.5, blur-1, "
+        help="of a model for any degradation: how IN lost its resolution, with which the result shall "
+        "agree: kspace, hamming, hann, kaiser, tukey, fermi, bicubic, lanczos, bilinear, box, blur-0.5, blur-1, "
         "blur-1.5, blur-2 (radius in HR pixels), or unknown (default: auto, told from IN where it can be)",
     )  # fmt: skip
     parser.add_argument(
