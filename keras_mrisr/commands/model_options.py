@@ -39,9 +39,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--degraded-by", metavar="NAME", default="auto",
-        help="of a model for any degradation: how IN lost its resolution, with which the result shall "
-        "agree: kspace, hamming, hann, kaiser, tukey, fermi, bicubic, lanczos, bilinear, box, blur-0.5, blur-1, "
-        "blur-1.5, blur-2 (radius in HR pixels), or unknown (default: auto, told from IN where it can be)",
+        help="of a model for any degradation: how IN lost its resolution, so that the result agrees with it: "
+        "kspace, hamming, hann, kaiser, tukey, fermi, bicubic, lanczos, bilinear, box, blur-0.5, blur-1, "
+        "blur-1.5, blur-2 (radius in HR pixels), or unknown (default: auto, told from IN where it can)",
     )  # fmt: skip
     parser.add_argument(
         "--memory",
