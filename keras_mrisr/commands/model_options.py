@@ -144,10 +144,10 @@ def result_options(options: argparse.Namespace) -> dict[str, Any]:
     """
     keys = (
         "perception", "scale", "way", "spacing", "slice_thickness", "ensemble", "consistency", "plane",
-        "degraded_by",
     )  # fmt: skip
     chosen = {key: getattr(options, key, None) for key in keys}
     chosen["nan"] = None if options.nan == "refuse" else options.nan
+    chosen["degraded_by"] = None if options.degraded_by == "auto" else options.degraded_by
     return {"model": None if options.model is None else _identity(options.model), **chosen}
 
 

@@ -48,8 +48,8 @@ _TINY = 1e-5
 # A loss counts twice as much as a gain of its size, and less than this gain (in dB) is left alone.
 _LOSSES, _LEAST_GAIN = 2.0, 0.1
 _USUAL = 0.95
-# A crop of k-space without a window is by so much the likeliest before anything is seen.
-_LIKELIEST, _TIMES = "kspace", 8.0
+# By so much likelier than each other kind before anything is seen: the plain crop of k-space, and noise.
+_LIKELY = {"kspace": 8.0, "noise": 8.0, "noisy-kspace": 8.0}
 # Bilinear resizing and blurs in between look like bicubic resizing of images that are less sharp themselves,
 # which undoing a blur would spoil: 1 to 3 dB were lost where one was taken for the other.
 _NEVER_TOLD = ("bilinear", "blur-0.5", "blur-1.5")
@@ -189,7 +189,7 @@ class DegradationEstimate:
 
     @classmethod
     def fitted(cls, seen: np.ndarray, kinds: Sequence[str], gains: np.ndarray, shrinkage: float) -> Self:
-        """Linear discriminant analysis: all kinds have one covariance; one is likelier than the others.
+        """Linear discriminant analysis: all kinds have one covariance; some are likelier than the others.
 
         Args:
             seen: `evidence` of images, (N, 27).
@@ -204,7 +204,7 @@ class DegradationEstimate:
         diagonal = np.diag(np.diag(covariance) + 1e-12)
         slopes = np.linalg.solve((1 - shrinkage) * covariance + shrinkage * diagonal, means.T).T
         constants = -0.5 * np.einsum("kf,kf->k", slopes, means)
-        constants += [np.log(_TIMES) if name == _LIKELIEST else 0.0 for name in names]
+        constants += np.log([_LIKELY.get(name, 1.0) for name in names])
         gains = np.clip(gains, -3, 3)
         gains = np.where(gains < 0, _LOSSES * gains, gains)
         mean_gains = np.array([gains[own == place].mean(axis=0) for place in range(len(names))])

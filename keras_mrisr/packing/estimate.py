@@ -90,7 +90,9 @@ def kinds(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
     every: dict[str, dict[str, Any]] = {**scanner, **software, **blurred}
     options = every[list(every)[int(rng.integers(len(every)))]]
     snr = float(np.exp(rng.uniform(*np.log(_SNR))))
-    return {**every, "noise": {**options, "snr": snr, "seed": int(rng.integers(2**31))}}
+    noise = {"snr": snr, "seed": int(rng.integers(2**31))}
+    # A noisy crop is a kind of its own, so that it is not taken for a quiet one.
+    return {**every, "noise": {**options, **noise}, "noisy-kspace": noise}
 
 
 def _drawn(image: np.ndarray, scale: int, rng: np.random.Generator) -> np.ndarray:
