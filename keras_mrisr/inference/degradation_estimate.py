@@ -93,8 +93,8 @@ def evidence(sr: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _residual(sr: np.ndarray, lr: np.ndarray, degradation: Acquisition) -> float:
-    rows, columns = (degradation.axis_matrix(size).astype("float32") for size in sr.shape[:2])
-    again = rows @ sr[..., 0] @ columns.T
+    along = {size: degradation.axis_matrix(size).astype("float32") for size in set(sr.shape[:2])}
+    again = along[sr.shape[0]] @ sr[..., 0] @ along[sr.shape[1]].T
     return rms((np.abs(again) if degradation.magnitude else again) - lr[..., 0])
 
 
