@@ -234,6 +234,7 @@ def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) 
 
 
 def _load_engine(model: str, memory: int | None, options: argparse.Namespace) -> "SuperResolver":
+    """The model as the engine that is asked for runs it."""
     from keras_mrisr.export.onnx_resolver import OnnxSuperResolver, is_onnx
     from keras_mrisr.pretrained import WEIGHTS, find_model
 

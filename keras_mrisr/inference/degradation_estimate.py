@@ -47,7 +47,7 @@ _LOWEST, _LOW, _MIDDLE, _EDGE = slice(0, 3), slice(2, 4), slice(5, 7), slice(8, 
 _TINY = 1e-5
 # A loss counts twice as much as a gain of its size, and less than this gain (in dB) is left alone.
 _LOSSES, _LEAST_GAIN = 2.0, 0.1
-_USUAL = 0.95
+_USUAL = 0.95  # Share of a candidate's own images whose residual is within its limit.
 # By so much likelier than each other kind before anything is seen: the plain crop of k-space, and noise.
 _LIKELY = {"kspace": 8.0, "noise": 8.0, "noisy-kspace": 8.0}
 # Bilinear resizing and blurs in between look like bicubic resizing of images that are less sharp themselves,

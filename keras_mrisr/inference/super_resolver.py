@@ -314,10 +314,9 @@ class SuperResolver(TiledNetwork):
             ]
             sr = np.stack([one for one, _, _ in parts])
             residual = rms([before for _, before, _ in parts]), rms([after for _, _, after in parts])
-            return UpscaledImage(sr, deviation, residual, mismatches)
-        if not self.info.estimate:
-            return UpscaledImage(sr, deviation, residual, mismatches)
-        return self._consistent_as_told(UpscaledImage(sr, deviation), measured, degraded_by)
+        elif self.info.estimate:
+            return self._consistent_as_told(UpscaledImage(sr, deviation), measured, degraded_by)
+        return UpscaledImage(sr, deviation, residual, mismatches)
 
     def _predict_ensemble(
         self,

@@ -51,7 +51,8 @@ def upscale_volume(
     exactly zero wherever a voxel and all its neighbours (in the slice, or in 3-D) are zero; at the edge of
     it the network decides, as with any other edge. Slices of one value stay as they are. Air around a head,
     where there is nothing but noise, is interpolated (see `inference.air`), which saves time. With
-    `consistency` both rules give way, because they would change what was measured.
+    `consistency` both rules give way, because they would change what was measured. A model for any
+    degradation tells from four slices how all were degraded (see `SuperResolver.degraded_by`).
 
     Args:
         volume: `Volume` of shape (X, Y, Z), for a model of 1 channel, or (X, Y, Z, C) for one of C. A model
