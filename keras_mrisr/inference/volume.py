@@ -11,7 +11,7 @@ from keras_mrisr.data.neighbours import stack_around
 from keras_mrisr.data.slices import evenly_spaced
 from keras_mrisr.errors import DataError
 from keras_mrisr.inference.air import air_level
-from keras_mrisr.inference.degradation_estimate import AUTO, UNKNOWN
+from keras_mrisr.inference.degradation_estimate import AUTO, UNKNOWN, words
 from keras_mrisr.inference.ensemble import COUNT
 from keras_mrisr.inference.input_range import outside_of, warn_outside
 from keras_mrisr.inference.super_resolver import SuperResolver
@@ -234,7 +234,8 @@ def _told_degradation(
     lr = result.normalizer.normalize(slices[chosen])
     parts = [resolver.predict(one[np.newaxis], most_pixels=most_pixels, degraded_by=UNKNOWN).sr for one in lr]
     told = resolver.tell_degradation(np.concatenate(parts), lr)
-    log.info("%s: degraded by: %s", result.volume.name, told)
+    what = "how it was degraded can't be told" if told == UNKNOWN else f"taken as degraded by {words(told)}"
+    log.info("%s: %s", result.volume.name, what)
     return told
 
 
