@@ -10,9 +10,14 @@ from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.features import FeatureNetwork, Layers, build_features
 from keras_mrisr.types import PathLike, Tensor
 
+_NO_FEATURE = 1e-6  # Where no feature is seen, the gradient of a length would be infinite.
+
 
 def feature_loss(
-    features_hr: Sequence[Tensor], features_sr: Sequence[Tensor], weights: Sequence[float] | None = None
+    features_hr: Sequence[Tensor],
+    features_sr: Sequence[Tensor],
+    weights: Sequence[float] | None = None,
+    normalized: bool = False,
 ) -> Tensor:
     """Weighted sum over layers of the mean squared difference (Ledig et al. 2017, eq. 5).
 
@@ -22,6 +27,10 @@ def feature_loss(
         features_hr: List of tensors (N, h, w, F), one a layer. No gradient flows into them.
         features_sr: The same of the reconstructions.
         weights: One factor a layer; None for ones.
+        normalized: Divide the features of every position by their length, and sum the squared differences over
+            channels instead of averaging them (Zhang et al. 2018, "The unreasonable effectiveness of deep
+            features as a perceptual metric", eq. 1, all channels alike): from 0 to 2 a layer. Faint texture
+            counts as much as bright edges then.
 
     Returns:
         Scalar tensor, the mean over the batch.
@@ -29,7 +38,7 @@ def feature_loss(
     Raises:
         ConfigError: Lists of different lengths.
     """
-    return ops.mean(_per_image(features_hr, features_sr, weights))
+    return ops.mean(_per_image(features_hr, features_sr, weights, normalized))
 
 
 def feature_distance(hr: Tensor, sr: Tensor, network: FeatureNetwork) -> Tensor:
@@ -43,7 +52,7 @@ def feature_distance(hr: Tensor, sr: Tensor, network: FeatureNetwork) -> Tensor:
     Returns:
         Tensor (N,), 0 for equal images.
     """
-    return _per_image(network(hr), network(sr), network.layer_weights)
+    return _per_image(network(hr), network(sr), network.layer_weights, network.normalized)
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")
@@ -61,6 +70,7 @@ class PerceptualLoss(keras.losses.Loss):
         before_activation: See `build_features`.
         channel_mapping: See `build_features`.
         precision: See `build_features`.
+        normalized: See `build_features`.
         name: Name of the loss.
         reduction: As in `keras.losses.Loss`.
         dtype: As in `keras.losses.Loss`; features are float32 anyway.
@@ -74,13 +84,16 @@ class PerceptualLoss(keras.losses.Loss):
         before_activation: bool = False,
         channel_mapping: str = "auto",
         precision: str = "float32",
+        normalized: bool = False,
         name: str = "perceptual",
         reduction: str = "sum_over_batch_size",
         dtype: Any = "float32",
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if not isinstance(network, FeatureNetwork):
-            network = build_features(network, layers, weights, before_activation, channel_mapping, precision)
+            network = build_features(
+                network, layers, weights, before_activation, channel_mapping, precision, normalized
+            )
         self.network = network
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -92,7 +105,10 @@ class PerceptualLoss(keras.losses.Loss):
 
 
 def _per_image(
-    features_hr: Sequence[Tensor], features_sr: Sequence[Tensor], weights: Sequence[float] | None
+    features_hr: Sequence[Tensor],
+    features_sr: Sequence[Tensor],
+    weights: Sequence[float] | None,
+    normalized: bool,
 ) -> Tensor:
     weights = [1.0] * len(features_hr) if weights is None else weights
     if not len(features_hr) == len(features_sr) == len(weights):
@@ -102,5 +118,12 @@ def _per_image(
         )
     total = 0.0
     for hr, sr, weight in zip(features_hr, features_sr, weights, strict=True):
+        if normalized:
+            # A sum over channels, as a mean of so many.
+            weight, hr, sr = weight * sr.shape[-1], _of_unit_length(hr), _of_unit_length(sr)
         total += weight * ops.mean(ops.square(ops.stop_gradient(hr) - sr), axis=(1, 2, 3))
     return total
+
+
+def _of_unit_length(features: Tensor) -> Tensor:
+    return features * ops.rsqrt(ops.sum(ops.square(features), axis=-1, keepdims=True) + _NO_FEATURE)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mrisr.checks import check_flags
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.vgg import conv_names, vgg
 from keras_mrisr.types import PathLike, Tensor
@@ -73,6 +74,7 @@ class FeatureNetwork:
         layers: Names of the layers, in the order of the result.
         layer_weights: Their weights in a loss, floats.
         model: The functional `keras.Model` from `network_input(images)` to the unscaled features.
+        normalized: Whether a loss compares their directions only, see `build_features`.
         widths: Number of features of each layer.
         smallest: Edge of the smallest images that the deepest layer can be taken of, in pixels.
     """
@@ -85,6 +87,7 @@ class FeatureNetwork:
         before_activation: bool,
         channel_mapping: str,
         precision: str = "float32",
+        normalized: bool = False,
     ) -> None:
         self.network = network
         self.layers, self.layer_weights = _named_weights(network, layers)
@@ -92,6 +95,8 @@ class FeatureNetwork:
         self.before_activation = bool(before_activation)
         self.channel_mapping = channel_mapping
         self.precision = precision
+        check_flags(normalized=normalized)
+        self.normalized = normalized
         if precision not in PRECISIONS:
             raise ConfigError(
                 f"precision must be one of {', '.join(PRECISIONS)}. Received: precision={precision!r}"
@@ -156,6 +161,7 @@ class FeatureNetwork:
             "before_activation": self.before_activation,
             "channel_mapping": self.channel_mapping,
             "precision": self.precision,
+            "normalized": self.normalized,
         }
 
 
@@ -166,6 +172,7 @@ def build_features(
     before_activation: bool = False,
     channel_mapping: str = "auto",
     precision: str = "float32",
+    normalized: bool = False,
 ) -> FeatureNetwork:
     """Builds a feature network.
 
@@ -181,6 +188,8 @@ def build_features(
         channel_mapping: "auto", "mean" or "each"; see `network_input`.
         precision: "float32", or "mixed_bfloat16", which is faster where the processor has it; in float16
             features of 0..255 images could overflow.
+        normalized: Whether losses and distances compare only the direction of the features of a position, as
+            LPIPS does; see `losses.feature_loss`.
 
     Returns:
         A `FeatureNetwork`.
@@ -189,7 +198,9 @@ def build_features(
         ConfigError: Unknown name.
         ModelError: The weights are not there or not this network's.
     """
-    return FeatureNetwork(network, layers, weights, before_activation, channel_mapping, precision)
+    return FeatureNetwork(
+        network, layers, weights, before_activation, channel_mapping, precision, normalized
+    )
 
 
 def with_layers(options: Mapping[str, Any], names: Sequence[str], weighted: bool = True) -> dict[str, Any]:

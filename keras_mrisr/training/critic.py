@@ -77,8 +77,10 @@ class Critic:
         real = self.discriminator.judge(of_hr, of_lr, training=True)
         fake = self.discriminator.judge(of_sr, of_lr, training=True)
         shared = self.shares and noisy is None
-        perceptual = feature_loss(of_hr, of_sr, self.features.layer_weights) if shared else None
-        return real, fake, perceptual
+        if not shared:
+            return real, fake, None
+        weights, normalized = self.features.layer_weights, self.features.normalized
+        return real, fake, feature_loss(of_hr, of_sr, weights, normalized)
 
     def logit(self, lr: Tensor, hr: Tensor) -> Callable[[Tensor], Tensor]:
         """A function of images that gives one logit each, for gradients at real ones.

@@ -1,13 +1,14 @@
 """Every engine computes what Keras does; the fastest is measured once."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 
 from keras_mrisr.data import read_image
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.export import OnnxSuperResolver, engine_choice
+from keras_mrisr.export import OnnxSuperResolver, engine_choice, openvino_network
 from keras_mrisr.export.export import export_model
 from keras_mrisr.export.packed import write_packed_onnx
 from keras_mrisr.inference import SuperResolver
@@ -121,6 +122,63 @@ def test_bad_engines(packed, save_model, tmp_path, monkeypatch):
     monkeypatch.setattr(engine_choice, "installed_engines", lambda: ["onnxruntime"])
     with pytest.raises(MrisrError, match="`engine` openvino is not installed: pip install openvino"):
         OnnxSuperResolver.load(packed[2], engine="openvino")
+
+
+def multiplies_in_bfloat16():
+    openvino = openvino_network._openvino()
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def test_bfloat16_is_close_to_float32_or_refused(packed, smooth_image, mrisr, image_root, tmp_path):
+    pytest.importorskip("openvino")
+    source, target = image_root / "patient0/0.png", tmp_path / "bf16.png"
+    code, _, err = mrisr("upscale", source, target, "--model", packed[2], "--precision", "bfloat16")
+    if not multiplies_in_bfloat16():
+        assert (code, target.exists()) == (2, False)
+        assert "does not multiply in it" in err
+        return
+    assert code == 0, err
+    image = smooth_image(21, 17, 1, "float32")
+    exact, near = (
+        OnnxSuperResolver.load(packed[2], engine="openvino", precision=precision)(image)
+        for precision in ("float32", "bfloat16")
+    )
+    difference = np.abs(exact - near).max()
+    # Eight bits of a number that is added to the interpolation.
+    assert 0 < difference < 0.02
+
+
+def test_bfloat16_needs_a_processor_that_has_it(packed, monkeypatch):
+    pytest.importorskip("openvino")
+
+    class Core:
+        def get_property(self, device, name):
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(openvino_network, "_openvino", lambda: types.SimpleNamespace(Core=Core))
+    with pytest.raises(MrisrError, match="does not multiply in it .*Leave it out"):
+        OnnxSuperResolver.load(packed[2], precision="bfloat16")
+
+
+def test_bad_precisions(packed, mrisr, image_root, tmp_path, monkeypatch):
+    with pytest.raises(MrisrError, match="`precision` bfloat16 is OpenVINO's. Received: `engine` ncnn"):
+        OnnxSuperResolver.load(packed[2], engine="ncnn", precision="bfloat16")
+    with pytest.raises(MrisrError, match="precision must be one of float32, bfloat16"):
+        OnnxSuperResolver.load(packed[2], precision="int4")
+    for options, message in (
+        (("--model", packed[2] / "generator.keras"), "--precision is for an ONNX export"),
+        (("--model", packed[2], "--engine", "keras"), "Received: --engine keras, which Keras runs"),
+        (("--model", "lgg-x4", "--perception", "1"), "Received: --perception, which Keras runs"),
+        (("--model", "thick"), "which Keras runs. Leave out --precision"),
+    ):
+        target = tmp_path / "a.png"
+        source = image_root / "patient0/0.png"
+        code, _, err = mrisr("upscale", source, target, *options, "--precision", "bfloat16")
+        assert (code, err.count("\n"), target.exists()) == (2, 1, False)
+        assert message in err
+    monkeypatch.setattr(engine_choice, "installed_engines", lambda: ["onnxruntime"])
+    with pytest.raises(MrisrError, match="`engine` openvino is not installed: pip install openvino"):
+        OnnxSuperResolver.load(packed[2], precision="bfloat16")
 
 
 def test_upscale_takes_an_engine(mrisr, packed, image_root, tmp_path):

@@ -31,6 +31,27 @@ def test_distance_is_the_weighted_mse_of_features(network):
     np.testing.assert_array_equal(feature_distance(hr, hr, network), 0)
 
 
+def test_normalized_is_the_distance_of_lpips_without_its_weights():
+    network = build_features(**OPTIONS, normalized=True)
+    hr, sr = images(0), images(1)
+    expected = np.zeros(3)
+    for weight, a, b in zip((0.5, 2.0), network(hr), network(sr), strict=True):
+        unit = [x / np.linalg.norm(x, axis=-1, keepdims=True) for x in map(np.asarray, (a, b))]
+        expected += weight * np.mean(np.sum((unit[0] - unit[1]) ** 2, axis=-1), axis=(1, 2))
+    np.testing.assert_allclose(feature_distance(hr, sr, network), expected, rtol=1e-3)
+    np.testing.assert_allclose(PerceptualLoss(network)(hr, sr), expected.mean(), rtol=1e-3)
+    again = PerceptualLoss.from_config(PerceptualLoss(network).get_config())
+    assert again.network.normalized
+    # Opposite directions, whatever the lengths; and no features at all, where a length has no gradient.
+    opposite = np.full((1, 2, 2, 4), 3.0, "float32"), np.full((1, 2, 2, 4), -0.5, "float32")
+    assert float(feature_loss([opposite[0]], [opposite[1]], normalized=True)) == pytest.approx(4, rel=1e-3)
+    with tf.GradientTape() as tape:
+        nothing = tf.Variable(np.zeros((1, 2, 2, 4), "float32"))
+        loss = feature_loss([opposite[0]], [nothing], normalized=True)
+    assert float(loss) == pytest.approx(1, rel=1e-3)
+    assert np.isfinite(tape.gradient(loss, nothing)).all()
+
+
 def test_against_keras_applications():
     application = keras.applications.VGG16(include_top=False, weights=None, input_shape=(32, 32, 3))
     whole = build_features("vgg16", weights=None)

@@ -156,6 +156,7 @@ def test_config_makes_it_again(weight_file):
         "before_activation": True,
         "channel_mapping": "mean",
         "precision": "mixed_bfloat16",
+        "normalized": True,
     }
     features = build_features(**options)
     assert features.get_config() == options
