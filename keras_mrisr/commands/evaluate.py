@@ -1,6 +1,7 @@
 """`mrisr evaluate`."""
 
 import argparse
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands.arguments import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # Options of one task alone.
 _OF_SLICES = ("scale", "degradation", "metrics", "features", "realism", "backbone")
 _OF_THICK_SLICES = ("factor", "axis", "profile", "slice_thickness", "gap", "mask", "lr_out")
+_OF_TORCHVISION = {"lpips", "lpips_vgg", "dists"}  # Metrics whose packages import it.
 _BUNDLED = "thick"  # What makes thick slices thin without --model.
 
 
@@ -213,6 +215,10 @@ def _evaluate_slices(
     features = parse_features(options.features)
     realism = None if options.realism is None else list(map(parse_features, options.realism))
     degradation = parse_degradation(options.degradation)
+    if _OF_TORCHVISION.intersection(shared.get("metrics", ())):
+        # Builds of it for GPUs crash the interpreter where TensorFlow was loaded before.
+        with contextlib.suppress(ImportError):
+            import torchvision  # noqa: F401
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models
 

@@ -68,6 +68,12 @@ class RandomAcquisition(Degradation):
     def smallest_size(self) -> tuple[int, ...]:
         return self._widest.smallest_size
 
+    def axis_matrix(self, size: int) -> np.ndarray:
+        raise ConfigError(
+            f"`{self.name}` degrades every image in a way of its own: leave out `consistency`. What a model of "
+            "it makes agrees anyway with the way that is told from an image, or that `degraded_by` names."
+        )
+
     def get_config(self) -> dict[str, Any]:
         return {"largest_sigma": self.largest_sigma, "lowest_snr": self.lowest_snr, "noisy": self.noisy}
 

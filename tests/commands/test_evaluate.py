@@ -1,6 +1,9 @@
 """`mrisr evaluate` with several models and with predictions of another program, from end to end."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -84,6 +87,21 @@ def test_predictions_alone(mrisr, here):
     )  # fmt: skip
     assert (code, err) == (0, "")
     assert "12 slices of 6 patients" in out and "made elsewhere" in out
+
+
+def test_torchvision_is_loaded_before_tensorflow(here, tmp_path):
+    """Builds of it for GPUs crash where TensorFlow was loaded before. Here a module of its name looks."""
+    script = "import pathlib, sys; pathlib.Path('seen').write_text(str('tensorflow' in sys.modules))"
+    (tmp_path / "torchvision.py").write_text(script)
+    words = ["evaluate", "--model", str(here / "one"), "--data", str(here / "data"), "--metrics", "dists"]
+    words += ["--out", str(tmp_path / "out")]
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_mrisr", *words], cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "'dists' needs the weights of VGG16" in done.stderr
+    assert (tmp_path / "seen").read_text() == "False"
 
 
 def test_options_of_a_degradation(mrisr, here):
