@@ -6,14 +6,16 @@ Makes a volume of 256 x 256 x 176 voxels of 1 mm, 16 bits, from a T1 (the studyf
 by a cubic spline, and padded with its own air). Then, in turns in one run, the whole command
 `mrisr upscale IN.nii.gz OUT.nii.gz --in-plane`, x2 in the plane of its sagittal slices, as wall time and peak
 memory of the process: with --before's build and `kspace-x2` (PYTHON is the interpreter of an environment that
-holds it), with this build and the same network, and with this build's --model. Last, the network of
-`kspace-x2` alone on one slice of 128 px in float32, by each engine that is installed (onnxruntime, OpenVINO,
-ncnn), by Keras, and by PyTorch where there is one. Prints ratios to the first line of each table.
+holds it), with this build and the same network, and with this build's --model by each of --engines. Last, the
+network of `kspace-x2` alone on one slice of 128 px in float32, by each engine that is installed (onnxruntime,
+OpenVINO, ncnn), by Keras, and by PyTorch where there is one; and by OpenVINO in bfloat16 where the processor
+multiplies in it. Prints ratios to the first line of each table.
 
 Nothing else should run: the figures are those of the machine, its cores and its load.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -40,7 +42,10 @@ def main():
     parser.add_argument("--model", default="any-x2")
     parser.add_argument("--slices", type=int, default=SIZE[0], help="of the middle, for a shorter run")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--engine", default="auto")
+    parser.add_argument(
+        "--engines", nargs="+", default=["auto"], metavar="NAME[:PRECISION]",
+        help="such as onnxruntime openvino openvino:bfloat16",
+    )  # fmt: skip
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         source = pathlib.Path(folder, "volume.nii.gz")
@@ -52,10 +57,12 @@ def main():
         runs = {}
         if options.before:
             runs["before, kspace-x2"] = [options.before, *words[1:], "--model", "kspace-x2"]
-        runs["now, kspace-x2"] = [sys.executable, *words, "--model", "kspace-x2", "--engine", options.engine]
-        runs[f"now, {options.model}"] = [
-            sys.executable, *words, "--model", options.model, "--engine", options.engine, "--force",
-        ]  # fmt: skip
+        for model, engine in (("kspace-x2", "auto"), *((options.model, one) for one in options.engines)):
+            name, _, precision = engine.partition(":")
+            runs[f"now, {model}, {engine}"] = [
+                sys.executable, *words, "--model", model, "--force", "--engine", name,
+                "--precision", precision or "float32",
+            ]  # fmt: skip
         commands(runs, source, pathlib.Path(folder), options.rounds)
     engines()
 
@@ -122,6 +129,7 @@ def _peak(command):
 
 def engines():
     """Times one network on one slice by each engine, in turns."""
+    from keras_mrisr.errors import MrisrError
     from keras_mrisr.export.engine_choice import installed_engines
     from keras_mrisr.export.onnx_resolver import OnnxSuperResolver
     from keras_mrisr.models.storage import load_trained
@@ -133,6 +141,9 @@ def engines():
         name: OnnxSuperResolver.load(path, engine=name).generator.predict_on_batch
         for name in installed_engines()
     }
+    with contextlib.suppress(MrisrError):
+        half = OnnxSuperResolver.load(path, precision="bfloat16")
+        networks["OpenVINO, bfloat16"] = half.generator.predict_on_batch
     keras_network = load_trained(path)[0]
     keras_network.jit_compile = False
     networks["Keras"] = keras_network.predict_on_batch
@@ -147,7 +158,7 @@ def engines():
             if turn:  # The first one prepares.
                 times.setdefault(name, []).append(time.perf_counter() - start)
     first = min(times["onnxruntime"])
-    print(f"| kspace-x2 on {EDGE} x {EDGE} px, float32 | least s | median s | times as fast |")
+    print(f"| kspace-x2 on {EDGE} x {EDGE} px | least s | median s | times as fast |")
     print("|---|---|---|---|")
     for name, each in times.items():
         print(f"| {name} | {min(each):.3f} | {np.median(each):.3f} | {first / min(each):.2f} |")

@@ -199,6 +199,7 @@ class AdversarialConfig(Config):
             `SegmentationConsistencyLoss`.
         segmentation_model: Directory of that U-Net, which `mrisr segment train` wrote. It must not know
             the patients that this run holds out.
+        spectrum_weight: Weight of the difference in power by spatial frequency, see `losses.spectrum_loss`.
         r1_weight: Weight of the R1 penalty on the discriminator.
         r1_every: Steps between two penalties.
         features: Arguments for `build_features`; also measures `val_features`. Needed unless
@@ -236,6 +237,7 @@ class AdversarialConfig(Config):
     consistency_weight: Weight = 0.0
     segmentation_weight: Weight = 0.0
     segmentation_model: str | None = None
+    spectrum_weight: Weight = 0.0
     r1_weight: Weight = 0.0
     r1_every: Count = 16
     features: dict[str, Any] = Field(default={"network": "vgg19", "weights": "imagenet"})

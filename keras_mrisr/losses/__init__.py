@@ -13,6 +13,7 @@ from keras_mrisr.losses.dice import DiceCrossEntropy, cross_entropy, dice_loss
 from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance, feature_loss
 from keras_mrisr.losses.psnr import PSNRLoss, psnr_loss
 from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss, segmentation_distance
+from keras_mrisr.losses.spectrum import spectrum_loss
 
 __all__ = [
     "ConsistencyLoss",
@@ -32,4 +33,5 @@ __all__ = [
     "psnr_loss",
     "r1_penalty_from_gradients",
     "segmentation_distance",
+    "spectrum_loss",
 ]

@@ -141,6 +141,7 @@ def compiled_gan(
                 "adversarial": adversarial.adversarial_weight,
                 "consistency": adversarial.consistency_weight,
                 "segmentation": adversarial.segmentation_weight,
+                "spectrum": adversarial.spectrum_weight,
                 "r1": adversarial.r1_weight,
             },
             pixel=training.loss,

@@ -12,6 +12,7 @@ WEIGHTS = {
     "adversarial": 1e-3,
     "consistency": 0.0,
     "segmentation": 0.0,
+    "spectrum": 0.0,
     "r1": 0.0,
 }
 

@@ -10,6 +10,7 @@ from keras_mrisr.degrade import get_degradation
 from keras_mrisr.degrade.projection import Projection
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.losses import adversarial, consistency
+from keras_mrisr.losses.spectrum import spectrum_loss
 from keras_mrisr.metrics.psnr import PSNR
 from keras_mrisr.replicas import gradient_share, random_rows, replica_mean
 from keras_mrisr.training.augmentation import check_augmentation
@@ -39,7 +40,7 @@ class SRGAN(keras.Model):
         generator: Functional model, LR to SR.
         discriminator: Functional model from HR-sized images to logits, one an image or a map.
         weights: Weight of each loss, over the defaults: "pixel", "perceptual", "adversarial",
-            "consistency", "segmentation", "r1". A weight of 0 leaves the loss out at no cost.
+            "consistency", "segmentation", "spectrum", "r1". A weight of 0 leaves the loss out at no cost.
         pixel: "mean_absolute_error" or "mean_squared_error".
         perceptual: A `keras.losses.Loss` of (hr, sr), such as `PerceptualLoss`; needed for its weight.
         segmentation: A `keras.losses.Loss` of (hr, sr), such as `SegmentationConsistencyLoss`; needed for
@@ -278,6 +279,8 @@ class SRGAN(keras.Model):
             terms["consistency"] = consistency.consistency_loss(middle, sr, self._degrade)
         if self._active("segmentation"):
             terms["segmentation"] = self._segmentation_loss(hr, sr)
+        if self._active("spectrum"):
+            terms["spectrum"] = spectrum_loss(hr, sr)
         if logits:
             terms["adversarial"] = adversarial.generator_loss(*logits, self.adversarial_kind)
         return sr, terms, logits
