@@ -256,7 +256,7 @@ def test_fit_save_load_and_go_on(make_gan, batch, cheap_perceptual, tmp_path):
     """Every loss and noise; what the file gives back goes on with the same steps."""
     model = make_gan(
         {"normalization": "spectral"},
-        weights={"perceptual": 0.1, "adversarial": 0.05, "consistency": 0.5, "r1": 0.1},
+        weights={"perceptual": 0.1, "adversarial": 0.05, "consistency": 0.5, "spectrum": 0.01, "r1": 0.1},
         perceptual=cheap_perceptual(),
         degradation={"name": "bicubic", "scale": 2},
         adversarial_kind="relativistic",
@@ -267,7 +267,7 @@ def test_fit_save_load_and_go_on(make_gan, batch, cheap_perceptual, tmp_path):
     )
     options = {"batch_size": 2, "shuffle": False, "verbose": 0}
     history = model.fit(*batch, epochs=2, validation_data=batch, **options).history
-    losses = {"pixel", "perceptual", "consistency", "adversarial", "r1"}
+    losses = {"pixel", "perceptual", "consistency", "spectrum", "adversarial", "r1"}
     assert set(history) == {*losses, *ALWAYS, "val_psnr", "val_pixel", "val_perceptual"}
     assert np.isfinite(list(history.values())).all()
 
@@ -291,7 +291,7 @@ def test_mixed_precision(make_gan, batch, cheap_perceptual, precision):
     with dtype_policy(precision):
         model = make_gan(
             {"normalization": "spectral"},
-            weights={"perceptual": 0.1, "adversarial": 0.05, "consistency": 0.5, "r1": 0.1},
+            weights={"perceptual": 0.1, "adversarial": 0.05, "consistency": 0.5, "spectrum": 0.01, "r1": 0.1},
             perceptual=cheap_perceptual(),
             degradation={"name": "bicubic", "scale": 2},
             instance_noise=0.1,
