@@ -154,6 +154,7 @@ def result_options(options: argparse.Namespace) -> dict[str, Any]:
     chosen = {key: getattr(options, key, None) for key in keys}
     chosen["nan"] = None if options.nan == "refuse" else options.nan
     chosen["degraded_by"] = None if options.degraded_by == "auto" else options.degraded_by
+    chosen["precision"] = None if options.precision == "float32" else options.precision
     return {"model": None if options.model is None else _identity(options.model), **chosen}
 
 
