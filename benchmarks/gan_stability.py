@@ -65,7 +65,13 @@ PARTS = {
     },
     "consistency": {"adversarial.consistency": False},
     "balance": {"adversarial.balance": 0.0, "adversarial.adversarial_weight": 7e-3},
-    "adversarial": {"adversarial.adversarial_weight": 0.0, "adversarial.balance": 0.0},
+    "spectrum": {"adversarial.spectrum_weight": 0.0},
+    # The VGG loss alone.
+    "adversarial": {
+        "adversarial.adversarial_weight": 0.0,
+        "adversarial.balance": 0.0,
+        "adversarial.spectrum_weight": 0.0,
+    },
 }
 MODELS = {"start": f"{PRETRAINED}/generator.keras", "kept": "generator.keras", "last": "last.keras"}
 
@@ -168,6 +174,8 @@ def _config(preset, seed, options):
 
 def _projected(preset, seed, features, options):
     """The preset `projected` from a finished model, or that without one part."""
+    if training_precision("auto") == "mixed_bfloat16":
+        features = {**features, "precision": "mixed_bfloat16"}
     config = adversarial_config(continued_config(load_info(options.init)), "projected")
     return config.replace(
         {
@@ -225,10 +233,14 @@ def report(options, dataset):
     )
     bicubic, bicubic_images = score(lambda pair: interpolate(pair.lr, options.scale, "bicubic"))
     rows, images = [], {"bicubic": bicubic_images}
+    starts = {}  # Of runs that go on from one model.
     for run in runs:
         row = {"run": run.name, "history": _history(run), **json.loads((run / "seconds.json").read_text())}
         for name, path in _models(run).items():
             if path.exists():
+                if path in starts:
+                    row[name], sr = starts[path]
+                    continue
                 adversarial = read_config(run / "config.yaml", RunConfig()).adversarial
                 consistent = adversarial.on and adversarial.consistency and name != "start"
                 predict = _predictor(
@@ -236,6 +248,8 @@ def report(options, dataset):
                 )
                 row[name], sr = score(predict)
                 images[f"{run.name} {name}"] = sr
+                if name == "start":
+                    starts[path] = row[name], sr
                 keras.backend.clear_session()
         row["verdict"] = _verdict(row, bicubic)
         rows.append(row)
