@@ -37,7 +37,7 @@ import numpy as np
 
 from keras_mrisr.config import RunConfig, parse_override, read_config
 from keras_mrisr.data import read_dataset
-from keras_mrisr.data.pipeline import load_pairs
+from keras_mrisr.data.pipeline import load_pairs, separate_channels
 from keras_mrisr.degrade import get_degradation, interpolate
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.files import write_json, write_text
@@ -227,6 +227,8 @@ def report(options, dataset):
         raise SystemExit(f"No finished runs in {options.out}.")
     degradation = get_degradation(options.degradation, options.scale)
     pairs = load_pairs(_test_slices(runs, dataset, options.slices), degradation)
+    if read_config(runs[0] / "config.yaml", RunConfig()).data.separate_channels:
+        pairs = separate_channels(pairs)
     originals = [features(_unit(pair.hr)) for pair in pairs]
     score = functools.partial(
         _score, pairs=pairs, originals=originals, features=features, degradation=degradation
