@@ -91,7 +91,9 @@ class OnnxSuperResolver(ExportedSuperResolver):
         faster = None if metadata.get(FOR_CPU) else _for_cpu(path)
         if faster is not None:
             session = _session(onnxruntime, path, faster, [active], threads)
-        network = _engine(_Network(session, metadata, path), metadata, path, threads, engine, providers, precision)
+        network = _engine(
+            _Network(session, metadata, path), metadata, path, threads, engine, providers, precision
+        )
         return cls(network, metadata, memory, name)
 
 

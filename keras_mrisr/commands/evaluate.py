@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands.arguments import (
@@ -218,7 +219,7 @@ def _evaluate_slices(
     if _OF_TORCHVISION.intersection(shared.get("metrics", ())):
         # Builds of it for GPUs crash the interpreter where TensorFlow was loaded before.
         with contextlib.suppress(ImportError):
-            import torchvision  # noqa: F401
+            importlib.import_module("torchvision")
     load_tensorflow()
     from keras_mrisr.evaluation import evaluate_models
 

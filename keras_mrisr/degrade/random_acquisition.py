@@ -70,8 +70,8 @@ class RandomAcquisition(Degradation):
 
     def axis_matrix(self, size: int) -> np.ndarray:
         raise ConfigError(
-            f"`{self.name}` degrades every image in a way of its own: leave out `consistency`. What a model of "
-            "it makes agrees anyway with the way that is told from an image, or that `degraded_by` names."
+            f"`{self.name}` degrades every image in a way of its own: leave out `consistency`. What a model "
+            "of it makes agrees anyway with the way that is told from an image, or that `degraded_by` names."
         )
 
     def get_config(self) -> dict[str, Any]:

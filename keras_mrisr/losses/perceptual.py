@@ -27,10 +27,10 @@ def feature_loss(
         features_hr: List of tensors (N, h, w, F), one a layer. No gradient flows into them.
         features_sr: The same of the reconstructions.
         weights: One factor a layer; None for ones.
-        normalized: Divide the features of every position by their length, and sum the squared differences over
-            channels instead of averaging them (Zhang et al. 2018, "The unreasonable effectiveness of deep
-            features as a perceptual metric", eq. 1, all channels alike): from 0 to 2 a layer. Faint texture
-            counts as much as bright edges then.
+        normalized: Divide the features of every position by their length, and sum the squared differences
+            over channels instead of averaging them (Zhang et al. 2018, "The unreasonable effectiveness of
+            deep features as a perceptual metric", eq. 1, all channels alike): from 0 to 2 a layer. Faint
+            texture counts as much as bright edges then.
 
     Returns:
         Scalar tensor, the mean over the batch.

@@ -198,9 +198,7 @@ def build_features(
         ConfigError: Unknown name.
         ModelError: The weights are not there or not this network's.
     """
-    return FeatureNetwork(
-        network, layers, weights, before_activation, channel_mapping, precision, normalized
-    )
+    return FeatureNetwork(network, layers, weights, before_activation, channel_mapping, precision, normalized)
 
 
 def with_layers(options: Mapping[str, Any], names: Sequence[str], weighted: bool = True) -> dict[str, Any]:

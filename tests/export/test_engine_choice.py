@@ -156,12 +156,12 @@ def test_bfloat16_needs_a_processor_that_has_it(packed, monkeypatch):
             return ["FP32", "INT8"]
 
     monkeypatch.setattr(openvino_network, "_openvino", lambda: types.SimpleNamespace(Core=Core))
-    with pytest.raises(MrisrError, match="does not multiply in it .*Leave it out"):
+    with pytest.raises(MrisrError, match=r"does not multiply in it .*Leave it out"):
         OnnxSuperResolver.load(packed[2], precision="bfloat16")
 
 
 def test_bad_precisions(packed, mrisr, image_root, tmp_path, monkeypatch):
-    with pytest.raises(MrisrError, match="`precision` bfloat16 is OpenVINO's. Received: `engine` ncnn"):
+    with pytest.raises(MrisrError, match=r"`precision` bfloat16 is OpenVINO's\. Received: `engine` ncnn"):
         OnnxSuperResolver.load(packed[2], engine="ncnn", precision="bfloat16")
     with pytest.raises(MrisrError, match="precision must be one of float32, bfloat16"):
         OnnxSuperResolver.load(packed[2], precision="int4")

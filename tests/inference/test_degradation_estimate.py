@@ -120,7 +120,7 @@ def test_names_that_are_not_known_and_models_that_undo_one_thing_are_refused(any
 
 
 def test_consistency_names_the_way_out(any_x2, smooth_image):
-    with pytest.raises(ConfigError, match="leave out `consistency`.* `degraded_by` names"):
+    with pytest.raises(ConfigError, match=r"leave out `consistency`.* `degraded_by` names"):
         any_x2.upscale(smooth_image(32, 24, 1), consistency=True)
 
 

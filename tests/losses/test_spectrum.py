@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -23,8 +25,10 @@ def reference(hr, sr, bands):
         y, x = np.fft.fftfreq(height), np.fft.fftfreq(width)
         radius = np.sqrt(y[:, np.newaxis] ** 2 + x**2)
         edges = np.linspace(0, 0.5, bands + 1)
-        rings = [(radius >= low) & (radius < high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
-        powers.append(np.array([power[:, :, ring].mean() for ring in rings if ring.any()]) + (0.25 / 255) ** 2)
+        rings = [(radius >= low) & (radius < high) for low, high in itertools.pairwise(edges)]
+        powers.append(
+            np.array([power[:, :, ring].mean() for ring in rings if ring.any()]) + (0.25 / 255) ** 2
+        )
     return np.mean(np.abs(10 * np.log10(powers[1] / powers[0])))
 
 
@@ -37,7 +41,7 @@ def test_against_numpy(bands):
 def test_what_it_asks_for():
     hr = batch(0)
     assert float(spectrum_loss(hr, hr)) == 0
-    # Other texture of the same power costs little, half of the contrast 6 dB in every ring, smooth images more.
+    # Other texture of the same power costs little, half of the contrast 6 dB, smooth images more.
     assert float(spectrum_loss(hr, batch(1))) < 1
     assert float(spectrum_loss(hr, 0.5 * hr)) == pytest.approx(20 * np.log10(2), abs=0.05)
     assert float(spectrum_loss(hr, np.zeros_like(hr))) > 30
@@ -63,7 +67,7 @@ def test_gradient_flows_into_sr_only_in_a_graph_of_unknown_size():
     ("hr", "sr"), [(batch(0), batch(0)[:, :12]), (batch(0)[0], batch(0)[0]), (batch(0)[..., np.newaxis],) * 2]
 )
 def test_bad_images(hr, sr):
-    with pytest.raises(ConfigError, match="two batches .* of one known size"):
+    with pytest.raises(ConfigError, match=r"two batches .* of one known size"):
         spectrum_loss(hr, sr)
     with pytest.raises(ConfigError, match="bands"):
         spectrum_loss(batch(0), batch(0), 0)
