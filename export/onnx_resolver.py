@@ -17,7 +17,7 @@ from keras_mrisr.export.exported_resolver import ExportedSuperResolver
 from keras_mrisr.types import PathLike
 
 FILE = "model.onnx"
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 METADATA = "keras_mrisr"  # Key of the file's metadata that holds all of it as JSON.
 FOR_CPU = "for_cpu"  # Key of these: the network is written as onnxruntime is fast with on CPUs already.
 _SUFFIX = "ExecutionProvider"
@@ -58,7 +58,7 @@ class OnnxSuperResolver(ExportedSuperResolver):
             engine: What runs it on a CPU: "onnxruntime", "openvino", "ncnn", or "auto" for the fastest of
                 those that are installed, which is measured once for each network and machine.
             precision: What it computes in: "float32", or "bfloat16", which OpenVINO does on processors with
-                AMX or AVX512-BF16, faster and with two to three digits.
+                AMX or AVX512-BF16, faster and with two to three digits; or "auto" for the faster of these.
 
         Raises:
             ModelError: Nothing there, no ONNX network, not one of ours, a provider that isn't installed, an
@@ -154,25 +154,27 @@ def _engine(
     providers: Sequence[str] | None,
     precision: str,
 ) -> Any:
-    """The network as the engine that is asked for runs it, or the fastest one."""
+    """The network as the engine and precision that are asked for run it, or the fastest of them."""
     if engine == "onnxruntime" or providers:
         return network
     count = threads or len(os.sched_getaffinity(0))
-    makers: dict[str, Callable[[], Any]] = {
-        "openvino": functools.partial(_openvino, path, count, precision),
-        "ncnn": functools.partial(_ncnn, path, count),
-    }
+    makers: dict[str, Callable[[], Any]] = {}
+    if precision != "bfloat16":
+        makers["onnxruntime"] = lambda: network
+        makers["openvino"] = functools.partial(_openvino, path, count, "float32")
+        makers["ncnn"] = functools.partial(_ncnn, path, count)
+    if precision != "float32":
+        makers["openvino:bfloat16"] = functools.partial(_openvino, path, count, "bfloat16")
     reason = _only_onnxruntime(network, metadata)
-    if engine != "auto":
-        if reason:
+    if reason:
+        if engine != "auto":
             raise ModelError(f"{path} {reason}: only onnxruntime runs it. Leave out `engine`.")
-        return makers[engine]()
-    known = installed_engines()
-    makers = {name: make for name, make in makers.items() if name in known}
-    if reason or not makers:
         return network
-    channels = network.shape[-1]
-    return fastest_engine(path, channels, count, {"onnxruntime": lambda: network, **makers})[1]
+    known = installed_engines() if engine == "auto" else [engine]
+    makers = {name: make for name, make in makers.items() if name.partition(":")[0] in known}
+    if len(makers) == 1:
+        return next(iter(makers.values()))()
+    return fastest_engine(path, network.shape[-1], count, makers)[1]
 
 
 def _only_onnxruntime(network: _Network, metadata: dict[str, Any]) -> str:

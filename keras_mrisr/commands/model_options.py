@@ -54,9 +54,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "TensorFlow (default: the fastest one installed, measured once on each machine)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32",
-        help="what the network computes in: bfloat16 is several times as fast on a processor with AMX, by "
-        "OpenVINO, with errors of a fraction of a grey level of 255",
+        "--precision", choices=("auto", "float32", "bfloat16"),
+        help="what the network computes in: bfloat16 is several times as fast on a processor with AMX or "
+        "AVX512-BF16, by OpenVINO, with errors of a fraction of a grey level of 255; auto is the faster one "
+        "(default: auto for what one command line names; float32 for studies, which machines may share)",
     )  # fmt: skip
     parser.add_argument(
         "--providers",
@@ -154,7 +155,7 @@ def result_options(options: argparse.Namespace) -> dict[str, Any]:
     chosen = {key: getattr(options, key, None) for key in keys}
     chosen["nan"] = None if options.nan == "refuse" else options.nan
     chosen["degraded_by"] = None if options.degraded_by == "auto" else options.degraded_by
-    chosen["precision"] = None if options.precision == "float32" else options.precision
+    chosen["precision"] = None if options.precision in (None, "float32") else options.precision
     return {"model": None if options.model is None else _identity(options.model), **chosen}
 
 
@@ -174,6 +175,9 @@ def _identity(model: str) -> str:
 
 def load_models(options: argparse.Namespace, found: "Input | Folder | None", memory: int | None) -> "Models":
     """The model that is named, or else the bundled ones that fit the input; None stands for scans."""
+    if options.precision is None:
+        precision = "float32" if found is None else "auto"
+        options = argparse.Namespace(**{**vars(options), "precision": precision})
     return _bundled(options, found, memory) if options.model is None else _named(options, memory)
 
 
@@ -273,7 +277,7 @@ def _options_of_onnx(options: argparse.Namespace) -> list[str]:
     given = {
         "--engine": options.engine not in ("auto", "keras"),
         "--providers": options.providers,
-        "--precision": options.precision != "float32",
+        "--precision": options.precision == "bfloat16",
     }
     return [name for name, one in given.items() if one]
 
@@ -290,7 +294,7 @@ def _refuse_for_onnx(model: str, options: argparse.Namespace) -> None:
 
 def _keras_is_faster(options: argparse.Namespace) -> bool:
     """Whether there is a GPU that TensorFlow may use, and onnxruntime does not; or no onnxruntime."""
-    if options.engine != "auto" or options.precision != "float32":
+    if options.engine != "auto" or options.precision == "bfloat16":
         return False
     try:
         import onnxruntime

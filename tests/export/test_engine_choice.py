@@ -1,14 +1,17 @@
 """Every engine computes what Keras does; the fastest is measured once."""
 
+import argparse
 import json
 import types
 
 import numpy as np
 import pytest
 
+from keras_mrisr.commands.model_options import load_models, result_options
+from keras_mrisr.commands.upscale import add
 from keras_mrisr.data import read_image
 from keras_mrisr.errors import MrisrError
-from keras_mrisr.export import OnnxSuperResolver, engine_choice, openvino_network
+from keras_mrisr.export import OnnxSuperResolver, engine_choice, onnx_resolver, openvino_network
 from keras_mrisr.export.export import export_model
 from keras_mrisr.export.packed import write_packed_onnx
 from keras_mrisr.inference import SuperResolver
@@ -160,10 +163,90 @@ def test_bfloat16_needs_a_processor_that_has_it(packed, monkeypatch):
         OnnxSuperResolver.load(packed[2], precision="bfloat16")
 
 
+@pytest.fixture
+def candidates(monkeypatch, tmp_path):
+    """What `fastest_engine` is asked to choose from, call by call; it takes the first."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    seen = []
+
+    def choose(path, channels, threads, networks):
+        seen.append(list(networks))
+        name = next(iter(networks))
+        return name, networks[name]()
+
+    monkeypatch.setattr(onnx_resolver, "fastest_engine", choose)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "expected"),
+    [
+        ("auto", "auto", ["onnxruntime", "openvino", "ncnn", "openvino:bfloat16"]),
+        ("auto", "float32", ["onnxruntime", "openvino", "ncnn"]),
+        ("openvino", "auto", ["openvino", "openvino:bfloat16"]),
+        ("onnxruntime", "auto", None),
+        ("ncnn", "auto", None),
+        ("openvino", "float32", None),
+    ],
+)
+def test_engines_and_precisions_that_are_compared(
+    packed, candidates, monkeypatch, engine, precision, expected
+):
+    for name in ("openvino", "ncnn"):
+        pytest.importorskip(name)
+    OnnxSuperResolver.load(packed[2], engine=engine, precision=precision)
+    assert candidates == ([] if expected is None else [expected])
+
+
+def test_one_scan_takes_the_faster_precision_and_studies_float32(
+    packed, candidates, mrisr, image_root, tmp_path
+):
+    for name in ("openvino", "ncnn"):
+        pytest.importorskip(name)
+    code, _, err = mrisr("upscale", image_root / "patient0/0.png", tmp_path / "a.png", "--model", packed[2])
+    assert code == 0, err
+    assert candidates.pop() == ["onnxruntime", "openvino", "ncnn", "openvino:bfloat16"]
+    options = upscale_arguments("--model", str(packed[2]))
+    load_models(options, None, None)
+    assert candidates.pop() == ["onnxruntime", "openvino", "ncnn"]
+    assert result_options(options)["precision"] is None
+    assert result_options(upscale_arguments("--precision", "float32"))["precision"] is None
+    assert result_options(upscale_arguments("--precision", "auto"))["precision"] == "auto"
+
+
+def upscale_arguments(*words):
+    """Options as `mrisr upscale IN OUT ...` reads them."""
+    parser = argparse.ArgumentParser()
+    add(parser.add_subparsers(), argparse.ArgumentParser(add_help=False))
+    options = parser.parse_args(["upscale", "IN", "OUT", *words])
+    assert options.input == "IN"
+    return options
+
+
+def test_a_processor_without_bfloat16_is_left_to_float32(packed, monkeypatch, tmp_path, smooth_image):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    real = onnx_resolver._openvino
+
+    def without(path, threads, precision):
+        if precision == "bfloat16":
+            raise MrisrError("does not multiply in it")
+        return real(path, threads, precision)
+
+    monkeypatch.setattr(onnx_resolver, "_openvino", without)
+    image = smooth_image(21, 17, 1, "float32")
+    expected = OnnxSuperResolver.load(packed[2], engine="onnxruntime")(image)
+    for _ in range(2):  # Measured, then read.
+        resolver = OnnxSuperResolver.load(packed[2], precision="auto")
+        np.testing.assert_allclose(resolver(image), expected, atol=1e-5)
+    (times,) = json.loads((tmp_path / "keras-mrisr/engines.json").read_text()).values()
+    assert "openvino:bfloat16" not in times
+
+
 def test_bad_precisions(packed, mrisr, image_root, tmp_path, monkeypatch):
     with pytest.raises(MrisrError, match=r"`precision` bfloat16 is OpenVINO's\. Received: `engine` ncnn"):
         OnnxSuperResolver.load(packed[2], engine="ncnn", precision="bfloat16")
-    with pytest.raises(MrisrError, match="precision must be one of float32, bfloat16"):
+    with pytest.raises(MrisrError, match="precision must be one of auto, float32, bfloat16"):
         OnnxSuperResolver.load(packed[2], precision="int4")
     for options, message in (
         (("--model", packed[2] / "generator.keras"), "--precision is for an ONNX export"),
