@@ -163,8 +163,10 @@ def _engine(
         makers["onnxruntime"] = lambda: network
         makers["openvino"] = functools.partial(_openvino, path, count, "float32")
         makers["ncnn"] = functools.partial(_ncnn, path, count)
-    if precision != "float32":
+    if precision != "float32" and not _draws_grain(metadata):
         makers["openvino:bfloat16"] = functools.partial(_openvino, path, count, "bfloat16")
+    if not makers:
+        raise ModelError(f"{path} draws grain, whose phases have no digits left in bfloat16. Leave it out.")
     reason = _only_onnxruntime(network, metadata)
     if reason:
         if engine != "auto":
@@ -184,6 +186,12 @@ def _only_onnxruntime(network: _Network, metadata: dict[str, Any]) -> str:
     if network.channels_first or len(network.shape) != 4:
         return "is channels-first or one of volumes"
     return "is for slices of one size" if isinstance(network.shape[1], int) else ""
+
+
+def _draws_grain(metadata: dict[str, Any]) -> bool:
+    """Whether the network has noise of its own, `ContentNoise`."""
+    generator = metadata.get("generator")
+    return isinstance(generator, dict) and bool(generator.get("thin_noise"))
 
 
 def _openvino(path: pathlib.Path, threads: int, precision: str) -> Any:

@@ -17,8 +17,8 @@ RECIPES, TRITON = "tensorrt.md", "config.pbtxt"
 # Operators with modes that are supported; the first is ONNX's default.
 _MODES = {"DepthToSpace": ("DCR", "CRD"), "Pad": ("constant", "edge", "reflect", "wrap")}
 _ALWAYS = {
-    "Add", "Cast", "Concat", "Gather", "Mul", "PRelu", "Relu", "Reshape", "Shape", "Slice", "Squeeze",
-    "Transpose", "Unsqueeze",
+    "Add", "Cast", "Concat", "Gather", "Mul", "PRelu", "Relu", "Reshape", "Shape", "Sin", "Slice",
+    "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
 _LARGEST_OPSET = 24
 # Of a free dimension the smallest, the usual and the largest size; x, y and z are those of volumes.

@@ -104,7 +104,7 @@ ADVERSARIAL_PRESETS: dict[str, dict[str, Any]] = {
     # From a finished model to images that look like MRI: a discriminator that already sees, and losses that
     # only move what was not measured. `mrisr train --init MODEL --adversarial projected`.
     "projected": {
-        "generator": {"thin_layers": 3},
+        "generator": {"thin_layers": 3, "thin_noise": 1},
         "training": {
             "batch_size": 4,
             "patch_size": 96,

@@ -44,14 +44,14 @@ def test_an_adversarial_preset_keeps_size_scale_and_data(tmp_path, base, name):
     config = adversarial_config(before, name)
     assert config.adversarial.on
     assert (config.scale, config.data) == (4, before.data)
-    upsampling = {"direct_upsampling", "smooth_upsampling", "thin_layers"}
+    upsampling = {"direct_upsampling", "smooth_upsampling", "thin_layers", "thin_noise"}
     kept, given = ({k: v for k, v in c.generator.items() if k not in upsampling} for c in (config, before))
     assert kept == given
     if name == "stable":
         assert config.generator["smooth_upsampling"]
         assert "direct_upsampling" not in config.generator
     else:
-        grown = {"thin_layers": 3} if name == "projected" else {}
+        grown = {"thin_layers": 3, "thin_noise": 1} if name == "projected" else {}
         assert config.generator == {**before.generator, **grown}
     write_config(config, tmp_path / "config.yaml")
     assert read_config(tmp_path / "config.yaml", RunConfig()) == config

@@ -14,9 +14,9 @@ _FLOOR = (0.25 / 255) ** 2
 
 
 def spectrum_loss(hr: Tensor, sr: Tensor, bands: int = 16) -> Tensor:
-    """Mean over rings of the spectrum of |10 log10(power of SR / power of HR)|.
+    """Mean over channels and rings of the spectrum of |10 log10(power of SR / power of HR)|.
 
-    Power is taken over the whole batch: what is asked for is as much texture as there is in HR, wherever it
+    Power is taken over the whole batch, and of each channel for itself: what is asked for is as much texture as there is in HR, wherever it
     is (Durall et al. 2020, "Watch your up-convolution: CNN based generative deep neural networks are failing
     to reproduce spectral distributions", with rings in dB). Patches are windowed by Hann, since they end
     within tissue. It is the loss beside `metrics.spectrum_error`.
@@ -49,12 +49,12 @@ def spectrum_loss(hr: Tensor, sr: Tensor, bands: int = 16) -> Tensor:
 
 
 def _power(images: Tensor, window: Tensor, rings: Tensor) -> Tensor:
-    """Mean power of a batch in each ring, (bands,): that of white noise is its variance."""
+    """Mean power of a batch in each channel and ring, (C, bands): that of white noise is its variance."""
     planes = ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2))
     planes = (planes - ops.mean(planes, axis=(2, 3), keepdims=True)) * window
     real, imaginary = ops.fft2((planes, ops.zeros_like(planes)))
-    power = ops.mean(ops.square(real) + ops.square(imaginary), axis=(0, 1))
-    return ops.matmul(ops.reshape(power, (1, -1)), rings)[0]
+    power = ops.mean(ops.square(real) + ops.square(imaginary), axis=0)
+    return ops.matmul(ops.reshape(power, (power.shape[0], -1)), rings)
 
 
 @functools.lru_cache(maxsize=8)

@@ -8,7 +8,9 @@ from keras import initializers, layers
 from keras_mrisr import ranks
 from keras_mrisr.checks import check_counts
 from keras_mrisr.errors import ConfigError
-from keras_mrisr.models.layers import ICNR, BatchNormalization, BicubicUpsampling, MiddleSlice, PixelShuffle
+from keras_mrisr.models.layers import (
+    ICNR, BatchNormalization, BicubicUpsampling, ContentNoise, MiddleSlice, PixelShuffle,
+)  # fmt: skip
 from keras_mrisr.types import Tensor
 
 # Each scale as the chain of pixel shuffles that makes it.
@@ -97,21 +99,25 @@ THIN = "thin_"  # What names of a generator's thin layers begin with.
 TEXTURE_OUTPUT = "thin_output_conv"  # The last one of them that has weights.
 
 
-def check_thin(thin_layers: object, thin_filters: object) -> None:
-    """Raises ConfigError unless there can be so many thin layers of so many filters."""
+def check_thin(thin_layers: object, thin_filters: object, thin_noise: object) -> None:
+    """Raises ConfigError unless there can be so many thin layers of so many filters, with such noise."""
     check_counts(thin_filters=thin_filters)
-    if not isinstance(thin_layers, int) or thin_layers < 0:
-        raise ConfigError(
-            f"thin_layers must be an integer of 0 or more. Received: thin_layers={thin_layers!r}"
-        )
+    for name, value in (("thin_layers", thin_layers), ("thin_noise", thin_noise)):
+        if not isinstance(value, int) or value < 0:
+            raise ConfigError(f"{name} must be an integer of 0 or more. Received: {name}={value!r}")
+    if thin_noise and not thin_layers:
+        raise ConfigError(f"thin_noise is for thin_layers. Received: {thin_noise=}, {thin_layers=}")
 
 
-def add_texture(image: Tensor, features: Tensor, scale: int, count: int, filters: int) -> Tensor:
+def add_texture(
+    image: Tensor, features: Tensor, lr: Tensor, scale: int, count: int, filters: int, noise: int
+) -> Tensor:
     """Adds to an image what a few thin convolutions at full resolution make of it and of LR features.
 
     What only rearranges LR features into pixels places texture by its own grid. These layers see the image
     itself and the features upscaled behind means that no pattern of the grid passes (see `upsample`), and
-    all pixels alike, so that no grid comes from them. The last one starts at zero.
+    all pixels alike, so that no grid comes from them. With `noise` channels of `ContentNoise` texture need not
+    be made of the pattern of pixels. The last one starts at zero.
     """
     x = conv(
         features,
@@ -124,7 +130,11 @@ def add_texture(image: Tensor, features: Tensor, scale: int, count: int, filters
     x = upsample(x, scale, filters, "thin_upsample", smooth=True)
     # The image is float32; from here on the policy counts again.
     own = conv(image, filters, 3, "thin_image_conv", kernel_initializer="he_normal")
-    x = layers.Add(name="thin_sum")([x, own])
+    parts = [x, own]
+    if noise:
+        grain = ContentNoise(scale, noise, name="thin_noise", dtype="float32")(lr)
+        parts.append(conv(grain, filters, 3, "thin_noise_conv", kernel_initializer="zeros"))
+    x = layers.Add(name="thin_sum")(parts)
     x = layers.ReLU(name="thin_relu")(x)
     for i in range(1, count):
         x = conv(x, filters, 3, f"thin_layer{i}", activation="relu", kernel_initializer="he_normal")

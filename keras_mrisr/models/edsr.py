@@ -20,6 +20,7 @@ def edsr(
     smooth_upsampling: bool = False,
     thin_layers: int = 0,
     thin_filters: int = 32,
+    thin_noise: int = 0,
     neighbours: int = 0,
     name: str = "edsr",
 ) -> Model:
@@ -45,6 +46,7 @@ def edsr(
             `blocks.add_texture`). They begin with adding nothing, so that a trained model that grows by
             them is the same function at first.
         thin_filters: Channels of these.
+        thin_noise: Channels of noise that they also see (see `layers.ContentNoise`).
         neighbours: Adjacent slices k on each side that the network also takes (2.5-D): its input then has
             (2k+1) * channels channels in the order of `data.neighbours`, its output is the middle slice.
         name: Name of the model.
@@ -69,7 +71,7 @@ def edsr(
             "direct_upsampling leaves no features at full resolution that smooth_upsampling could smooth: "
             "choose one of them."
         )
-    parts.check_thin(thin_layers, thin_filters)
+    parts.check_thin(thin_layers, thin_filters, thin_noise)
     inputs = keras.Input((None, None, (2 * neighbours + 1) * channels), name="lr")
     x = long_skip = parts.conv(inputs, filters, 3, "input_conv")
     for i in range(1, blocks + 1):
@@ -89,5 +91,5 @@ def edsr(
     if global_skip:
         x = parts.add_global_skip(x, inputs, scale)
     if thin_layers:
-        x = parts.add_texture(x, features, scale, thin_layers, thin_filters)
+        x = parts.add_texture(x, features, inputs, scale, thin_layers, thin_filters, thin_noise)
     return keras.Model(inputs, x, name=name)

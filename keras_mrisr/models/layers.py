@@ -80,6 +80,58 @@ class MiddleSlice(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")
+class ContentNoise(keras.layers.Layer):
+    """Noise for a generator of texture, drawn from the image itself: (N, H, W, C) to (N, H * s, W * s, channels).
+
+    A convolutional network is the same function at every pixel, so that texture that it makes of a smooth
+    image repeats the pattern of its pixels. StyleGAN (Karras et al. 2019, section 3.2) gives it noise for that. Here
+    the noise of a pixel is the sine of a fixed random combination of the LR intensities around it, in radians of
+    about one for a grey level of 255: neighbours share next to nothing, the same image always gets the same
+    noise, in tiles as well, and where an image is flat there is none. It has no weights.
+
+    Args:
+        scale: The factor s.
+        channels: Of the noise.
+        seed: Of the combinations.
+    """
+
+    def __init__(self, scale: int, channels: int = 1, seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.channels = channels
+        self.seed = seed
+
+    def build(self, input_shape: Shape) -> None:
+        rng = np.random.default_rng(self.seed)
+        shape = (3, 3, input_shape[-1], self.scale**2 * self.channels)
+        # Differences of neighbours count, so that brightness alone turns no phase.
+        kernel = rng.uniform(-2, 2, shape)
+        kernel -= kernel.mean(axis=(0, 1), keepdims=True)
+        self._kernel = (255 * kernel).astype("float32")
+        super().build(input_shape)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        # Repeated edges: zeros around would be far from any intensity.
+        x = ops.concatenate([inputs[:, :1], inputs, inputs[:, -1:]], axis=1)
+        x = ops.concatenate([x[:, :, :1], x, x[:, :, -1:]], axis=2)
+        kernel = ops.cast(ops.convert_to_tensor(self._kernel), inputs.dtype)
+        phase = ops.conv(x, kernel, padding="valid", data_format="channels_last")
+        return ops.depth_to_space(ops.sin(phase), self.scale, data_format="channels_last")
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        n, height, width, _ = input_shape
+        return (
+            n,
+            None if height is None else height * self.scale,
+            None if width is None else width * self.scale,
+            self.channels,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "scale": self.scale, "channels": self.channels, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable("keras_mrisr")
 class BicubicUpsampling(keras.layers.Layer):
     """Bicubic upscaling by an integer factor, as convolutions and one pixel shuffle.
 

@@ -8,12 +8,12 @@ from typing import Any
 from keras import layers
 
 from keras_mrisr.errors import ModelError
-from keras_mrisr.models.layers import BicubicUpsampling, MiddleSlice, PixelShuffle
+from keras_mrisr.models.layers import BicubicUpsampling, ContentNoise, MiddleSlice, PixelShuffle
 from keras_mrisr.models.volume_layers import CubicUpsampling, VoxelShuffle
 from keras_mrisr.types import Model, Tensor
 
 _CONVOLUTIONS = (layers.Conv2D, layers.Conv3D, layers.DepthwiseConv2D, layers.SeparableConv2D)
-_UPSAMPLING = {PixelShuffle: 0, VoxelShuffle: 0, BicubicUpsampling: 2, CubicUpsampling: 2}
+_UPSAMPLING = {PixelShuffle: 0, VoxelShuffle: 0, BicubicUpsampling: 2, CubicUpsampling: 2, ContentNoise: 1}
 # Each output pixel of these reads the input pixel at its own place only.
 _POINTWISE = (
     layers.InputLayer, layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU,

@@ -137,7 +137,11 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
     """The options in which two generators differ, but for what the new one may grow by."""
     differ = {key for key in {*old, *new} if old.get(key) != new.get(key)}
     grown = {"blocks"} if new.get("blocks", 0) > old.get("blocks", 0) else set()
-    return differ - (grown if old.get("thin_layers") else {*grown, "thin_layers", "thin_filters"})
+    if not old.get("thin_layers"):
+        grown |= {"thin_layers", "thin_filters"}
+    if not old.get("thin_noise"):
+        grown.add("thin_noise")
+    return differ - grown
 
 
 def _copy_layers(trained: Model, generator: Model) -> None:

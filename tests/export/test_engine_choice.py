@@ -223,6 +223,22 @@ def upscale_arguments(*words):
     return options
 
 
+def test_grain_is_drawn_in_float32(candidates, save_model, tmp_path):
+    for name in ("openvino", "ncnn"):
+        pytest.importorskip(name)
+    folder = save_model(tmp_path / "grain", 2, 1)
+    values = json.loads((folder / "model.json").read_text())
+    values["generator"] = {"name": "edsr", "blocks": 1, "filters": 8, "thin_layers": 1, "thin_noise": 1}
+    (folder / "model.json").write_text(json.dumps(values))
+    options = {key: value for key, value in values["generator"].items() if key != "name"}
+    half_precision(edsr(2, 1, **options)).save(folder / "generator.keras")
+    write_packed_onnx(*load_trained(folder), folder / "model.onnx")
+    OnnxSuperResolver.load(folder, precision="auto")
+    assert candidates == [["onnxruntime", "openvino", "ncnn"]]
+    with pytest.raises(MrisrError, match="draws grain, whose phases have no digits left in bfloat16"):
+        OnnxSuperResolver.load(folder, precision="bfloat16")
+
+
 def test_a_processor_without_bfloat16_is_left_to_float32(packed, monkeypatch, tmp_path, smooth_image):
     pytest.importorskip("openvino")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -151,6 +151,25 @@ def test_float16(generators):
         assert 0 < np.abs(run(half, x) - expected).max() < 5e-3 * np.abs(expected).max()
 
 
+def test_grain_is_that_of_keras_in_half_precision_too(smooth_image):
+    """Phases of hundreds of radians have no digits left in float16."""
+    thin = {"thin_layers": 1, "thin_filters": 4, "thin_noise": 2}
+    grain, none = (
+        randomise(edsr(2, 1, blocks=1, filters=8, direct_upsampling=True, **{**thin, "thin_noise": noise}))
+        for noise in (2, 0)
+    )
+    for layer in none.layers:
+        layer.set_weights(grain.get_layer(layer.name).get_weights())
+    levels = np.random.default_rng(0).integers(90, 110, (1, 24, 20, 1))
+    x = (levels / 255).astype("float32")
+    expected = np.asarray(grain(x))
+    amplitude = np.std(expected - np.asarray(none(x)))
+    model = convert(deployable(grain))
+    assert kinds(model)["Sin"] == 1 and not unsupported(model)
+    assert np.abs(run(model, x) - expected).max() < 1e-3 * amplitude
+    assert np.std(run(to_float16(model), x) - expected) < 0.02 * amplitude
+
+
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
 def test_int8(generators, smooth_image, layout):
     slices = [smooth_image(20, 24, 3, "float32", seed) for seed in range(3)]

@@ -13,7 +13,7 @@ def batch(seed, size=(24, 32), channels=2):
 
 
 def reference(hr, sr, bands):
-    """Ring by ring, with NumPy."""
+    """Channel by channel and ring by ring, with NumPy."""
     powers = []
     for images in (hr, sr):
         height, width = images.shape[1:3]
@@ -27,7 +27,7 @@ def reference(hr, sr, bands):
         edges = np.linspace(0, 0.5, bands + 1)
         rings = [(radius >= low) & (radius < high) for low, high in itertools.pairwise(edges)]
         powers.append(
-            np.array([power[:, :, ring].mean() for ring in rings if ring.any()]) + (0.25 / 255) ** 2
+            np.array([power[:, :, ring].mean(axis=(0, 2)) for ring in rings if ring.any()]) + (0.25 / 255) ** 2
         )
     return np.mean(np.abs(10 * np.log10(powers[1] / powers[0])))
 
@@ -42,9 +42,13 @@ def test_what_it_asks_for():
     hr = batch(0)
     assert float(spectrum_loss(hr, hr)) == 0
     # Other texture of the same power costs little, half of the contrast 6 dB, smooth images more.
-    assert float(spectrum_loss(hr, batch(1))) < 1
+    many, others = (np.concatenate([batch(i) for i in seeds]) for seeds in (range(4), range(4, 8)))
+    assert float(spectrum_loss(many, others)) < 1
     assert float(spectrum_loss(hr, 0.5 * hr)) == pytest.approx(20 * np.log10(2), abs=0.05)
     assert float(spectrum_loss(hr, np.zeros_like(hr))) > 30
+    # A channel that is too rough makes up for none that is too smooth.
+    swapped = hr * np.float32([2, 0.5])
+    assert float(spectrum_loss(hr, swapped)) == pytest.approx(20 * np.log10(2), abs=0.05)
     # Below a quarter of a grey level nothing is asked for.
     assert float(spectrum_loss(1e-6 * hr, 2e-6 * hr)) < 0.01
 

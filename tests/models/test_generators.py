@@ -167,11 +167,13 @@ def test_smooth_upsampling_keeps_the_grid_of_the_shuffle_out(name, scale):
     assert spread[True] < 1e-3 * spread[False]
 
 
+@pytest.mark.parametrize("noise", [0, 2])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_thin_layers_place_nothing_by_the_grid(scale):
+def test_thin_layers_place_nothing_by_the_grid(scale, noise):
     """Whatever their weights are: of an even image they make an even one, at every period up to the scale."""
     even = np.full((1, 40, 40, 1), 0.6, "float32")
-    model = edsr(scale, 1, **TINY, direct_upsampling=True, thin_layers=2, thin_filters=4)
+    thin = {"thin_layers": 2, "thin_filters": 4, "thin_noise": noise}
+    model = edsr(scale, 1, **TINY, direct_upsampling=True, **thin)
     for layer in model.layers:
         if layer.name.startswith("thin_"):
             layer.set_weights([np.random.default_rng(0).normal(size=w.shape) for w in layer.get_weights()])
@@ -184,10 +186,34 @@ def test_thin_layers_place_nothing_by_the_grid(scale):
 
 
 def test_thin_layers_start_with_adding_nothing():
-    plain, grown = edsr(4, 2, **TINY), edsr(4, 2, **TINY, thin_layers=3, thin_filters=4)
+    plain, grown = edsr(4, 2, **TINY), edsr(4, 2, **TINY, thin_layers=3, thin_filters=4, thin_noise=2)
     for layer in plain.layers:
         grown.get_layer(layer.name).set_weights(layer.get_weights())
     np.testing.assert_array_equal(grown(batch(7, 6, 2)), plain(batch(7, 6, 2)))
+
+
+def leaning(noise):
+    """How much stronger texture is in one direction than in another, at high frequencies: random weights, and
+    an image that is smooth but for a grey level of noise."""
+    model = edsr(4, 1, **TINY, direct_upsampling=True, thin_layers=1, thin_filters=4, thin_noise=noise)
+    plain = edsr(4, 1, **TINY, direct_upsampling=True)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if layer.name.startswith("thin_") and layer.get_weights():
+            layer.set_weights([rng.normal(size=w.shape) * (len(w.shape) == 4) for w in layer.get_weights()])
+        elif layer.get_weights():
+            plain.get_layer(layer.name).set_weights(layer.get_weights())
+    lr = np.rint(100 + rng.normal(0, 1, (1, 48, 48, 1))).astype("float32") / 255
+    texture = np.asarray(model(lr) - plain(lr))[0, 16:-16, 16:-16, 0]
+    power = np.abs(np.fft.fft2(texture - texture.mean())) ** 2
+    y, x = np.meshgrid(*[np.abs(np.fft.fftfreq(len(power)))] * 2, indexing="ij")
+    parts = [part & (np.hypot(y, x) > 0.25) for part in (y < 0.05, x < 0.05, np.abs(y - x) < 0.05)]
+    found = [power[part].mean() for part in parts]
+    return max(found) / min(found)
+
+
+def test_with_noise_texture_leans_towards_neither_rows_nor_columns():
+    assert leaning(noise=4) < 4 < 30 < leaning(noise=0)
 
 
 def test_smooth_upsampling_needs_features_at_full_resolution():

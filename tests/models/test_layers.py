@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from keras_mrisr.degrade import interpolate
-from keras_mrisr.models import ICNR, BicubicUpsampling, PixelShuffle
+from keras_mrisr.layers import ICNR, BicubicUpsampling, ContentNoise, PixelShuffle
 from keras_mrisr.models.blocks import prelu
 
 
@@ -24,7 +24,9 @@ def test_pixel_shuffle_by_hand():
 
 
 @pytest.mark.parametrize(
-    "layer", [PixelShuffle(3, name="a"), BicubicUpsampling(3, name="a")], ids=lambda x: type(x).__name__
+    "layer",
+    [PixelShuffle(3, name="a"), BicubicUpsampling(3, name="a"), ContentNoise(3, 2, seed=5, name="a")],
+    ids=lambda x: type(x).__name__,
 )
 def test_layers_serialise(layer):
     again = keras.layers.deserialize(keras.layers.serialize(layer))
@@ -35,9 +37,9 @@ def test_layers_serialise(layer):
     assert not layer.weights
 
 
-@pytest.mark.parametrize("layer", [PixelShuffle, BicubicUpsampling])
+@pytest.mark.parametrize("layer", [PixelShuffle, BicubicUpsampling, ContentNoise])
 def test_shapes_are_known_before_the_call(layer):
-    out = 1 if layer is PixelShuffle else 4
+    out = 4 if layer is BicubicUpsampling else 1
     assert layer(2).compute_output_shape((None, None, None, 4)) == (None, None, None, out)
     assert layer(2)(keras.Input((3, None, 4))).shape == (None, 6, None, out)
     assert tuple(layer(2)(np.zeros((1, 3, 5, 4), "float32")).shape) == (1, 6, 10, out)
@@ -58,6 +60,51 @@ def test_bicubic_upsampling_repeats_the_edge():
     padded = np.pad(image, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
     np.testing.assert_allclose(y, BicubicUpsampling(2)(padded)[:, 4:-4, 4:-4], atol=1e-6)
     np.testing.assert_allclose(BicubicUpsampling(3)(np.full((1, 1, 1, 2), 0.7, "float32")), 0.7, atol=1e-6)
+
+
+def grey_levels(size=64, channels=1):
+    """A slope with noise of a grey level, in whole grey levels of 255."""
+    noise = np.random.default_rng(0).normal(0, 1, (1, size, size, channels))
+    slope = np.linspace(40, 120, size)[:, np.newaxis, np.newaxis]
+    return (np.rint(slope + noise) / 255).astype("float32")
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_content_noise_against_numpy(scale):
+    x = grey_levels(size=8, channels=2)
+    noise = np.asarray(ContentNoise(scale, 3, seed=1)(x))[0]
+    kernel = np.random.default_rng(1).uniform(-2, 2, (3, 3, 2, scale**2 * 3))
+    kernel -= kernel.mean(axis=(0, 1))
+    padded = np.pad(x[0], ((1, 1), (1, 1), (0, 0)), mode="edge")
+    for row, column, channel in ((0, 0, 0), (5, 2, 1), (8 * scale - 1, 3, 2), (9, 8 * scale - 1, 0)):
+        (y, phase_y), (x_, phase_x) = divmod(row, scale), divmod(column, scale)
+        kind = (phase_y * scale + phase_x) * 3 + channel
+        expected = np.sin(np.sum(255.0 * padded[y : y + 3, x_ : x_ + 3] * kernel[..., kind]))
+        assert noise[row, column, channel] == pytest.approx(expected, abs=1e-3)
+
+
+def test_content_noise_is_white():
+    noise = np.asarray(ContentNoise(4, 2)(grey_levels()))[0]
+    assert np.abs(noise.mean(axis=(0, 1))).max() < 0.02
+    np.testing.assert_allclose(noise.std(axis=(0, 1)), np.sqrt(0.5), atol=0.05)
+    for channel in np.moveaxis(noise, -1, 0):
+        power = np.abs(np.fft.fft2(channel - channel.mean())) ** 2
+        correlation = np.fft.ifft2(power).real / power.mean()
+        correlation[0, 0] = 0
+        assert np.abs(correlation).max() < 0.03
+        # No line at the period of the grid.
+        assert power[::64].mean() < 1.3 * power.mean() and power[:, ::64].mean() < 1.3 * power.mean()
+    assert abs(np.corrcoef(noise[..., 0].ravel(), noise[..., 1].ravel())[0, 1]) < 0.03
+
+
+def test_content_noise_is_that_of_the_image_and_not_of_its_brightness():
+    x = grey_levels()
+    layer = ContentNoise(2)
+    np.testing.assert_allclose(layer(x + np.float32(30 / 255)), layer(x), atol=2e-3)
+    assert np.abs(np.asarray(layer(x[:, ::-1])) - np.asarray(layer(x))).mean() > 0.3
+    assert np.abs(layer(np.full((1, 8, 8, 1), 0.6, "float32"))).max() < 1e-3
+    # In tiles as in the whole.
+    np.testing.assert_allclose(layer(x[:, 10:30])[:, 2:-2], layer(x)[:, 22:58], atol=1e-3)
 
 
 @pytest.mark.parametrize("scale", [2, 3])

@@ -13,6 +13,7 @@ CASES = [
     *(("edsr", scale, {}) for scale in (2, 3, 4, 8)),
     ("srresnet", 2, {"global_skip": True, "neighbours": 1}),
     ("edsr", 4, {"direct_upsampling": True}),
+    ("edsr", 2, {"thin_layers": 2, "thin_filters": 2, "thin_noise": 1}),
     *(("edsr", scale, {"smooth_upsampling": True}) for scale in (2, 3, 4, 8)),
     ("srresnet", 2, {"smooth_upsampling": True}),
     ("srresnet3d", (1, 1, 2), {}),

@@ -76,6 +76,28 @@ def test_a_generator_with_neighbours_starts_as_the_same_function(trained, tmp_pa
 
 
 @pytest.mark.parametrize("trained", ["edsr"], indirect=True)
+def test_thin_layers_and_later_their_noise_start_with_adding_nothing(trained, tmp_path):
+    directory, expected = trained
+    lr = np.random.default_rng(1).random((1, 9, 7, 1), dtype="float32")
+    for number, grown in enumerate(({"thin_layers": 2, "thin_filters": 4}, {"thin_noise": 2})):
+        config = config_with(trained, 1)
+        config = config.replace({f"generator.{key}": value for key, value in grown.items()})
+        if number:
+            config = config.replace({"generator.thin_layers": 2, "generator.thin_filters": 4})
+        larger = build_generator(scale=2, channels=1, **config.generator)
+        start_from(config, directory, larger)
+        np.testing.assert_allclose(larger(lr), expected(lr), atol=1e-6)
+        # Trained until it adds something.
+        for layer in larger.layers:
+            if layer.name.startswith("thin_") and "noise" not in layer.name:
+                layer.set_weights([weight + 0.1 for weight in layer.get_weights()])
+        info = ModelInfo(2, 1, config.generator, {"name": "bicubic", "scale": 2})
+        directory, expected = tmp_path / f"larger{number}", larger
+        save_trained(directory, larger, info, "card")
+    assert np.abs(np.asarray(expected(lr)) - np.asarray(trained[1](lr))).max() > 0.01
+
+
+@pytest.mark.parametrize("trained", ["edsr"], indirect=True)
 @pytest.mark.parametrize("option", ["smooth_upsampling", "direct_upsampling"])
 def test_another_upsampling_is_learnt_anew(trained, option, caplog):
     directory, generator = trained
