@@ -5,7 +5,7 @@
 And from a finished model the preset `projected`, whole or without one of its parts:
 
     python benchmarks/gan_stability.py --data kaggle_3m --features vgg16:WEIGHTS.h5 --out runs/projected \\
-        --init lgg-x4 --seeds 0 1 2 --steps 3000 --without projection consistency balance adversarial
+        --init lgg-x4 --seeds 0 1 2 --steps 3000 --without projection consistency balance spectrum noise adversarial
 
 Trains each preset from several seeds (each `stable` run with a first stage of its own; `paper` has none, as
 in the paper), then scores all runs on the test patients, which no run has seen. Prints a table and
@@ -66,6 +66,7 @@ PARTS = {
     "consistency": {"adversarial.consistency": False},
     "balance": {"adversarial.balance": 0.0, "adversarial.adversarial_weight": 7e-3},
     "spectrum": {"adversarial.spectrum_weight": 0.0},
+    "noise": {"generator.thin_noise": 0},
     # The VGG loss alone.
     "adversarial": {
         "adversarial.adversarial_weight": 0.0,
