@@ -82,7 +82,7 @@ def test_one_folder_holds_both(packed, gan_run, tiny_run):
 def test_the_dial_on_the_command_line(packed, image, lgg_root, tmp_path, mrisr):
     made = {}
     for perception in (0, 0.5, 1):
-        words = ["--model", packed, "--perception", perception, "--force"]
+        words = ["--model", packed, "--perception", perception, "--force", "--precision", "float32"]
         code, _, err = mrisr("upscale", image, tmp_path / f"{perception}.png", *words)
         assert code == 0, err
         made[perception] = read_image(tmp_path / f"{perception}.png").astype(float)
@@ -98,7 +98,8 @@ def test_the_dial_on_the_command_line(packed, image, lgg_root, tmp_path, mrisr):
     assert code == 0, err
     model = json.loads((tmp_path / "onnx/export.json").read_text())["model"]
     assert (model["consistent"], model["perception"]) == (True, {"value": 0.5})
-    code, _, err = mrisr("upscale", image, tmp_path / "o.png", "--model", tmp_path / "onnx", "--force")
+    words = ["--model", tmp_path / "onnx", "--force", "--precision", "float32"]
+    code, _, err = mrisr("upscale", image, tmp_path / "o.png", *words)
     assert code == 0, err
     assert np.abs(read_image(tmp_path / "o.png") - made[0.5]).max() <= 1
 
