@@ -27,7 +27,8 @@ def reference(hr, sr, bands):
         edges = np.linspace(0, 0.5, bands + 1)
         rings = [(radius >= low) & (radius < high) for low, high in itertools.pairwise(edges)]
         powers.append(
-            np.array([power[:, :, ring].mean(axis=(0, 2)) for ring in rings if ring.any()]) + (0.25 / 255) ** 2
+            np.array([power[:, :, ring].mean(axis=(0, 2)) for ring in rings if ring.any()])
+            + (0.25 / 255) ** 2
         )
     return np.mean(np.abs(10 * np.log10(powers[1] / powers[0])))
 
