@@ -5,7 +5,8 @@
 And from a finished model the preset `projected`, whole or without one of its parts:
 
     python benchmarks/gan_stability.py --data kaggle_3m --features vgg16:WEIGHTS.h5 --out runs/projected \\
-        --init lgg-x4 --seeds 0 1 2 --steps 3000 --without projection consistency balance spectrum noise adversarial
+        --init lgg-x4 --seeds 0 1 2 --set training.epochs=5 training.steps_per_epoch=100 \\
+        --without projection consistency balance spectrum noise adversarial
 
 Trains each preset from several seeds (each `stable` run with a first stage of its own; `paper` has none, as
 in the paper), then scores all runs on the test patients, which no run has seen. Prints a table and

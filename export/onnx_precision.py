@@ -17,8 +17,8 @@ from keras_mrisr.export.onnx_graph import rewrite_for_cpu
 from keras_mrisr.export.onnx_nodes import Nodes
 
 # The end of the network adds its details to the upscaled image, and a half-precision number near 1 has
-# fewer levels than a 12-bit image: it stays float32, as it does in mixed-precision training. So do the phases of
-# `ContentNoise`, of hundreds of radians.
+# fewer levels than a 12-bit image: it stays float32, as it does in mixed-precision training. So do the
+# phases of `ContentNoise`, of hundreds of radians.
 _FLOAT = ("output_", "to_nchw/", "to_nhwc/", "thin_noise/")
 
 

@@ -16,10 +16,10 @@ _FLOOR = (0.25 / 255) ** 2
 def spectrum_loss(hr: Tensor, sr: Tensor, bands: int = 16) -> Tensor:
     """Mean over channels and rings of the spectrum of |10 log10(power of SR / power of HR)|.
 
-    Power is taken over the whole batch, and of each channel for itself: what is asked for is as much texture as there is in HR, wherever it
-    is (Durall et al. 2020, "Watch your up-convolution: CNN based generative deep neural networks are failing
-    to reproduce spectral distributions", with rings in dB). Patches are windowed by Hann, since they end
-    within tissue. It is the loss beside `metrics.spectrum_error`.
+    Power is taken over the whole batch, and of each channel for itself: what is asked for is as much texture
+    as there is in HR, wherever it is (Durall et al. 2020, "Watch your up-convolution: CNN based generative
+    deep neural networks are failing to reproduce spectral distributions", with rings in dB). Patches are
+    windowed by Hann, since they end within tissue. It is the loss beside `metrics.spectrum_error`.
 
     Args:
         hr: Originals (N, H, W, C), nominally in [0, 1]; H and W are known. No gradient flows into them.

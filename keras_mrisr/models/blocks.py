@@ -9,7 +9,12 @@ from keras_mrisr import ranks
 from keras_mrisr.checks import check_counts
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.models.layers import (
-    ICNR, BatchNormalization, BicubicUpsampling, ContentNoise, MiddleSlice, PixelShuffle,
+    ICNR,
+    BatchNormalization,
+    BicubicUpsampling,
+    ContentNoise,
+    MiddleSlice,
+    PixelShuffle,
 )  # fmt: skip
 from keras_mrisr.types import Tensor
 
@@ -116,8 +121,8 @@ def add_texture(
 
     What only rearranges LR features into pixels places texture by its own grid. These layers see the image
     itself and the features upscaled behind means that no pattern of the grid passes (see `upsample`), and
-    all pixels alike, so that no grid comes from them. With `noise` channels of `ContentNoise` texture need not
-    be made of the pattern of pixels. The last one starts at zero.
+    all pixels alike, so that no grid comes from them. With channels of `ContentNoise` texture need not be
+    made of the pattern of pixels; what they add starts at zero, and so does the last layer.
     """
     x = conv(
         features,

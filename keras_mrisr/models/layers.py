@@ -81,13 +81,14 @@ class MiddleSlice(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_mrisr")
 class ContentNoise(keras.layers.Layer):
-    """Noise for a generator of texture, drawn from the image itself: (N, H, W, C) to (N, H * s, W * s, channels).
+    """Noise drawn from the image itself: (N, H, W, C) in [0, 1] to (N, H * s, W * s, channels) in [-1, 1].
 
     A convolutional network is the same function at every pixel, so that texture that it makes of a smooth
-    image repeats the pattern of its pixels. StyleGAN (Karras et al. 2019, section 3.2) gives it noise for that. Here
-    the noise of a pixel is the sine of a fixed random combination of the LR intensities around it, in radians of
-    about one for a grey level of 255: neighbours share next to nothing, the same image always gets the same
-    noise, in tiles as well, and where an image is flat there is none. It has no weights.
+    image repeats the pattern of its pixels; StyleGAN gives it noise for that (Karras et al. 2019, "A
+    style-based generator architecture for generative adversarial networks", section 3.2). Here the noise of a
+    pixel is the sine of a fixed random combination of the LR intensities around it, by about a radian for each
+    grey level of 255: neighbours share next to nothing, the same image always gets the same noise, in
+    tiles as well, and where an image is flat there is none. It has no weights.
 
     Args:
         scale: The factor s.
