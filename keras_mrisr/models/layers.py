@@ -86,8 +86,8 @@ class ContentNoise(keras.layers.Layer):
     A convolutional network is the same function at every pixel, so that texture that it makes of a smooth
     image repeats the pattern of its pixels; StyleGAN gives it noise for that (Karras et al. 2019, "A
     style-based generator architecture for generative adversarial networks", section 3.2). Here the noise of a
-    pixel is the sine of a fixed random combination of the LR intensities around it, by about a radian for each
-    grey level of 255: neighbours share next to nothing, the same image always gets the same noise, in
+    pixel is the sine of a fixed random combination of the LR intensities around it, by about a radian for
+    each grey level of 255: neighbours share next to nothing, the same image always gets the same noise, in
     tiles as well, and where an image is flat there is none. It has no weights.
 
     Args:
