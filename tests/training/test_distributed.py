@@ -100,7 +100,9 @@ def test_two_ranks_end_where_one_process_does(runs, stage):
     rows = [list(csv.DictReader((run / stage / "history.csv").read_text().splitlines())) for run in runs]
     for ours, theirs in zip(*rows, strict=True):
         for name, value in ours.items():
-            assert float(theirs[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
+            # The score is a difference of decibels, so it is as exact as those are.
+            least = 1e-4 * abs(float(ours["val_psnr"])) if name == "val_score" else 1e-6
+            assert float(theirs[name]) == pytest.approx(float(value), rel=1e-4, abs=least), name
 
 
 @pytest.fixture
