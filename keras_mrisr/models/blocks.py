@@ -15,7 +15,7 @@ from keras_mrisr.models.layers import (
     ContentNoise,
     MiddleSlice,
     PixelShuffle,
-)  # fmt: skip
+)
 from keras_mrisr.types import Tensor
 
 # Each scale as the chain of pixel shuffles that makes it.
