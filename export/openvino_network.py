@@ -1,5 +1,6 @@
 """An ONNX network run by OpenVINO on a CPU."""
 
+import functools
 import pathlib
 import sys
 from typing import Any
@@ -22,7 +23,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, path: pathlib.Path, threads: int, precision: str = "float32") -> None:
-        core = _openvino().Core()
+        core = _core()
         if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise ModelError(
                 "`precision` bfloat16: this processor does not multiply in it (it has neither AMX nor "
@@ -50,6 +51,16 @@ class OpenVinoNetwork:
                 f"OpenVINO fails on {lr.shape}: {_reason(error)}. Choose another `engine`."
             ) from error
         return next(iter(results.values())).copy()
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO of this process, one and kept.
+
+    Its CPU plugin gives the thread the stack on which signals are handled, and takes it away when it is
+    dropped. With several, dropped in another order or thread, Ctrl-C would end in a crash.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:

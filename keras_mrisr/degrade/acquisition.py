@@ -9,7 +9,7 @@ from keras_mrisr.checks import check_flags, is_number, one_of
 from keras_mrisr.degrade.blur_bicubic import BlurBicubic
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.kspace import KSpaceCrop, window_weights
-from keras_mrisr.degrade.noise import rician_noise
+from keras_mrisr.degrade.noise import rician_noise, tissue_signal
 from keras_mrisr.errors import ConfigError
 from keras_mrisr.types import Tensor
 from keras_mrisr.volumes.stored_values import rounded
@@ -23,7 +23,8 @@ class Acquisition(Degradation):
     From a scanner, where `resampled` is None: the central k-space under a window (see `KSpaceCrop`); its
     corners left out (`ellipse`); only a part of the lines on one side measured, the rest zero (`partial`,
     without any phase correction); and zero-filled interpolation, so that the outer k-space of LR is empty
-    (`filled`). From software: a Gaussian blur, then a resize with antialiasing. Then noise.
+    (`filled`). From software: a Gaussian blur, then a resize with antialiasing. Noise comes after all that,
+    or before (`colored_noise`).
 
     Args:
         scale: Integer factor, 1 or more.
@@ -36,6 +37,9 @@ class Acquisition(Degradation):
         resampled: "bicubic", "lanczos", "bilinear" or "box": Pillow's filters, stretched by the scale.
         sigma: Standard deviation of the blur before that, in HR pixels.
         snr: Signal-to-noise ratio of Rician noise, see `rician_noise`; None for no noise.
+        colored_noise: The noise is acquired with the signal and goes through all of the above, so that it is
+            as soft as the image: `snr` is that of a plain crop of the same acquisition. Otherwise the noise
+            of LR is white.
         seed: Seed of the noise.
         name: What the degradation is called in messages and in `model.json`.
 
@@ -57,11 +61,12 @@ class Acquisition(Degradation):
         sigma: float = 0.0,
         snr: float | None = None,
         seed: int = 0,
+        colored_noise: bool = False,
         name: str = "acquisition",
     ) -> None:
         crop = KSpaceCrop(scale, window, alpha, magnitude=False, name=name)
         self._blur = BlurBicubic(scale, sigma, name=name)
-        check_flags(ellipse=ellipse)
+        check_flags(ellipse=ellipse, colored_noise=colored_noise)
         if not (is_number(partial) and 0.5 < partial <= 1):
             raise ConfigError(f"partial must be over 0.5 and up to 1. Received: partial={partial!r}")
         if not (is_number(filled) and 1 <= filled <= 2):
@@ -79,7 +84,7 @@ class Acquisition(Degradation):
         self.window, self.alpha = window, alpha
         self.ellipse, self.partial, self.filled = ellipse, float(partial), float(filled)
         self.resampled, self.sigma = resampled, float(sigma)
-        self.snr, self.seed = snr, seed
+        self.snr, self.seed, self.colored_noise = snr, seed, colored_noise
 
     @property
     def fixed(self) -> bool:  # type: ignore[override]
@@ -99,8 +104,8 @@ class Acquisition(Degradation):
         return self.factors if self.resampled is None else self._blur.smallest_size
 
     def get_config(self) -> dict[str, Any]:
-        keys = ("window", "alpha", "ellipse", "partial", "filled", "resampled", "sigma", "snr", "seed")
-        return {key: getattr(self, key) for key in keys}
+        of_signal = ("window", "alpha", "ellipse", "partial", "filled", "resampled", "sigma")
+        return {key: getattr(self, key) for key in (*of_signal, "snr", "seed", "colored_noise")}
 
     def axis_matrix(self, size: int) -> np.ndarray:
         if not self.linear:
@@ -123,36 +128,42 @@ class Acquisition(Degradation):
 
     def _on_host(self, hr: np.ndarray) -> np.ndarray:
         x = hr.astype("float64")
-        lr = self._measured(x) if self.resampled is None else self._resized(x)
-        if self.snr is not None:
-            rng = np.random.default_rng(self.seed)
-            lr = rician_noise(np.maximum(lr, 0).astype("float32"), self.snr, rng)
+        rng = np.random.default_rng(self.seed)
+        before, after = (self.snr, None) if self.colored_noise else (None, self.snr)
+        lr = (self._measured if self.resampled is None else self._resized)(x, before, rng)
+        if after is not None:
+            lr = rician_noise(np.maximum(lr, 0).astype("float32"), after, rng)
         return rounded(lr, hr.dtype)
 
-    def _measured(self, hr: np.ndarray) -> np.ndarray:
+    def _measured(self, hr: np.ndarray, snr: float | None, rng: np.random.Generator) -> np.ndarray:
         """The magnitude of what a scanner measures of (H, W, C)."""
         rows, columns = (self._crop.axis_matrix(size) for size in hr.shape[:2])
         lr = np.einsum("ih,hwc,jw->ijc", rows, hr, columns, optimize=True)
         if self.ellipse or self.partial < 1 or self.filled > 1:
-            k = np.fft.fft2(lr, axes=(0, 1)) * self._weights(*lr.shape[:2])[..., np.newaxis]
-            lr = np.fft.ifft2(k, axes=(0, 1))
+            lr = _filtered(lr, self._weights(lr, windowed=self.filled > 1))  # Else the crop has it.
+        if snr is not None:
+            real, imaginary = tissue_signal(np.abs(lr)) / snr * rng.standard_normal((2, *lr.shape))
+            lr = lr + _filtered(real + 1j * imaginary, self._weights(lr, windowed=True))
         return np.abs(lr)
 
-    def _weights(self, height: int, width: int) -> np.ndarray:
-        """Of the frequencies of LR, (height, width) in the order of `numpy.fft`; 0 where none is measured."""
+    def _weights(self, lr: np.ndarray, windowed: bool) -> np.ndarray:
+        """Of the frequencies of LR (H, W, C), in the order of `numpy.fft`; 0 where none is measured."""
         # In units of the highest one that is measured along each axis.
-        y, x = (2 * self.filled * np.fft.fftfreq(size) for size in (height, width))
+        y, x = (2 * self.filled * np.fft.fftfreq(size) for size in lr.shape[:2])
         y = y[:, np.newaxis]
         inside = y**2 + x**2 <= 1 if self.ellipse else (np.abs(y) <= 1) & (np.abs(x) <= 1)
         inside = inside & (y >= 1 - 2 * self.partial)
-        if self.filled == 1:  # The crop has the window.
+        if not windowed:
             return inside
         y, x = (np.minimum(np.abs(axis), 1) for axis in (y, x))
         return (
             inside * window_weights(y, self.window, self.alpha) * window_weights(x, self.window, self.alpha)
         )
 
-    def _resized(self, hr: np.ndarray) -> np.ndarray:
+    def _resized(self, hr: np.ndarray, snr: float | None, rng: np.random.Generator) -> np.ndarray:
+        if snr is not None:
+            # On finer pixels: a crop would average it to that of `snr`.
+            hr = rician_noise(np.maximum(hr, 0).astype("float32"), snr / self.scale, rng)
         channels = [self._resized_axis(channel, axis=None) for channel in np.moveaxis(hr, -1, 0)]
         return np.stack(channels, axis=-1)
 
@@ -168,3 +179,8 @@ class Acquisition(Degradation):
         )
         how = Image.Resampling[str(self.resampled).upper()]
         return np.asarray(Image.fromarray(hr.astype("float32")).resize((width, height), how))
+
+
+def _filtered(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(H, W, C), its frequencies weighted by (H, W) in the order of `numpy.fft`; complex."""
+    return np.fft.ifft2(np.fft.fft2(image, axes=(0, 1)) * weights[..., np.newaxis], axes=(0, 1))

@@ -25,7 +25,8 @@ class RandomAcquisition(Degradation):
     the ellipse for a fifth, 0.6 to 0.95 of the lines for a sixth, and interpolation with zeros by up to 2 for
     a sixth. The others are resampled: with each of the filters, half of them blurred before, more often
     strongly than slightly (the square of sigma is uniform). One slice in five gets noise: what learns to
-    remove it also removes the noise of scans that are noisy themselves, where that counts as an error.
+    remove it also removes the noise of scans that are noisy themselves, where that counts as an error. Half
+    of that noise is as soft as the image: what never saw such sharpens it into strokes.
 
     What is drawn follows from the pixels of a slice, so that it has the same LR wherever it is degraded.
 
@@ -34,6 +35,7 @@ class RandomAcquisition(Degradation):
         largest_sigma: Upper bound of the blur, in HR pixels.
         lowest_snr: Lower bound of the signal-to-noise ratio, which is drawn on a logarithmic scale.
         noisy: Share of the slices that get noise, from 0 to 1.
+        colored: Share of these whose noise is `colored_noise`, see `Acquisition`, from 0 to 1.
         name: What the degradation is called in messages and in `model.json`.
 
     Raises:
@@ -49,20 +51,23 @@ class RandomAcquisition(Degradation):
         largest_sigma: float = 2.0,
         lowest_snr: float = 10.0,
         noisy: float = 0.2,
+        colored: float = 0.5,
         name: str = "random-acquisition",
     ) -> None:
         if not (is_number(lowest_snr) and 0 < lowest_snr <= _QUIET):
             raise ConfigError(
                 f"lowest_snr must be over 0 and up to {_QUIET:g}. Received: lowest_snr={lowest_snr!r}"
             )
-        if not (is_number(noisy) and 0 <= noisy <= 1):
-            raise ConfigError(f"noisy must be from 0 to 1. Received: noisy={noisy!r}")
+        for option, share in {"noisy": noisy, "colored": colored}.items():
+            if not (is_number(share) and 0 <= share <= 1):
+                raise ConfigError(f"{option} must be from 0 to 1. Received: {option}={share!r}")
         self._widest = BlurBicubic(scale, largest_sigma, name=name)
         self.name = name
         self.scale = scale
         self.largest_sigma = float(largest_sigma)
         self.lowest_snr = float(lowest_snr)
         self.noisy = float(noisy)
+        self.colored = float(colored)
 
     @property
     def smallest_size(self) -> tuple[int, ...]:
@@ -75,7 +80,8 @@ class RandomAcquisition(Degradation):
         )
 
     def get_config(self) -> dict[str, Any]:
-        return {"largest_sigma": self.largest_sigma, "lowest_snr": self.lowest_snr, "noisy": self.noisy}
+        keys = ("largest_sigma", "lowest_snr", "noisy", "colored")
+        return {key: getattr(self, key) for key in keys}
 
     def __call__(self, hr: Tensor) -> Tensor:
         # Imported here, so that the other methods need no Keras.
@@ -91,6 +97,7 @@ class RandomAcquisition(Degradation):
         options = self._scanner(rng) if rng.random() < 0.6 else self._software(rng)
         if rng.random() < self.noisy:
             options["snr"] = float(np.exp(rng.uniform(np.log(self.lowest_snr), np.log(_QUIET))))
+            options["colored_noise"] = bool(rng.random() < self.colored)
         return Acquisition(self.scale, **options, seed=seed, name=self.name)
 
     def _scanner(self, rng: np.random.Generator) -> dict[str, Any]:

@@ -94,6 +94,53 @@ def test_noise_has_the_ratio_and_its_seed():
     assert get_degradation("acquisition", 2).fixed and not get_degradation("acquisition", 2, snr=20).fixed
 
 
+@pytest.mark.parametrize(
+    ("options", "weight"),
+    [
+        ({}, lambda f: np.ones_like(f)),
+        ({"window": "hann"}, lambda f: 0.5 + 0.5 * np.cos(2 * np.pi * f)),
+        ({"filled": 1.5}, lambda f: f <= 1 / 3 + 1e-9),
+        (
+            {"filled": 1.5, "window": "hann"},
+            lambda f: (f <= 1 / 3 + 1e-9) * (0.5 + 0.5 * np.cos(3 * np.pi * f)),
+        ),
+    ],
+)
+def test_colored_noise_has_the_spectrum_of_what_is_measured(options, weight):
+    flat = np.full((240, 240, 40), 0.5, "float32")
+    lr = acquired(flat, snr=50, colored_noise=True, **options).astype("float64")
+    power = (np.abs(np.fft.fft2(lr - lr.mean((0, 1)), axes=(0, 1))) ** 2).mean(-1) / 120**2
+    f = np.abs(np.fft.fftfreq(120))
+    expected = 0.01**2 * (weight(f)[:, np.newaxis] * weight(f)) ** 2
+    for low in np.arange(0.02, 0.5, 0.08):  # In bands of frequencies along the rows, all columns.
+        band = (f >= low) & (f < low + 0.08)
+        # A magnitude of strong signal holds the noise of its real part, and little more.
+        assert power[band].mean() == pytest.approx(expected[band].mean(), rel=0.05, abs=2e-7)
+
+
+def test_colored_noise_of_software_is_blurred_and_resized_with_the_image():
+    flat = np.full((240, 240, 1), 0.5, "float32")
+    lr = acquired(flat, snr=40, seed=3, colored_noise=True, resampled="lanczos", sigma=1.2)
+    rng = np.random.default_rng(3)
+    real, imaginary = 0.5 / 20 * rng.standard_normal((2, 240, 240, 1), dtype="float32")
+    blurred = gaussian_filter(np.hypot(flat + real, imaginary)[..., 0].astype("float64"), 1.2, mode="nearest")
+    expected = Image.fromarray(blurred.astype("float32")).resize((120, 120), Image.Resampling.LANCZOS)
+    np.testing.assert_allclose(lr[..., 0], np.asarray(expected), atol=1e-5)
+    # What a box of 2 x 2 pixels leaves is the noise of `snr`.
+    assert np.std(acquired(flat, snr=40, colored_noise=True, resampled="box")) == pytest.approx(
+        0.5 / 40, rel=0.03
+    )
+
+
+def test_colored_noise_has_its_seed_and_needs_a_ratio(image):
+    noisy = acquired(image, snr=20, seed=1, colored_noise=True, window="hamming")
+    np.testing.assert_array_equal(
+        noisy, acquired(image, snr=20, seed=1, colored_noise=True, window="hamming")
+    )
+    assert (noisy != acquired(image, snr=20, seed=2, colored_noise=True, window="hamming")).any()
+    np.testing.assert_array_equal(acquired(image, colored_noise=True), acquired(image))
+
+
 def test_draws_are_the_slices_own_and_reach_everything():
     random = get_degradation("random-acquisition", 2, lowest_snr=20)
     rng = np.random.default_rng(0)
@@ -109,6 +156,8 @@ def test_draws_are_the_slices_own_and_reach_everything():
     assert np.mean([one.snr is not None for one in drawn]) == pytest.approx(0.2, abs=0.08)
     of_scanners = [one for one in drawn if one.resampled is None]
     assert np.mean([one.window == "none" for one in of_scanners]) == pytest.approx(0.5, abs=0.08)
+    assert {one.colored_noise for one in drawn if one.snr is not None} == {False, True}
+    assert not any(one.colored_noise for one in drawn if one.snr is None)
     assert all(20 <= one.snr <= 200 for one in drawn if one.snr is not None)
     assert 0 < max(one.sigma for one in drawn) <= 2
     assert any(one.ellipse for one in drawn) and any(one.partial < 1 for one in drawn)
@@ -128,6 +177,7 @@ def test_draws_are_the_slices_own_and_reach_everything():
         {"resampled": "box", "sigma": -1},
         {"snr": 0},
         {"ellipse": 1},
+        {"colored_noise": 1},
         {"window": "x"},
     ],
 )
@@ -143,9 +193,23 @@ def test_all_or_none_of_them_get_noise(noisy):
     assert {random.of_slice(image).snr is not None for image in images} == {bool(noisy)}
 
 
+@pytest.mark.parametrize("colored", [0, 1])
+def test_all_or_none_of_their_noise_is_colored(colored):
+    random = get_degradation("random-acquisition", 2, noisy=1, colored=colored)
+    images = np.random.default_rng(0).random((20, 16, 16, 1), dtype="float32")
+    assert {random.of_slice(image).colored_noise for image in images} == {bool(colored)}
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"lowest_snr": 0}, {"lowest_snr": 1000}, {"noisy": 1.1}, {"noisy": True}, {"largest_sigma": -1}],
+    [
+        {"lowest_snr": 0},
+        {"lowest_snr": 1000},
+        {"noisy": 1.1},
+        {"noisy": True},
+        {"colored": 2},
+        {"largest_sigma": -1},
+    ],
 )
 def test_bad_ranges(options):
     with pytest.raises(MrisrError, match=next(iter(options)).split("_")[-1]):

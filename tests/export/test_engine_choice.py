@@ -1,6 +1,7 @@
 """Every engine computes what Keras does; the fastest is measured once."""
 
 import argparse
+import functools
 import json
 import types
 
@@ -128,8 +129,7 @@ def test_bad_engines(packed, save_model, tmp_path, monkeypatch):
 
 
 def multiplies_in_bfloat16():
-    openvino = openvino_network._openvino()
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_network._core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_bfloat16_is_close_to_float32_or_refused(packed, smooth_image, mrisr, image_root, tmp_path):
@@ -158,9 +158,28 @@ def test_bfloat16_needs_a_processor_that_has_it(packed, monkeypatch):
         def get_property(self, device, name):
             return ["FP32", "INT8"]
 
-    monkeypatch.setattr(openvino_network, "_openvino", lambda: types.SimpleNamespace(Core=Core))
+    monkeypatch.setattr(openvino_network, "_core", Core)
     with pytest.raises(MrisrError, match=r"does not multiply in it .*Leave it out"):
         OnnxSuperResolver.load(packed[2], precision="bfloat16")
+
+
+def test_networks_of_openvino_share_what_lives_as_long_as_the_process(packed, monkeypatch):
+    """Ctrl-C and SIGTERM need it: the thread's stack for signals belongs to it."""
+    made = []
+
+    class Core:
+        def __init__(self):
+            made.append(self)
+
+        def compile_model(self, *_):
+            return types.SimpleNamespace(create_infer_request=object)
+
+    keep = functools.cache(openvino_network._core.__wrapped__)
+    monkeypatch.setattr(openvino_network, "_core", keep)
+    monkeypatch.setattr(openvino_network, "_openvino", lambda: types.SimpleNamespace(Core=Core))
+    for _ in range(2):
+        openvino_network.OpenVinoNetwork(packed[2], 1)
+    assert len(made) == 1
 
 
 @pytest.fixture
@@ -284,7 +303,8 @@ def test_upscale_takes_an_engine(mrisr, packed, image_root, tmp_path):
     source, results = image_root / "patient0/0.png", []
     for engine in ("keras", "onnxruntime", "auto"):
         target = tmp_path / f"{engine}.png"
-        code, _, err = mrisr("upscale", source, target, "--model", packed[2], "--engine", engine)
+        options = ["--model", packed[2], "--engine", engine, "--precision", "float32"]
+        code, _, err = mrisr("upscale", source, target, *(options[:4] if engine == "keras" else options))
         assert code == 0, err
         results.append(read_image(target).astype(int))
     for result in results[1:]:
