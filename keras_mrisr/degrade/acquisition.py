@@ -1,5 +1,6 @@
 """What scanners and archives do to a slice between k-space and file, in one degradation."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,12 @@ FILTERS = ("bicubic", "lanczos", "bilinear", "box")
 class Acquisition(Degradation):
     """Fewer pixels from a scanner (a crop of k-space) or from software (resampling), with what goes with it.
 
-    From a scanner, where `resampled` is None: the central k-space under a window (see `KSpaceCrop`); its
-    corners left out (`ellipse`); only a part of the lines on one side measured, the rest zero (`partial`,
-    without any phase correction); and zero-filled interpolation, so that the outer k-space of LR is empty
-    (`filled`). From software: a Gaussian blur, then a resize with antialiasing. Noise comes after all that,
-    or before (`colored_noise`).
+    From a scanner, where `resampled` is None: a signal that decays towards the outer lines of an echo train
+    (`sigma`); the central k-space under a window (see `KSpaceCrop`); its corners left out (`ellipse`); only a
+    part of the lines on one side measured, the rest zero (`partial`, without any phase correction); and
+    zero-filled interpolation, so that the outer k-space of LR is empty (`filled`). From software: a Gaussian
+    blur (`sigma`), then a resize with antialiasing. Noise comes after all that, or with the signal
+    (`colored_noise`).
 
     Args:
         scale: Integer factor, 1 or more.
@@ -33,13 +35,14 @@ class Acquisition(Degradation):
         ellipse: Leave out what lies beyond the ellipse that touches the edges of the measured k-space.
         partial: Share of the lines along the rows that is measured, over 0.5 and up to 1.
         filled: By how many times the scanner interpolated LR with zeros, 1 (not at all) to 2; its resolution
-            is lower by so much.
+            is lower by so much. One number, or one along the rows and one along the columns.
         resampled: "bicubic", "lanczos", "bilinear" or "box": Pillow's filters, stretched by the scale.
-        sigma: Standard deviation of the blur before that, in HR pixels.
+        sigma: Standard deviation of the blur before that, in HR pixels. One number, or one along the rows and
+            one along the columns.
         snr: Signal-to-noise ratio of Rician noise, see `rician_noise`; None for no noise.
-        colored_noise: The noise is acquired with the signal and goes through all of the above, so that it is
-            as soft as the image: `snr` is that of a plain crop of the same acquisition. Otherwise the noise
-            of LR is white.
+        colored_noise: The noise is acquired with the signal: the scanner's window and its filling with zeros,
+            or the software's blur and resize, make it as soft as the image. `snr` is then what a plain crop
+            would have. Otherwise the noise of LR is white.
         seed: Seed of the noise.
         name: What the degradation is called in messages and in `model.json`.
 
@@ -56,34 +59,32 @@ class Acquisition(Degradation):
         alpha: float | None = None,
         ellipse: bool = False,
         partial: float = 1.0,
-        filled: float = 1.0,
+        filled: float | Sequence[float] = 1.0,
         resampled: str | None = None,
-        sigma: float = 0.0,
+        sigma: float | Sequence[float] = 0.0,
         snr: float | None = None,
         seed: int = 0,
         colored_noise: bool = False,
         name: str = "acquisition",
     ) -> None:
         crop = KSpaceCrop(scale, window, alpha, magnitude=False, name=name)
-        self._blur = BlurBicubic(scale, sigma, name=name)
+        filled, sigma = _of_axes("filled", filled, 1, 2), _of_axes("sigma", sigma, 0)
+        self._blur = BlurBicubic(scale, max(sigma), name=name)
         check_flags(ellipse=ellipse, colored_noise=colored_noise)
         if not (is_number(partial) and 0.5 < partial <= 1):
             raise ConfigError(f"partial must be over 0.5 and up to 1. Received: partial={partial!r}")
-        if not (is_number(filled) and 1 <= filled <= 2):
-            raise ConfigError(f"filled must be 1 to 2. Received: filled={filled!r}")
         if resampled is not None:
             one_of("resampled", resampled, FILTERS)
-        elif sigma:
-            raise ConfigError(f"sigma belongs to `resampled`. Received: sigma={sigma!r}, resampled=None")
         if snr is not None and not (is_number(snr) and snr > 0):
             raise ConfigError(f"snr must be over 0, or None for no noise. Received: snr={snr!r}")
         # With zeros around, the window ends where the measured k-space does.
-        self._crop = crop if filled == 1 else KSpaceCrop(scale, magnitude=False, name=name)
+        self._crop = crop if max(filled) == 1 else KSpaceCrop(scale, magnitude=False, name=name)
         self.name = name
         self.scale = scale
         self.window, self.alpha = window, alpha
-        self.ellipse, self.partial, self.filled = ellipse, float(partial), float(filled)
-        self.resampled, self.sigma = resampled, float(sigma)
+        self.ellipse, self.partial = ellipse, float(partial)
+        self.filled, self.sigma = filled, sigma
+        self.resampled = resampled
         self.snr, self.seed, self.colored_noise = snr, seed, colored_noise
 
     @property
@@ -93,7 +94,8 @@ class Acquisition(Degradation):
     @property
     def linear(self) -> bool:  # type: ignore[override]
         # The ellipse and the missing lines are no product of something along each axis.
-        return self.fixed and not self.ellipse and self.partial == 1
+        alike = len(set(self.filled)) == len(set(self.sigma)) == 1
+        return self.fixed and alike and not self.ellipse and self.partial == 1
 
     @property
     def magnitude(self) -> bool:  # type: ignore[override]
@@ -101,21 +103,25 @@ class Acquisition(Degradation):
 
     @property
     def smallest_size(self) -> tuple[int, ...]:
-        return self.factors if self.resampled is None else self._blur.smallest_size
+        return self.factors if self.resampled is None and not any(self.sigma) else self._blur.smallest_size
 
     def get_config(self) -> dict[str, Any]:
-        of_signal = ("window", "alpha", "ellipse", "partial", "filled", "resampled", "sigma")
-        return {key: getattr(self, key) for key in (*of_signal, "snr", "seed", "colored_noise")}
+        keys = ("window", "alpha", "ellipse", "partial", "resampled", "snr", "seed", "colored_noise")
+        pairs = {key: getattr(self, key) for key in ("filled", "sigma")}
+        return {key: getattr(self, key) for key in keys} | {
+            key: one if one == other else [one, other] for key, (one, other) in pairs.items()
+        }
 
     def axis_matrix(self, size: int) -> np.ndarray:
         if not self.linear:
             return super().axis_matrix(size)
         if self.resampled is not None:
-            return self._resized_axis(np.eye(size), axis=0).astype("float64")
-        matrix = self._crop.axis_matrix(size)
-        if self.filled == 1:
+            return self._resized_along(np.eye(size), (0,)).astype("float64")
+        matrix = self._crop.axis_matrix(size) @ self._blurred(np.eye(size), (0,))
+        filled = self.filled[0]
+        if filled == 1:
             return matrix
-        frequencies = np.abs(2 * self.filled * np.fft.fftfreq(len(matrix)))
+        frequencies = np.abs(2 * filled * np.fft.fftfreq(len(matrix)))
         weights = (frequencies <= 1) * window_weights(np.minimum(frequencies, 1), self.window, self.alpha)
         return np.fft.ifft(weights[:, np.newaxis] * np.fft.fft(matrix, axis=0), axis=0).real
 
@@ -138,9 +144,10 @@ class Acquisition(Degradation):
     def _measured(self, hr: np.ndarray, snr: float | None, rng: np.random.Generator) -> np.ndarray:
         """The magnitude of what a scanner measures of (H, W, C)."""
         rows, columns = (self._crop.axis_matrix(size) for size in hr.shape[:2])
-        lr = np.einsum("ih,hwc,jw->ijc", rows, hr, columns, optimize=True)
-        if self.ellipse or self.partial < 1 or self.filled > 1:
-            lr = _filtered(lr, self._weights(lr, windowed=self.filled > 1))  # Else the crop has it.
+        lr = np.einsum("ih,hwc,jw->ijc", rows, self._blurred(hr, (0, 1)), columns, optimize=True)
+        filled = max(self.filled) > 1
+        if self.ellipse or self.partial < 1 or filled:
+            lr = _filtered(lr, self._weights(lr, windowed=filled))  # Else the crop has it.
         if snr is not None:
             real, imaginary = tissue_signal(np.abs(lr)) / snr * rng.standard_normal((2, *lr.shape))
             lr = lr + _filtered(real + 1j * imaginary, self._weights(lr, windowed=True))
@@ -149,7 +156,7 @@ class Acquisition(Degradation):
     def _weights(self, lr: np.ndarray, windowed: bool) -> np.ndarray:
         """Of the frequencies of LR (H, W, C), in the order of `numpy.fft`; 0 where none is measured."""
         # In units of the highest one that is measured along each axis.
-        y, x = (2 * self.filled * np.fft.fftfreq(size) for size in lr.shape[:2])
+        y, x = (2 * f * np.fft.fftfreq(size) for f, size in zip(self.filled, lr.shape[:2], strict=True))
         y = y[:, np.newaxis]
         inside = y**2 + x**2 <= 1 if self.ellipse else (np.abs(y) <= 1) & (np.abs(x) <= 1)
         inside = inside & (y >= 1 - 2 * self.partial)
@@ -164,21 +171,37 @@ class Acquisition(Degradation):
         if snr is not None:
             # On finer pixels: a crop would average it to that of `snr`.
             hr = rician_noise(np.maximum(hr, 0).astype("float32"), snr / self.scale, rng)
-        channels = [self._resized_axis(channel, axis=None) for channel in np.moveaxis(hr, -1, 0)]
+        channels = [self._resized_along(channel, (0, 1)) for channel in np.moveaxis(hr, -1, 0)]
         return np.stack(channels, axis=-1)
 
-    def _resized_axis(self, hr: np.ndarray, axis: int | None) -> np.ndarray:
-        """Blurs and resizes (H, W) along one axis, or both."""
-        blurred = [axis in (None, one) for one in (0, 1)]
-        if self.sigma:
-            from scipy.ndimage import gaussian_filter
-
-            hr = gaussian_filter(hr, [self.sigma * one for one in blurred], mode="nearest")
-        height, width = (
-            size // self.scale if one else size for size, one in zip(hr.shape, blurred, strict=True)
-        )
+    def _resized_along(self, hr: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        """Blurs and resizes (H, W) along these axes."""
+        height, width = (size // self.scale if axis in axes else size for axis, size in enumerate(hr.shape))
         how = Image.Resampling[str(self.resampled).upper()]
-        return np.asarray(Image.fromarray(hr.astype("float32")).resize((width, height), how))
+        blurred = self._blurred(hr, axes).astype("float32")
+        return np.asarray(Image.fromarray(blurred).resize((width, height), how))
+
+    def _blurred(self, hr: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        """(H, W) or (H, W, C) blurred along these axes."""
+        sigmas = [self.sigma[axis] if axis in axes else 0.0 for axis in range(hr.ndim)]
+        if not any(sigmas):
+            return hr
+        from scipy.ndimage import gaussian_filter
+
+        return gaussian_filter(hr, sigmas, mode="nearest")
+
+
+def _of_axes(name: str, value: Any, least: float, most: float = float("inf")) -> tuple[float, float]:
+    """(along the rows, along the columns) of one number for both, or of two."""
+    pair = (value, value) if is_number(value) else value
+    if not (
+        isinstance(pair, Sequence)
+        and len(pair) == 2
+        and all(is_number(one) and least <= one <= most for one in pair)
+    ):
+        limits = f"{least} to {most}" if np.isfinite(most) else f"{least} or more"
+        raise ConfigError(f"{name} must be {limits}, one number or two. Received: {name}={value!r}")
+    return float(pair[0]), float(pair[1])
 
 
 def _filtered(image: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -22,11 +22,12 @@ class RandomAcquisition(Degradation):
     """An `Acquisition` of each slice's own, drawn in the ranges that scanners and archives have.
 
     Six slices in ten come from a scanner: half of them without a window, the others with each of the windows;
-    the ellipse for a fifth, 0.6 to 0.95 of the lines for a sixth, and interpolation with zeros by up to 2 for
-    a sixth. The others are resampled: with each of the filters, half of them blurred before, more often
-    strongly than slightly (the square of sigma is uniform). One slice in five gets noise: what learns to
-    remove it also removes the noise of scans that are noisy themselves, where that counts as an error. Half
-    of that noise is as soft as the image: what never saw such sharpens it into strokes.
+    the ellipse for a fifth, 0.6 to 0.95 of the lines for a sixth, interpolation with zeros by up to 2 for a
+    sixth (half of them along one axis only), and a signal that decays along one axis for a sixth. The others
+    are resampled: with each of the filters, half of them blurred before. Blurs are more often strong than
+    slight (the square of sigma is uniform). One slice in five gets noise: what learns to remove it also
+    removes the noise of scans that are noisy themselves, where that counts as an error. Half of that noise is
+    as soft as the image: what never saw such sharpens it into strokes.
 
     What is drawn follows from the pixels of a slice, so that it has the same LR wherever it is degraded.
 
@@ -103,17 +104,31 @@ class RandomAcquisition(Degradation):
     def _scanner(self, rng: np.random.Generator) -> dict[str, Any]:
         windows = [name for name in WINDOWS if name != "none"]
         window = "none" if rng.random() < 0.5 else windows[int(rng.integers(len(windows)))]
-        return {
+        options: dict[str, Any] = {
             "window": window,
             "alpha": float(rng.uniform(*_ALPHA[window])) if window in _ALPHA else None,
             "ellipse": bool(rng.random() < 1 / 5),
             "partial": float(rng.uniform(0.6, 0.95)) if rng.random() < 1 / 6 else 1.0,
             "filled": float(rng.uniform(1, 2)) if rng.random() < 1 / 6 else 1.0,
         }
+        axis = int(rng.integers(2))
+        if rng.random() < 1 / 2:
+            options["filled"] = _along(axis, options["filled"], 1.0)
+        if rng.random() < 1 / 6:
+            options["sigma"] = _along(axis, self._sigma(rng), 0.0)
+        return options
 
     def _software(self, rng: np.random.Generator) -> dict[str, Any]:
-        sigma = self.largest_sigma * float(np.sqrt(rng.random())) if rng.random() < 0.5 else 0.0
+        sigma = self._sigma(rng) if rng.random() < 0.5 else 0.0
         return {"resampled": FILTERS[int(rng.integers(len(FILTERS)))], "sigma": sigma}
+
+    def _sigma(self, rng: np.random.Generator) -> float:
+        return self.largest_sigma * float(np.sqrt(rng.random()))
 
     def _on_host(self, hr: np.ndarray) -> np.ndarray:
         return self.of_slice(hr).degrade(hr)
+
+
+def _along(axis: int, value: float, other: float) -> tuple[float, float]:
+    """(along the rows, along the columns): the value along the axis, the other one across it."""
+    return (value, other) if axis == 0 else (other, value)

@@ -58,6 +58,19 @@ def test_what_is_not_measured_is_empty_and_the_rest_is_that_of_the_crop(image, f
         assert abs(k[i, j] - weight * whole[i, j]) < 1e-3, (i, j)
 
 
+def test_zeros_along_one_axis_and_the_decay_of_the_signal(image):
+    lr = acquired(image, filled=[1.0, 1.5], window="hann", sigma=[1.3, 0.0])
+    decayed = gaussian_filter(image.astype("float64"), (1.3, 0, 0), mode="nearest").astype("float32")
+    np.testing.assert_allclose(lr, acquired(decayed, filled=[1.0, 1.5], window="hann"), atol=1e-5)
+    k = np.fft.fft2(lr[..., 0].astype("float64"))
+    whole = np.fft.fft2(get_degradation("kspace", 2).degrade(decayed)[..., 0].astype("float64"))
+    y, x = np.abs(np.fft.fftfreq(24)), np.abs(np.fft.fftfreq(20))
+    weights = np.outer(0.5 + 0.5 * np.cos(2 * np.pi * y), (0.5 + 0.5 * np.cos(3 * np.pi * x)) * (x <= 1 / 3))
+    np.testing.assert_allclose(k, weights * whole, atol=1e-3)
+    config = get_degradation("acquisition", 2, filled=[1.0, 1.5], sigma=[1.3, 0.0]).get_config()
+    assert (config["filled"], config["sigma"]) == ([1.0, 1.5], [1.3, 0.0])
+
+
 def test_partial_fourier_of_one_wave():
     # A cosine of 9 periods has two lines, +9 and -9 of -12 to 11; of 75 % the lines from -6 on are measured.
     rows = np.arange(48) + 0.5
@@ -159,9 +172,13 @@ def test_draws_are_the_slices_own_and_reach_everything():
     assert {one.colored_noise for one in drawn if one.snr is not None} == {False, True}
     assert not any(one.colored_noise for one in drawn if one.snr is None)
     assert all(20 <= one.snr <= 200 for one in drawn if one.snr is not None)
-    assert 0 < max(one.sigma for one in drawn) <= 2
+    assert 0 < max(max(one.sigma) for one in drawn) <= 2
+    assert {(bool(y), bool(x)) for y, x in (one.sigma for one in of_scanners)} == {
+        (False, False), (True, False), (False, True)
+    }  # fmt: skip
+    assert {len(set(one.filled)) for one in of_scanners if max(one.filled) > 1} == {1, 2}
     assert any(one.ellipse for one in drawn) and any(one.partial < 1 for one in drawn)
-    assert max(one.filled for one in drawn) > 1.5
+    assert max(max(one.filled) for one in drawn) > 1.5
 
 
 @pytest.mark.parametrize(
@@ -173,8 +190,10 @@ def test_draws_are_the_slices_own_and_reach_everything():
         {"filled": 2.5},
         {"filled": "x"},
         {"resampled": "cubic"},
-        {"sigma": 1.0},
+        {"filled": [1, 2, 1]},
+        {"sigma": "x"},
         {"resampled": "box", "sigma": -1},
+        {"resampled": "box", "sigma": [1, -1]},
         {"snr": 0},
         {"ellipse": 1},
         {"colored_noise": 1},
@@ -219,6 +238,7 @@ def test_bad_ranges(options):
 @pytest.mark.parametrize(
     "options",
     [
+        {"sigma": 0.8}, {"sigma": 1.1, "filled": 1.2, "window": "hann"},
         {"window": "hamming"}, {"filled": 1.5}, {"filled": 1.3, "window": "fermi", "alpha": 0.4},
         {"resampled": "bicubic"}, {"resampled": "lanczos", "sigma": 1.2}, {"resampled": "box"},
     ],
@@ -231,7 +251,10 @@ def test_is_one_matrix_along_each_axis(image, options):
     np.testing.assert_allclose(degradation.degrade(image), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("options", [{"snr": 20.0}, {"ellipse": True}, {"partial": 0.75}])
+@pytest.mark.parametrize(
+    "options",
+    [{"snr": 20.0}, {"ellipse": True}, {"partial": 0.75}, {"filled": [1.0, 1.5]}, {"sigma": [1.0, 0.0]}],
+)
 def test_noise_and_what_couples_the_axes_have_no_matrix(options):
     degradation = get_degradation("acquisition", 2, **options)
     assert not degradation.linear
