@@ -65,6 +65,15 @@ def ways(scale):
         "`paper`": get_degradation("paper", scale),
         "k-space crop, Rician noise of 4 grey levels": WithNoise(scale),
         "k-space crop, Rician noise of SNR 20": Acquisition(scale, snr=20.0),
+        "k-space crop, Hamming, its noise of SNR 20 as soft": Acquisition(
+            scale, "hamming", snr=20.0, colored_noise=True
+        ),
+        "zero-filled 1.5 times along the rows, its noise of SNR 20 as soft": Acquisition(
+            scale, filled=(1.5, 1.0), snr=20.0, colored_noise=True
+        ),
+        "blur of radius 1, resized, its noise of SNR 20 as soft": Acquisition(
+            scale, resampled="bicubic", sigma=1.0, snr=20.0, colored_noise=True
+        ),
     }
 
 
