@@ -40,9 +40,10 @@ class Acquisition(Degradation):
         sigma: Standard deviation of the blur before that, in HR pixels. One number, or one along the rows and
             one along the columns.
         snr: Signal-to-noise ratio of Rician noise, see `rician_noise`; None for no noise.
-        colored_noise: The noise is acquired with the signal: the scanner's window and its filling with zeros,
-            or the software's blur and resize, make it as soft as the image. `snr` is then what a plain crop
-            would have. Otherwise the noise of LR is white.
+        colored_noise: The noise is as soft as the image, as it was acquired with the signal: white noise, of
+            another random number for each measured value, through the scanner's window and its filling with
+            zeros, or through the software's blur and resize. Its strength in LR is that of `snr`, too.
+            Otherwise it is white.
         seed: Seed of the noise.
         name: What the degradation is called in messages and in `model.json`.
 
@@ -134,24 +135,34 @@ class Acquisition(Degradation):
 
     def _on_host(self, hr: np.ndarray) -> np.ndarray:
         x = hr.astype("float64")
-        rng = np.random.default_rng(self.seed)
-        before, after = (self.snr, None) if self.colored_noise else (None, self.snr)
-        lr = (self._measured if self.resampled is None else self._resized)(x, before, rng)
-        if after is not None:
-            lr = rician_noise(np.maximum(lr, 0).astype("float32"), after, rng)
+        lr = self._measured(x) if self.resampled is None else self._resized(x)
+        if self.snr is not None:
+            rng = np.random.default_rng(self.seed)
+            lr = np.maximum(lr, 0).astype("float32")
+            if self.colored_noise:
+                lr = np.abs(lr + tissue_signal(lr) / self.snr * self._colored_noise(x.shape, lr, rng))
+            else:
+                lr = rician_noise(lr, self.snr, rng)
         return rounded(lr, hr.dtype)
 
-    def _measured(self, hr: np.ndarray, snr: float | None, rng: np.random.Generator) -> np.ndarray:
+    def _measured(self, hr: np.ndarray) -> np.ndarray:
         """The magnitude of what a scanner measures of (H, W, C)."""
         rows, columns = (self._crop.axis_matrix(size) for size in hr.shape[:2])
         lr = np.einsum("ih,hwc,jw->ijc", rows, self._blurred(hr, (0, 1)), columns, optimize=True)
         filled = max(self.filled) > 1
         if self.ellipse or self.partial < 1 or filled:
             lr = _filtered(lr, self._weights(lr, windowed=filled))  # Else the crop has it.
-        if snr is not None:
-            real, imaginary = tissue_signal(np.abs(lr)) / snr * rng.standard_normal((2, *lr.shape))
-            lr = lr + _filtered(real + 1j * imaginary, self._weights(lr, windowed=True))
         return np.abs(lr)
+
+    def _colored_noise(self, shape: tuple[int, ...], lr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Complex noise of LR, from HR of this shape; its parts have a standard deviation of 1 by channel."""
+        if self.resampled is None:
+            real, imaginary = rng.standard_normal((2, *lr.shape))
+            noise = _filtered(real + 1j * imaginary, self._weights(lr, windowed=True))
+        else:
+            real, imaginary = (self._resized(one) for one in rng.standard_normal((2, *shape)))
+            noise = real + 1j * imaginary
+        return noise / np.sqrt((np.abs(noise) ** 2).mean(axis=(0, 1)) / 2)
 
     def _weights(self, lr: np.ndarray, windowed: bool) -> np.ndarray:
         """Of the frequencies of LR (H, W, C), in the order of `numpy.fft`; 0 where none is measured."""
@@ -167,10 +178,7 @@ class Acquisition(Degradation):
             inside * window_weights(y, self.window, self.alpha) * window_weights(x, self.window, self.alpha)
         )
 
-    def _resized(self, hr: np.ndarray, snr: float | None, rng: np.random.Generator) -> np.ndarray:
-        if snr is not None:
-            # On finer pixels: a crop would average it to that of `snr`.
-            hr = rician_noise(np.maximum(hr, 0).astype("float32"), snr / self.scale, rng)
+    def _resized(self, hr: np.ndarray) -> np.ndarray:
         channels = [self._resized_along(channel, (0, 1)) for channel in np.moveaxis(hr, -1, 0)]
         return np.stack(channels, axis=-1)
 
