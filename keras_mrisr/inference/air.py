@@ -13,8 +13,8 @@ _BLOCK = 8
 _OVER_NOISE = 4.0
 # Above this share of the range, what is darkest is no air, or its noise is as bright as tissue.
 _MOST = 0.05
-# Around tissue the network is kept for so many LR pixels, and blends into the interpolation over so many.
-_RIM, _BLEND = 8, 4
+# The network goes on so many LR pixels beyond tissue, blending into the interpolation over so many.
+_RIM, _BLEND = 4, 4
 # Where the network would see more than this share of a slice, it may as well see all of it.
 _WORTH = 0.9
 
@@ -26,8 +26,9 @@ def air_level(lr: np.ndarray) -> float | None:
         lr: Slices (N, H, W, C) of a volume, nominally in [0, 1]; several that lie apart are enough.
 
     Returns:
-        The level, four times the mean of the darkest 5 % of blocks of 8 x 8 pixels; None where that is more
-        than a twentieth of the range, so that there is no air, or too much noise in it to tell.
+        The level, four times the mean of the darkest 5 % of blocks of 8 x 8 pixels, but for those that are empty,
+        as where a face was removed: what lies beside them still has noise. None where that is more than a
+        twentieth of the range, so that there is no air, or too much noise in it to tell.
     """
     height, width = (size // _BLOCK * _BLOCK for size in lr.shape[1:3])
     if not height or not width:
@@ -35,7 +36,8 @@ def air_level(lr: np.ndarray) -> float | None:
     blocks = lr[:, :height, :width].reshape(
         len(lr), height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK, lr.shape[-1]
     )
-    level = _OVER_NOISE * float(np.quantile(np.abs(blocks).mean(axis=(2, 4, 5)), 0.05))
+    means = np.abs(blocks).mean(axis=(2, 4, 5))
+    level = _OVER_NOISE * float(np.quantile(means[means > 0], 0.05)) if means.any() else 0.0
     return level if level <= _MOST else None
 
 
