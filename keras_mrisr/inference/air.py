@@ -16,7 +16,7 @@ _MOST = 0.05
 # The network goes on so many LR pixels beyond tissue, blending into the interpolation over so many.
 _RIM, _BLEND = 4, 4
 # Where the network would see more than this share of a slice, it may as well see all of it.
-_WORTH = 0.9
+_WORTH = 0.95
 
 
 def air_level(lr: np.ndarray) -> float | None:
@@ -26,9 +26,10 @@ def air_level(lr: np.ndarray) -> float | None:
         lr: Slices (N, H, W, C) of a volume, nominally in [0, 1]; several that lie apart are enough.
 
     Returns:
-        The level, four times the mean of the darkest 5 % of blocks of 8 x 8 pixels, but for those that are empty,
-        as where a face was removed: what lies beside them still has noise. None where that is more than a
-        twentieth of the range, so that there is no air, or too much noise in it to tell.
+        The level, four times the mean of the darkest 5 % of blocks of 8 x 8 pixels, but for those that are
+        empty, as where a face was removed: what lies beside them may have noise. Where nothing but tissue
+        does, 0. None where there is no air, or too much noise in it to tell: the level is more than a
+        twentieth of the range.
     """
     height, width = (size // _BLOCK * _BLOCK for size in lr.shape[1:3])
     if not height or not width:
@@ -37,8 +38,11 @@ def air_level(lr: np.ndarray) -> float | None:
         len(lr), height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK, lr.shape[-1]
     )
     means = np.abs(blocks).mean(axis=(2, 4, 5))
-    level = _OVER_NOISE * float(np.quantile(means[means > 0], 0.05)) if means.any() else 0.0
-    return level if level <= _MOST else None
+    for some in (means[means > 0], means):
+        level = _OVER_NOISE * float(np.quantile(some, 0.05)) if some.size else 0.0
+        if level <= _MOST:
+            return level
+    return None
 
 
 @dataclasses.dataclass(frozen=True)
