@@ -49,7 +49,7 @@ _TINY = 1e-5
 _LOSSES, _LEAST_GAIN = 2.0, 0.1
 _USUAL = 0.95  # Share of a candidate's own images whose residual is within its limit.
 # By so much likelier than each other kind before anything is seen: the plain crop of k-space, and noise.
-_LIKELY = {"kspace": 8.0, "noise": 8.0, "noisy-kspace": 8.0}
+_LIKELY = {"kspace": 8.0, "noise": 8.0, "noisy-kspace": 8.0, "soft-noise": 8.0}
 # Bilinear resizing and blurs in between look like bicubic resizing of images that are less sharp themselves,
 # which undoing a blur would spoil: 1 to 3 dB were lost where one was taken for the other.
 _NEVER_TOLD = ("bilinear", "blur-0.5", "blur-1.5")

@@ -27,16 +27,19 @@ def model(folder, degradation="random-acquisition", **data):
 def test_every_candidate_is_a_kind_of_its_own():
     drawn = kinds(np.random.default_rng(0))
     assert set(CANDIDATES) <= set(drawn)
-    assert set(drawn) - set(CANDIDATES) == {"ellipse", "partial", "zero-filled", "noise", "noisy-kspace"}
+    assert set(drawn) - set(CANDIDATES) == {
+        "ellipse", "partial", "zero-filled", "noise", "noisy-kspace", "soft-noise"
+    }  # fmt: skip
     for name, options in drawn.items():
         degradation = get_degradation("acquisition", 2, **options)
-        assert degradation.linear == (name not in ("ellipse", "partial", "noise", "noisy-kspace")), name
+        assert degradation.linear == (degradation.fixed and name not in ("ellipse", "partial"))
+        assert degradation.fixed == (name not in ("noise", "noisy-kspace", "soft-noise")), name
 
 
 def test_the_command_writes_what_the_model_then_tells_by(mrisr, tmp_path, lgg_root):
     folder = model(tmp_path / "any")
     before = json.loads((folder / "model.json").read_text())
-    code, out, err = mrisr("models", "estimate", folder, "--data", lgg_root, "--slices", 57)
+    code, out, err = mrisr("models", "estimate", folder, "--data", lgg_root, "--slices", 60)
     assert code == 0 and "model.json" in out, err
     after = json.loads((folder / "model.json").read_text())
     estimate = after.pop("estimate")
@@ -52,7 +55,7 @@ def test_the_command_writes_what_the_model_then_tells_by(mrisr, tmp_path, lgg_ro
     ("degradation", "data", "words", "message"),
     [
         ("bicubic", {}, [], "how its images were degraded is known"),
-        ("random-acquisition", {}, ["--slices", 20], "--slices must be 57 or more"),
+        ("random-acquisition", {}, ["--slices", 20], "--slices must be 60 or more"),
         ("random-acquisition", {"split": "all of them held out"}, [], "holds out"),
     ],
 )
