@@ -8,7 +8,7 @@ from keras_mrisr.commands.arguments import Commands, Parser, check_exists, check
 from keras_mrisr.errors import ConfigError
 
 _MANY = 4  # Degradations with a line each.
-_FEWEST = 57  # Slices, three of each kind.
+_FEWEST = 60  # Slices, three of each kind.
 
 
 def add(commands: Commands, common: Parser) -> None:

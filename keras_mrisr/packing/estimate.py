@@ -91,8 +91,8 @@ def kinds(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
     options = every[list(every)[int(rng.integers(len(every)))]]
     snr = float(np.exp(rng.uniform(*np.log(_SNR))))
     noise = {"snr": snr, "seed": int(rng.integers(2**31))}
-    # A noisy crop is a kind of its own, so that it is not taken for a quiet one. So is noise that is as soft as
-    # the image, which undoing a window or a blur would sharpen into strokes.
+    # A noisy crop is a kind of its own, so that it is not taken for a quiet one. So is noise that is as soft
+    # as the image, which undoing a window or a blur would sharpen into strokes.
     return {
         **every,
         "noise": {**options, **noise},
