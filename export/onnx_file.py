@@ -190,7 +190,9 @@ def _keras_to_onnx(generator: Model, size: Sequence[int] | None) -> onnx.ModelPr
             generator.export(path, format="onnx", **options)
             return onnx.load(path)
     except ImportError as error:
-        raise MissingDependencyError(f"ONNX export needs {error.name}: pip install {error.name}") from error
+        # Keras names the package in its words alone.
+        missing = error.name or ("onnxscript" if keras.backend.backend() == "torch" else "tf2onnx")
+        raise MissingDependencyError(f"ONNX export needs {missing}: pip install {missing}") from error
     except (ValueError, NotImplementedError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from keras_mrisr.data import Split
-from keras_mrisr.errors import ConfigError, ModelError
+from keras_mrisr.errors import ConfigError, MissingDependencyError, ModelError
 from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
 from keras_mrisr.model_info import THROUGH_PLANE, ModelInfo, ThroughPlaneInfo
 from keras_mrisr.packing.card import card_sections
@@ -173,13 +173,14 @@ def _write_onnx(generator: Model, info: ModelInfo, path: pathlib.Path) -> None:
     """Writes the network for `mrisr upscale` without TensorFlow, where what converts it is installed."""
     try:
         from keras_mrisr.export.packed import write_packed_onnx
-    except ImportError as error:
+
+        write_packed_onnx(generator, info, path)
+    except (ImportError, MissingDependencyError) as error:
         log.warning(
-            "%s is not installed: the model is packed without %s, and needs TensorFlow to run",
-            error.name, path.name,
+            "The model is packed without %s, and needs TensorFlow to run: %s. For the network: pip install "
+            "onnx tf2onnx onnxruntime",
+            path.name, error,
         )  # fmt: skip
-        return
-    write_packed_onnx(generator, info, path)
 
 
 def _halve(source: pathlib.Path, folder: pathlib.Path, name: str) -> Model:

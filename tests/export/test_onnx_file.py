@@ -218,6 +218,16 @@ class NoEquivalent(keras.layers.Layer):
         return tf.math.lgamma(x) if ops.is_tensor(x) else x
 
 
+def test_a_missing_converter_is_named(generators, monkeypatch):
+    def export(*_, **__):
+        raise ImportError("This requires a package.")  # As Keras says it: the error has no name.
+
+    monkeypatch.setattr(keras.Model, "export", export)
+    missing = "onnxscript" if keras.backend.backend() == "torch" else "tf2onnx"
+    with pytest.raises(MrisrError, match=f"ONNX export needs {missing}: pip install {missing}$"):
+        convert(generators["edsr"])
+
+
 def test_bad_input(generators):
     inputs = keras.Input((None, None, 1), name="lr")
     strange = keras.Model(inputs, NoEquivalent(name="strange")(inputs), name="odd")

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import pytest
 import yaml
 from PIL import Image
@@ -186,3 +187,14 @@ def test_pack_on_the_command_line(tiny_run, tmp_path, mrisr, smooth_image):
         assert picture.format == "JPEG" and picture.width == 1500
     code, _, err = mrisr("models", "pack", tiny_run, tmp_path / "mine", "--licence", LICENCE)
     assert code == 2 and "--overwrite" in err
+
+
+def test_pack_without_what_writes_onnx(tiny_run, tmp_path, mrisr, monkeypatch):
+    def export(*_, **__):
+        raise ImportError("This requires a package.")
+
+    monkeypatch.setattr(keras.Model, "export", export)
+    code, _, err = mrisr("models", "pack", tiny_run, tmp_path / "mine", "--licence", LICENCE)
+    assert code == 0 and err.count("\n") == 1, err
+    assert "packed without model.onnx, and needs TensorFlow to run: ONNX export needs tf2onnx" in err
+    assert (tmp_path / "mine/generator.keras").is_file() and not (tmp_path / "mine/model.onnx").exists()
