@@ -5,7 +5,7 @@
 # and lives as long as that does.
 #
 # So a handler of Ctrl-C or SIGTERM, which has nothing to do with OpenVINO, depends on its objects from then on: keep one
-# Core for the life of the process. A long test run that did not ended in crashes at signals that a test sent to itself.
+# Core for the life of the process. Without that, a long test run ended in crashes, at signals that tests sent themselves.
 # Seen:
 #
 #   openvino 2026.4.1
