@@ -17,6 +17,24 @@ import pytest
 from keras_mrisr.terminal import _LogHandler
 
 
+def _seed():
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+# What a test draws at random, initial weights among it, is the same in each run: seeded before its
+# fixtures, and before the test itself, whichever fixtures were there already.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    _seed()
+
+
 @pytest.fixture(scope="session")
 def smooth_image():
     """A function (height, width, channels, dtype, seed) -> random image with structure at all sizes."""

@@ -276,7 +276,6 @@ def test_model_of_separate_channels_takes_them_one_by_one(models):
 
 def test_a_network_that_fit_trained(smooth_image, tmp_path):
     """What `model.fit` gives is taken as it is, and from its file, described by its shapes."""
-    keras.utils.set_random_seed(0)
     inputs = keras.Input((None, None, 3))
     outputs = keras.layers.UpSampling2D(2)(keras.layers.Conv2D(3, 3, padding="same")(inputs))
     model = keras.Model(inputs, outputs)

@@ -31,7 +31,6 @@ def test_each_loss_for_its_own_variables(variables):
 
 def test_same_as_a_tape():
     tf = pytest.importorskip("tensorflow")
-    keras.utils.set_random_seed(0)
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(3, "tanh", name="dense")(inputs))
     x = ops.convert_to_tensor(np.random.default_rng(0).random((5, 4), "float32"))
