@@ -17,6 +17,7 @@ from keras_mrisr.errors import ConfigError, MissingDependencyError, ModelError
 from keras_mrisr.export import onnx_graph
 from keras_mrisr.export.onnx_nodes import Nodes
 from keras_mrisr.export.onnx_resolver import METADATA
+from keras_mrisr.files import whole_file
 from keras_mrisr.types import Model
 from keras_mrisr.version import __version__
 
@@ -106,6 +107,23 @@ def add_metadata(model: onnx.ModelProto, metadata: dict[str, Any]) -> None:
     del model.metadata_props[:]
     plain = {key: str(value) for key, value in metadata.items() if isinstance(value, str | int | float)}
     onnx.helper.set_model_props(model, {METADATA: json.dumps(metadata), **plain})
+
+
+def rewrite_metadata(path: pathlib.Path, **changes: Any) -> None:
+    """Changes some of what the file of a network says about it.
+
+    Args:
+        path: What `add_metadata` was called for.
+        **changes: JSON values.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    model = onnx.load(path)
+    (values,) = (json.loads(entry.value) for entry in model.metadata_props if entry.key == METADATA)
+    add_metadata(model, {**values, **changes})
+    with whole_file(path) as temporary:
+        onnx.save(model, temporary)
 
 
 def name_after_layers(graph: onnx.GraphProto, layers: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from keras_mrisr.checks import one_of
 from keras_mrisr.errors import ConfigError, MissingDependencyError, ModelError
 from keras_mrisr.export.engine_choice import ENGINES, check_installed, fastest_engine, installed_engines
 from keras_mrisr.export.exported_resolver import ExportedSuperResolver
+from keras_mrisr.pretrained import find_model
 from keras_mrisr.types import PathLike
 
 FILE = "model.onnx"
@@ -50,7 +51,8 @@ class OnnxSuperResolver(ExportedSuperResolver):
         """Loads an ONNX file.
 
         Args:
-            path: A `model.onnx` that `mrisr export` wrote, or the folder that it is in.
+            path: A `model.onnx` that `mrisr export` wrote, the folder that it is in, or the name of a bundled
+                model, such as "any-x2".
             memory: Bytes that this process may come to occupy in all.
             providers: Where onnxruntime runs it, in order of preference: "cpu", "cuda", "tensorrt" or
                 onnxruntime's own names; by default CUDA where it is installed, or else the CPU.
@@ -67,7 +69,7 @@ class OnnxSuperResolver(ExportedSuperResolver):
             MissingDependencyError: The engine is not installed.
         """
         engine = _check_engine(engine, providers, precision)
-        path = pathlib.Path(path)
+        path = find_model(path)
         name = path.resolve().name
         path = path / FILE if path.is_dir() else path
         if not path.is_file():
@@ -76,7 +78,9 @@ class OnnxSuperResolver(ExportedSuperResolver):
             import onnxruntime
         except ImportError as error:
             raise MissingDependencyError(f"{path} needs onnxruntime: pip install onnxruntime onnx") from error
-        chosen = _providers(providers, onnxruntime.get_available_providers())
+        available = onnxruntime.get_available_providers()
+        on_cpu = engine not in ("auto", "onnxruntime")
+        chosen = [f"CPU{_SUFFIX}"] if on_cpu else _providers(providers, available)
         session = _session(onnxruntime, path, str(path), chosen, threads)
         metadata = _metadata(session, path)
         active = _check_active(session.get_providers()[0], chosen[0], bool(providers))

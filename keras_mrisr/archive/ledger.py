@@ -207,9 +207,9 @@ class Ledger:
         wanted = {key: json.dumps(value) for key, value in how.items()}
         there = dict(self._database.execute("SELECT key, value FROM how"))
         for key, value in wanted.items():
-            if there and there.get(key) != value:
+            if there and there.get(key, "null") != value:
                 raise DataError(
-                    f"The results in {self.path.parent} were made with `{key}` {there.get(key)}, not "
+                    f"The results in {self.path.parent} were made with `{key}` {there.get(key, 'null')}, not "
                     f"{value}. Choose another OUT."
                 )
         self._database.executemany("REPLACE INTO how VALUES (?, ?)", wanted.items())

@@ -8,9 +8,11 @@ from keras_mrisr.commands.arguments import (
     Commands,
     Parser,
     add_degradation,
+    add_perception,
     check_exists,
     check_models,
     parse_degradation,
+    places_on_the_dial,
 )
 from keras_mrisr.errors import ConfigError
 
@@ -34,6 +36,7 @@ def add(commands: Commands, common: Parser) -> None:
         "--out", metavar="PNG", help="figure to write: PNG, PDF, SVG, TIFF (default: IN-compare.png, here)"
     )
     compare.add_argument("--ensemble", action="store_true", help="average over flips and quarter turns")
+    add_perception(compare, several=True)
     compare.add_argument("--overwrite", action="store_true", help="replace an existing figure")
     slices = compare.add_argument_group("of a slice")
     slices.add_argument("--lr", action="store_true", help="IN is low-resolution itself: no original")
@@ -94,6 +97,7 @@ def _compare_slice(options: argparse.Namespace, models: Mapping[str, str], out: 
         region=region,
         channel=options.channel,
         ensemble=options.ensemble,
+        perception=places_on_the_dial(options),
         dpi=300 if options.dpi is None else options.dpi,
         overwrite=options.overwrite,
     )
@@ -108,6 +112,9 @@ def _compare_volume(options: argparse.Namespace, models: Mapping[str, str], out:
 
     if len(models) > 1:
         raise ConfigError(f"A volume is shown before and after one `model`. Received: {', '.join(models)}")
+    perception = places_on_the_dial(options)
+    if isinstance(perception, list):
+        raise ConfigError("A volume is shown before and after one `perception`. Give one number.")
     name, model = next(iter(models.items()), (None, None))
     if model is None:
         chosen, reason = choose_model(2, 1, volume=True)
@@ -126,6 +133,7 @@ def _compare_volume(options: argparse.Namespace, models: Mapping[str, str], out:
             volume_index=options.volume_index,
             series=options.series,
             ensemble=options.ensemble,
+            perception=perception,
             overwrite=options.overwrite,
             progress=progress,
         )

@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import functools
 import hashlib
+import logging
 import os
+import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from keras_mrisr.inference.through_plane_resolver import ThroughPlaneResolver
     from keras_mrisr.inference.ways import BundledModels, Models
     from keras_mrisr.pretrained import Pretrained
+
+log = logging.getLogger(__name__)
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +39,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true",
         help="write the result also where it does not degrade to IN again, because --model was made for "
-        "something else",
+        "something else, or --degraded-by is wrong",
     )  # fmt: skip
     parser.add_argument(
         "--degraded-by", metavar="NAME", default="auto",
@@ -139,15 +143,21 @@ def way_options(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "way": options.way if options.scale is None else "in-plane",
         "spacing": spacing,
-        "refuse_mismatch": options.model is not None and not options.force,
+        "refuse_mismatch": _refuses(options),
     }
+
+
+def _refuses(options: argparse.Namespace) -> bool:
+    """Whether a result that does not degrade to IN again is refused: what the user said is wrong then."""
+    said = options.model is not None or options.degraded_by not in ("auto", "unknown")
+    return said and not options.force
 
 
 def result_options(options: argparse.Namespace) -> dict[str, Any]:
     """What results depend on, so that those of other options are not taken for them: plain values.
 
-    A model that is named stands there with a digest of its files and without its path, which is nobody's
-    business.
+    A model, named or one of the bundled ones that may be taken, stands there with a digest of its files and
+    without its path, which is nobody's business.
     """
     keys = (
         "perception", "scale", "way", "spacing", "slice_thickness", "ensemble", "consistency", "plane",
@@ -156,14 +166,18 @@ def result_options(options: argparse.Namespace) -> dict[str, Any]:
     chosen["nan"] = None if options.nan == "refuse" else options.nan
     chosen["degraded_by"] = None if options.degraded_by == "auto" else options.degraded_by
     chosen["precision"] = None if options.precision in (None, "float32") else options.precision
-    return {"model": None if options.model is None else _identity(options.model), **chosen}
+    from keras_mrisr.pretrained import choose_model, choose_through_plane, find_model
+
+    if options.model is None:
+        in_plane = choose_model(options.scale or 2, 1, True, consistency=bool(chosen["consistency"]))
+        found = [one.folder for one, _ in filter(None, (in_plane, choose_through_plane()))]
+    else:
+        found = [find_model(options.model)]
+    return {"model": " and ".join(map(_identity, found)), **chosen}
 
 
-def _identity(model: str) -> str:
+def _identity(path: pathlib.Path) -> str:
     """The name of a model and the first letters of a digest of its files."""
-    from keras_mrisr.pretrained import find_model
-
-    path = find_model(model)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     total = hashlib.sha256()
     for file in files:
@@ -175,6 +189,11 @@ def _identity(model: str) -> str:
 
 def load_models(options: argparse.Namespace, found: "Input | Folder | None", memory: int | None) -> "Models":
     """The model that is named, or else the bundled ones that fit the input; None stands for scans."""
+    if getattr(options, "consistency", False) and options.degraded_by not in ("auto", "unknown"):
+        raise ConfigError(
+            f"--degraded-by {options.degraded_by} makes the result agree with IN already: leave out "
+            "--consistency."
+        )
     if options.precision is None:
         precision = "float32" if found is None else "auto"
         options = argparse.Namespace(**{**vars(options), "precision": precision})
@@ -187,7 +206,7 @@ def _bundled(
     """The bundled models that fit the input."""
     from keras_mrisr.inference.inputs import channels_of
     from keras_mrisr.inference.ways import BundledModels
-    from keras_mrisr.pretrained import choose_model, choose_through_plane
+    from keras_mrisr.pretrained import choose_model, choose_through_plane, with_gan_end
     from keras_mrisr.terminal import say
 
     def in_plane() -> "SuperResolver":
@@ -199,14 +218,21 @@ def _bundled(
 
     def through_plane() -> "ThroughPlaneResolver":
         assert thick is not None
-        _refuse_perception(thick[0].name, options)
         _refuse_degraded_by(thick[0].name, options)
+        if given := _options_of_onnx(options):
+            log.warning(
+                "%s makes thick slices thin, which Keras runs: %s counts for finer planes only.",
+                thick[0].name, given[0],
+            )  # fmt: skip
         return _load_through_plane(load(*thick), memory)
 
     def load(model: "Pretrained", reason: str) -> str:
         say(f"Model: {reason}")
         return str(model.folder)  # A path of the model's name would come before it.
 
+    if options.perception:
+        names = " or ".join(with_gan_end())
+        raise ConfigError(f"--perception is of a model with a GAN end: give it with --model ({names}).")
     thick = choose_through_plane()
     return BundledModels(in_plane, None if thick is None else through_plane)
 
@@ -229,7 +255,6 @@ def _named(options: argparse.Namespace, memory: int | None) -> "SuperResolver | 
             )
         return _load_through_plane(options.model, memory)
     resolver = _load_in_plane(options.model, memory, options)
-    resolver.quiet = not options.force
     if options.scale is not None and options.scale != resolver.scale:
         raise ConfigError(
             f"{options.model} is a model for x{resolver.scale}. Received: --scale {options.scale}. "
@@ -242,6 +267,7 @@ def _load_in_plane(model: str, memory: int | None, options: argparse.Namespace) 
     """The model as the engine that is asked for runs it, with what is known of its images."""
     resolver = _load_engine(model, memory, options)
     resolver.degraded_by = options.degraded_by
+    resolver.quiet = _refuses(options)
     return resolver
 
 
@@ -294,7 +320,7 @@ def _refuse_for_onnx(model: str, options: argparse.Namespace) -> None:
 
 def _keras_is_faster(options: argparse.Namespace) -> bool:
     """Whether there is a GPU that TensorFlow may use, and onnxruntime does not; or no onnxruntime."""
-    if options.engine != "auto" or options.precision == "bfloat16":
+    if options.engine != "auto" or options.precision == "bfloat16" or options.providers:
         return False
     try:
         import onnxruntime

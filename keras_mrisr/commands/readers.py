@@ -6,9 +6,11 @@ from keras_mrisr.commands.arguments import (
     Commands,
     Parser,
     add_degradation,
+    add_perception,
     check_exists,
     check_models,
     parse_degradation,
+    places_on_the_dial,
 )
 
 
@@ -45,6 +47,7 @@ def _add_make(actions: Commands, common: Parser) -> None:
         "--patient-pattern", metavar="REGEX", help="finds the patient in a file's path (default: its folder)"
     )
     make.add_argument("--consistency", action="store_true", help="make SR agree with what was measured")
+    add_perception(make, several=True)
     add_degradation(make)
     make.add_argument("--overwrite", action="store_true", help="replace an existing page and key")
     make.set_defaults(run=_make)
@@ -68,6 +71,7 @@ def _make(options: argparse.Namespace) -> None:
         patient_pattern=options.patient_pattern,
         degradation=degradation,
         consistency=options.consistency,
+        perception=places_on_the_dial(options),
         methods=options.methods.split(",") if options.methods else (),
         metrics=("psnr",),
     )

@@ -17,8 +17,14 @@ def random_contrast(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Returns:
         float32 array of this shape.
     """
+    image = random_curve(image, rng)
+    return image * np.float32(np.exp(rng.uniform(*np.log(GAIN))))
+
+
+def random_curve(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """`random_contrast` without the gain: for images that stay normalised to [0, 1]."""
     if rng.random() < INVERTED:
         image = image.max() - image
     if rng.random() < 0.3:
         image = np.clip(image, 0, None) ** np.float32(rng.uniform(*GAMMA))
-    return image * np.float32(np.exp(rng.uniform(*np.log(GAIN))))
+    return image

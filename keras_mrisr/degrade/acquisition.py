@@ -76,6 +76,11 @@ class Acquisition(Degradation):
             raise ConfigError(f"partial must be over 0.5 and up to 1. Received: partial={partial!r}")
         if resampled is not None:
             one_of("resampled", resampled, FILTERS)
+            of_scanner = {
+                "window": window != "none", "ellipse": ellipse, "partial": partial < 1, "filled": max(filled) > 1,
+            }  # fmt: skip
+            if given := [key for key, one in of_scanner.items() if one]:
+                raise ConfigError(f"{given[0]} is of a scanner's k-space: leave it out with resampled.")
         if snr is not None and not (is_number(snr) and snr > 0):
             raise ConfigError(f"snr must be over 0, or None for no noise. Received: snr={snr!r}")
         # With zeros around, the window ends where the measured k-space does.

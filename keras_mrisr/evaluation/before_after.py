@@ -16,6 +16,7 @@ def compare_volume(
     volume_index: int | None = None,
     series: str | int | None = None,
     ensemble: bool = False,
+    perception: float = 0.0,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> None:
@@ -33,6 +34,7 @@ def compare_volume(
         volume_index: Which volume of a 4-D file, from 0.
         series: Which series of a DICOM folder.
         ensemble: Average over flips and quarter turns.
+        perception: Of the path or name of a model with a GAN end, how far towards it, from 0 to 1.
         overwrite: Replace an existing picture.
         progress: Called with the number of tiles done so far and the number in all.
 
@@ -41,7 +43,7 @@ def compare_volume(
         ModelError: The model is not usable.
     """
     check_figure(out, overwrite)
-    resolver = model if isinstance(model, SuperResolver) else SuperResolver.load(model)
+    resolver = model if isinstance(model, SuperResolver) else SuperResolver.load(model, perception=perception)
     volume = read_volume(path, volume_index, series)
     upscaled = upscale_volume(volume, resolver, plane, ensemble=ensemble, progress=progress)
     before_after_volume(volume, upscaled.volume, out, plane, name or resolver.name)

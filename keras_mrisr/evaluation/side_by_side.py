@@ -16,7 +16,7 @@ from keras_mrisr.data.slices import natural_key
 from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.errors import ConfigError, DataError, MrisrError
 from keras_mrisr.evaluation.compatibility import check_names, choose_degradation, split_of
-from keras_mrisr.evaluation.methods import Interpolator, Model
+from keras_mrisr.evaluation.methods import Interpolator, Model, Trained, on_the_dial
 from keras_mrisr.evaluation.patients import seen_by
 from keras_mrisr.evaluation.slices import to_8bit
 from keras_mrisr.evaluation.views import detail_box, quality
@@ -48,6 +48,7 @@ def compare_image(
     region: Box | None = None,
     channel: int | None = None,
     ensemble: bool = False,
+    perception: float | Sequence[float] = 0.0,
     dpi: int = 300,
     overwrite: bool = False,
 ) -> dict[str, Numbers]:
@@ -70,6 +71,7 @@ def compare_image(
             default the square inside the tissue that has the most detail.
         channel: Show only this channel as grey; by default three channels are shown as colours.
         ensemble: Average the models over flips and quarter turns.
+        perception: Of models with a GAN end, how far towards it, from 0 to 1; of several places each is shown.
         dpi: Dots per inch of an image file.
         overwrite: Replace an existing file.
 
@@ -83,7 +85,9 @@ def compare_image(
     """
     out = pathlib.Path(out)
     _check_arguments(out, models, dpi, overwrite)
-    trained = [Model(name, model, ensemble) for name, model in models.items()]
+    trained = [
+        Model(name, Trained.load(one, place), ensemble) for name, one, place in on_the_dial(models, perception)
+    ]
     chosen, _ = choose_degradation(trained, degradation)
     scale = chosen.factors[0]
     plain = [Interpolator(name, scale) for name in dict.fromkeys(methods)]

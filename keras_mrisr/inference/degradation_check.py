@@ -51,20 +51,24 @@ def degradation_mismatch(sr: np.ndarray, lr: np.ndarray, degradation: Degradatio
     return residual / steps if residual > max(LEAST, SHARE * steps) else 0.0
 
 
-def refuse_mismatch(mismatches: Sequence[float], model: str) -> None:
+def refuse_mismatch(mismatches: Sequence[float], model: str, degraded_by: Sequence[str] = ()) -> None:
     """Raises ModelError where the results of most slices do not degrade to these again.
 
     Args:
         mismatches: `degradation_mismatch` of each slice where it could be told.
         model: What the message calls the model.
+        degraded_by: Of a model for any degradation, what it was told that the slices were degraded by.
     """
     bad = [value for value in mismatches if value]
     if 2 * len(bad) > len(mismatches):
+        who, other = f"{model} does not fit this image", "`model` for one that is made for any scan"
+        if degraded_by:
+            who = f"This image was not degraded by {' or '.join(degraded_by)}"
+            other = "`degraded_by`"
         raise ModelError(
-            f"{model} does not fit this image: on {len(bad)} of {len(mismatches)} slices its result does not "
-            f"degrade to the image again (off by up to {100 * max(bad):.0f} % of the steps between pixels). "
-            "Nothing is written. Leave out `model` for one that is made for any scan, or write it all the "
-            "same with `force`."
+            f"{who}: on {len(bad)} of {len(mismatches)} slices the result of {model} does not degrade to the "
+            f"image again (off by up to {100 * max(bad):.0f} % of the steps between pixels). Nothing is "
+            f"written. Leave out {other}, or write it all the same with `force`."
         )
 
 

@@ -47,6 +47,7 @@ _LOWEST, _LOW, _MIDDLE, _EDGE = slice(0, 3), slice(2, 4), slice(5, 7), slice(8, 
 _TINY = 1e-5
 # A loss counts twice as much as a gain of its size, and less than this gain (in dB) is left alone.
 _LOSSES, _LEAST_GAIN = 2.0, 0.1
+_KEPT_SIZE = 1024  # Pixels of an SR edge for which matrices are kept: at most 2 MB each.
 _USUAL = 0.95  # Share of a candidate's own images whose residual is within its limit.
 # By so much likelier than each other kind before anything is seen: the plain crop of k-space, and noise.
 _LIKELY = {"kspace": 8.0, "noise": 8.0, "noisy-kspace": 8.0, "soft-noise": 8.0}
@@ -93,9 +94,19 @@ def evidence(sr: np.ndarray, lr: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _residual(sr: np.ndarray, lr: np.ndarray, degradation: Acquisition) -> float:
-    along = {size: degradation.axis_matrix(size).astype("float32") for size in set(sr.shape[:2])}
-    again = along[sr.shape[0]] @ sr[..., 0] @ along[sr.shape[1]].T
+    rows, columns = (_axis_matrix(degradation, size) for size in sr.shape[:2])
+    again = rows @ sr[..., 0] @ columns.T
     return rms((np.abs(again) if degradation.magnitude else again) - lr[..., 0])
+
+
+def _axis_matrix(degradation: Acquisition, size: int) -> np.ndarray:
+    # They take half of the time of telling, and those of larger images too much memory to be kept.
+    return (_kept_matrix if size <= _KEPT_SIZE else _kept_matrix.__wrapped__)(degradation, size)
+
+
+@functools.lru_cache(maxsize=2 * len(CANDIDATES))  # Of each candidate for two edges.
+def _kept_matrix(degradation: Acquisition, size: int) -> np.ndarray:
+    return degradation.axis_matrix(size).astype("float32")
 
 
 def _shape(lr: np.ndarray) -> list[float]:

@@ -123,7 +123,7 @@ class ImageFile:
         except MrisrError as error:
             raise type(error)(f"{self.path}: {error}") from error
         if options.refuse_mismatch:
-            refuse_mismatch(upscaled.mismatches, resolver.name)
+            refuse_mismatch(upscaled.mismatches, resolver.name, upscaled.degraded_by)
         if read.holes is not None:
             upscaled.sr[upscaled_mask(read.holes, resolver.factors)] = 0
         write_image(target, upscaled.sr)

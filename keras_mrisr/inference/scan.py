@@ -81,7 +81,7 @@ class Scan:
         volume, way = read
         upscaled = way.upscale(volume, options, progress)
         if options.refuse_mismatch:
-            refuse_mismatch(upscaled.verdict.mismatches, way.name)
+            refuse_mismatch(upscaled.verdict.mismatches, way.name, upscaled.verdict.degraded_by)
         written = format_for(target).write(upscaled.volume, target, options.overwrite)
         if upscaled.uncertainty is not None and options.uncertainty is not None:
             path = pathlib.Path(options.uncertainty)

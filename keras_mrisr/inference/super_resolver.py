@@ -370,9 +370,21 @@ class SuperResolver(TiledNetwork):
                 names.append(words(name))
             parts.append(sr)
         known = tuple(value for value in mismatches if value is not None)
+        if worst := max(known, default=0.0):
+            self._warn_once(
+                "the result of %s does not degrade to the image again (off by %.0f %% of the steps between its "
+                "pixels): the image was not degraded by %s. Leave out `degraded_by`.",
+                self.name, 100 * worst, words(told),
+            )  # fmt: skip
         return dataclasses.replace(
             one, sr=np.stack(parts), mismatches=known, degraded_by=tuple(dict.fromkeys(names))
         )
+
+    def _warn_once(self, text: str, *values: Any) -> None:
+        """Logs the first warning about a result that does not degrade to its image again."""
+        if self.warns and not self.quiet and not self._warned:
+            self._warned = True
+            log.warning(text, *values)
 
     def _check_finite(self, sr: np.ndarray, numbers: Sequence[int]) -> None:
         """Raises ModelError where a result is not finite, whatever the network runs on."""
@@ -393,10 +405,8 @@ class SuperResolver(TiledNetwork):
             return ()
         shares = [degradation_mismatch(*pair, self.degradation) for pair in zip(sr, lr, strict=True)]
         known = tuple(share for share in shares if share is not None)
-        worst = max(known, default=0.0)
-        if worst and not self._warned and not self.quiet:
-            self._warned = True
-            log.warning(
+        if worst := max(known, default=0.0):
+            self._warn_once(
                 "%s: the result does not degrade to the image again (off by %.0f %% of the steps between "
                 "its pixels): the image was not degraded by `%s`, which this model undoes, or the model "
                 "is poor. Look at the result, or choose another model.",

@@ -43,6 +43,7 @@ def upscale_path(
     skip_existing: bool = False,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    refuse_mismatch: bool = False,
 ) -> list[pathlib.Path]:
     """Upscales an image file, a volume, or all images or volumes in a folder and below.
 
@@ -82,6 +83,8 @@ def upscale_path(
         skip_existing: Of a folder: leave results that are there as they are, and make the others.
         include: Of a folder: take only what matches one of these, see `input_at`.
         exclude: Of a folder: leave out what matches one of these.
+        refuse_mismatch: Write nothing where the result of most slices does not degrade to them again, as
+            `mrisr upscale --model` does; otherwise that is only warned about.
 
     Returns:
         The paths that were written.
@@ -90,12 +93,12 @@ def upscale_path(
         DataError: A bad source, a target that exists, that is or holds the source, or that cannot be written
             or is written by another process. Each output is written whole or not at all.
         IncompleteError: Some files of a folder could not be upscaled; all others are done.
-        ModelError: The model gives something that is not finite.
+        ModelError: The model gives something that is not finite, or does not fit (`refuse_mismatch`).
     """
     millimetres = None if spacing is None else parse_spacing(spacing)
     options = UpscaleOptions(
         ensemble, consistency, overwrite, skip_existing, nan, plane, volume_index, series, uncertainty,
-        figure, report, way, millimetres, slice_thickness,
+        figure, report, way, millimetres, slice_thickness, refuse_mismatch=refuse_mismatch,
     )  # fmt: skip
     outcome = upscale_input(input_at(source, include, exclude), target, resolver, options, progress)
     refuse_incomplete(outcome.failures)

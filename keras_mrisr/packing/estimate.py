@@ -2,15 +2,18 @@
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from keras_mrisr.data import read_dataset
+from keras_mrisr.data.contrasts import random_curve
 from keras_mrisr.data.normalize import normalizer_for
 from keras_mrisr.data.splits import Split
 from keras_mrisr.degrade.acquisition import Acquisition
-from keras_mrisr.errors import ConfigError, DataError
+from keras_mrisr.errors import ConfigError, DataError, MissingDependencyError
+from keras_mrisr.export.onnx_resolver import FILE
 from keras_mrisr.files import write_json
 from keras_mrisr.inference.consistency import enforce_consistency
 from keras_mrisr.inference.degradation_estimate import (
@@ -105,10 +108,7 @@ def _drawn(image: np.ndarray, scale: int, rng: np.random.Generator) -> np.ndarra
     """One channel of an image, (H, W, 1) in [0, 1], of some contrast, cut to multiples of the scale."""
     one = image[..., int(rng.integers(image.shape[-1]))]
     unit = normalizer_for(one).normalize(one).clip(0, None)
-    if rng.random() < 0.1:
-        unit = unit.max() - unit
-    if rng.random() < 0.3:
-        unit = unit ** np.float32(rng.uniform(0.6, 1.6))
+    unit = random_curve(unit, rng)
     height, width = (size // scale * scale for size in unit.shape)
     unit = unit[:height, :width, np.newaxis].astype("float32")
     if rng.random() < _OWN_NOISE_SHARE:
@@ -143,8 +143,11 @@ def add_estimate(
     Raises:
         ConfigError: The model undoes one known degradation, or takes several channels.
         DataError: No slices but of patients that are held out.
+        MissingDependencyError: The model has an ONNX file, which says the same, and onnx is not installed.
         ModelError: No model there.
     """
+    network = pathlib.Path(folder) / FILE
+    rewrite_metadata = _rewriting(network) if network.is_file() else None
     resolver = SuperResolver.load(folder)
     info = resolver.info
     if info.degradation.get("name") != "random-acquisition" or info.input_channels != 1:
@@ -164,5 +167,18 @@ def add_estimate(
     estimate = fit_estimate(resolver, slices, count, progress=progress)
     path = pathlib.Path(folder) / INFO
     values = json.loads(path.read_text(encoding="utf-8"))
+    if rewrite_metadata is not None:
+        rewrite_metadata(network, estimate=estimate.to_dict())
     write_json(path, {**values, "estimate": estimate.to_dict()})
     return estimate
+
+
+def _rewriting(network: pathlib.Path) -> Callable[..., None]:
+    """What changes the metadata of an ONNX file; asked for before the long work."""
+    try:
+        from keras_mrisr.export.onnx_file import rewrite_metadata
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{network} says, too, how degradations are told: pip install onnx, or remove it."
+        ) from error
+    return rewrite_metadata

@@ -158,8 +158,8 @@ def choose_model(
         return one, _why(one)
     of_colour = [one.name for one, info in models if (info.scale, info.image_channels) == (scale, 3)]
     if of_colour and grey_first:
-        raise _only_of_colour(of_colour, scale, volume)
-    raise _none_for(models, scale, channels)
+        raise _only_of_colour(of_colour, scale, volume, consistency)
+    raise _none_for(models, scale, channels, consistency)
 
 
 def _first_for(
@@ -170,21 +170,28 @@ def _first_for(
     return next(fitting, None)
 
 
-def _only_of_colour(names: list[str], scale: int, volume: bool) -> ModelError:
+def _only_of_colour(names: list[str], scale: int, volume: bool, consistency: bool) -> ModelError:
     images = "volumes" if volume else "grey images"
     return ModelError(
-        f"No bundled model is for x{scale} and {images}: only RGB slices like those of the LGG "
-        f"set have x{scale} ({', '.join(names)}). Choose another `scale`, or train one and give it "
-        "with `model`."
+        f"No bundled model{_for_consistency(consistency)} is for x{scale} and {images}: only RGB slices like "
+        f"those of the LGG set have x{scale} ({', '.join(names)}). Choose another `scale`, or train one and "
+        "give it with `model`."
     )
 
 
-def _none_for(models: list[tuple[Pretrained, ModelInfo]], scale: int, channels: int) -> ModelError:
+def _none_for(
+    models: list[tuple[Pretrained, ModelInfo]], scale: int, channels: int, consistency: bool
+) -> ModelError:
     names = ", ".join(f"{one.name} ({one.purpose})" for one, _ in models) or "none"
     return ModelError(
-        f"No bundled model is for x{scale} and {channels} channel(s): {names}. Train one and give "
-        "it with `model`."
+        f"No bundled model{_for_consistency(consistency)} is for x{scale} and {channels} channel(s): {names}. "
+        "Train one and give it with `model`."
     )
+
+
+def _for_consistency(wanted: bool) -> str:
+    """Which models count where a result shall degrade to its input again."""
+    return " of one known degradation, as `consistency` needs," if wanted else ""
 
 
 def _models_of_slices(known: bool) -> list[tuple[Pretrained, ModelInfo]]:
@@ -200,6 +207,12 @@ def _why(one: Pretrained) -> str:
     """The line about a model that nobody named."""
     terms = f"; weights under {one.licence}" if one.licence else ""
     return f"{one.name} ({one.purpose}){terms}; `model` takes another"
+
+
+def with_gan_end() -> list[str]:
+    """The names of the bundled models for which `perception` may be over 0."""
+    found = pretrained_models()
+    return [one.name for one in found if isinstance(one.info, ModelInfo) and one.info.perception]
 
 
 def choose_through_plane() -> tuple[Pretrained, str] | None:

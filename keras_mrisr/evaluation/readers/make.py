@@ -97,11 +97,21 @@ def make_study(
     shown, trials = _draw(task, records, methods, kind, catch, rng, progress)
     sources = {one.name: one.source for one in task.methods}
     facts = [kind, seed, methods, sources, [dataclasses.asdict(one) for one in trials]]
-    name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-    study = Study(name, kind, tuple(methods), sources, seed, tuple(trials))
+    study = Study(_name(facts, shown), kind, tuple(methods), sources, seed, tuple(trials))
     write_text(out, _page(study, shown, title, rng))
     study.save(key_path(out))
     return study
+
+
+def _name(facts: list[Any], shown: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """What the page and its key are known by: of its questions and its pictures, as other weights or another
+    degradation give other pictures under the same names.
+    """
+    total = hashlib.sha256(json.dumps(facts).encode())
+    for case in sorted(shown):
+        for method in sorted(shown[case]):
+            total.update(np.rint(255 * shown[case][method]).astype("uint8").tobytes())
+    return total.hexdigest()[:12]
 
 
 def _choose(records: Sequence[SliceRecord], count: int) -> list[SliceRecord]:
