@@ -77,7 +77,8 @@ class Acquisition(Degradation):
         if resampled is not None:
             one_of("resampled", resampled, FILTERS)
             of_scanner = {
-                "window": window != "none", "ellipse": ellipse, "partial": partial < 1, "filled": max(filled) > 1,
+                "window": window != "none", "ellipse": ellipse, "partial": partial < 1,
+                "filled": max(filled) > 1,
             }  # fmt: skip
             if given := [key for key, one in of_scanner.items() if one]:
                 raise ConfigError(f"{given[0]} is of a scanner's k-space: leave it out with resampled.")

@@ -71,7 +71,7 @@ def compare_image(
             default the square inside the tissue that has the most detail.
         channel: Show only this channel as grey; by default three channels are shown as colours.
         ensemble: Average the models over flips and quarter turns.
-        perception: Of models with a GAN end, how far towards it, from 0 to 1; of several places each is shown.
+        perception: Of models with a GAN end, how far towards it, from 0 to 1, or several places on it.
         dpi: Dots per inch of an image file.
         overwrite: Replace an existing file.
 
@@ -85,9 +85,8 @@ def compare_image(
     """
     out = pathlib.Path(out)
     _check_arguments(out, models, dpi, overwrite)
-    trained = [
-        Model(name, Trained.load(one, place), ensemble) for name, one, place in on_the_dial(models, perception)
-    ]
+    places = on_the_dial(models, perception)
+    trained = [Model(name, Trained.load(one, place), ensemble) for name, one, place in places]
     chosen, _ = choose_degradation(trained, degradation)
     scale = chosen.factors[0]
     plain = [Interpolator(name, scale) for name in dict.fromkeys(methods)]

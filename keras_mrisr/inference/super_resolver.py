@@ -372,9 +372,9 @@ class SuperResolver(TiledNetwork):
         known = tuple(value for value in mismatches if value is not None)
         if worst := max(known, default=0.0):
             self._warn_once(
-                "the result of %s does not degrade to the image again (off by %.0f %% of the steps between its "
-                "pixels): the image was not degraded by %s. Leave out `degraded_by`.",
-                self.name, 100 * worst, words(told),
+                "%s: the result does not degrade to the image again (off by %.0f %% of the steps between "
+                "its pixels): the image was not degraded by %s. Leave out `degraded_by`.",
+                self.name, 100 * worst, words(self.degraded_by),
             )  # fmt: skip
         return dataclasses.replace(
             one, sr=np.stack(parts), mismatches=known, degraded_by=tuple(dict.fromkeys(names))

@@ -184,8 +184,8 @@ def _none_for(
 ) -> ModelError:
     names = ", ".join(f"{one.name} ({one.purpose})" for one, _ in models) or "none"
     return ModelError(
-        f"No bundled model{_for_consistency(consistency)} is for x{scale} and {channels} channel(s): {names}. "
-        "Train one and give it with `model`."
+        f"No bundled model{_for_consistency(consistency)} is for x{scale} and {channels} channel(s): "
+        f"{names}. Train one and give it with `model`."
     )
 
 

@@ -219,6 +219,23 @@ def test_what_is_refused(archive, mrisr, tmp_path, listing, words, part):
     assert listing(tmp_path) == before
 
 
+def test_results_of_another_default_model_are_not_mixed(archive, mrisr, tmp_path):
+    assert mrisr("upscale", "pacs", "sr", "--studies")[0] in (0, 1)
+    info = tmp_path / "bundled/grey/model.json"
+    info.write_text(json.dumps({**json.loads(info.read_text()), "version": "0.0.9"}))
+    code, _, err = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 2 and 'were made with --model "grey (' in err and err.count("\n") == 1
+
+
+def test_an_option_that_is_newer_than_the_ledger(tmp_path):
+    with Ledger(tmp_path / "ledger", {"scale": 2}):
+        pass
+    with Ledger(tmp_path / "ledger", {"scale": 2, "precision": None}):
+        pass
+    with pytest.raises(DataError, match=r'made with `plane` null, not "axial"'):
+        Ledger(tmp_path / "ledger", {"scale": 2, "plane": "axial"})
+
+
 def test_what_is_no_ledger(tmp_path):
     (tmp_path / "ledger").write_text("years of work, in plain text, of some length" * 50)
     with pytest.raises(DataError, match="is no ledger"):

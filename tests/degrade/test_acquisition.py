@@ -198,6 +198,10 @@ def test_draws_are_the_slices_own_and_reach_everything():
         {"ellipse": 1},
         {"colored_noise": 1},
         {"window": "x"},
+        {"resampled": "box", "window": "hamming"},
+        {"resampled": "box", "ellipse": True},
+        {"resampled": "box", "partial": 0.8},
+        {"resampled": "box", "filled": [1, 1.5]},
     ],
 )
 def test_bad_arguments(options):

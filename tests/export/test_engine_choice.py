@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import os
 import types
 
 import numpy as np
@@ -18,6 +19,7 @@ from keras_mrisr.export.packed import write_packed_onnx
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.models import edsr, srresnet
 from keras_mrisr.models.storage import load_trained
+from keras_mrisr.volumes import Volume, write_volume
 
 
 def half_precision(model, seed=0):
@@ -319,3 +321,52 @@ def test_upscale_takes_an_engine(mrisr, packed, image_root, tmp_path):
         code, _, err = mrisr("upscale", source, tmp_path / "a.png", "--model", model, "--engine", engine)
         assert (code, err.count("\n"), (tmp_path / "a.png").exists()) == (2, 1, False)
         assert message in err
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """As where onnxruntime has CUDA: sessions say that they run on the first provider that is asked for."""
+    available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: available)
+    make = onnx_resolver._session
+
+    def session(onnxruntime, path, network, providers, threads):
+        made = make(onnxruntime, path, network, ["CPUExecutionProvider"], threads)
+        monkeypatch.setattr(made, "get_providers", lambda: list(providers))
+        return made
+
+    monkeypatch.setattr(onnx_resolver, "_session", session)
+
+
+def test_an_engine_that_is_asked_for_runs_it_beside_a_gpu_too(packed, on_a_gpu):
+    assert isinstance(OnnxSuperResolver.load(packed[2]).generator, onnx_resolver._Network)
+    for engine, kind in (("openvino", "OpenVinoNetwork"), ("ncnn", "NcnnNetwork")):
+        pytest.importorskip(engine)
+        assert type(OnnxSuperResolver.load(packed[2], engine=engine).generator).__name__ == kind
+
+
+def test_a_provider_that_is_asked_for_is_onnxruntimes_on_a_gpu_too(packed, monkeypatch):
+    """Where TensorFlow could use a GPU, and this onnxruntime cannot."""
+    exists = os.path.exists
+    monkeypatch.setattr("os.path.exists", lambda path: path == "/dev/nvidia0" or exists(path))
+    options = upscale_arguments("--model", str(packed[2]))
+    assert not isinstance(load_models(options, None, None), OnnxSuperResolver)
+    options = upscale_arguments("--model", str(packed[2]), "--providers", "cpu")
+    assert isinstance(load_models(options, None, None), OnnxSuperResolver)
+
+
+def test_thick_slices_go_through_keras_and_it_says_so(mrisr, tmp_path, smooth_image):
+    """A data set may hold scans of both kinds, of which the engine counts for one."""
+    volume = Volume(smooth_image(24, 20, 5, "int16"), np.diag([1.0, 1, 4, 1]))
+    write_volume(volume, tmp_path / "thick.nii.gz")
+    words = ["upscale", tmp_path / "thick.nii.gz", tmp_path / "sr.nii.gz", "--engine", "onnxruntime"]
+    code, _, err = mrisr(*words)
+    assert code == 0 and "which Keras runs: --engine counts for finer planes only" in err
+
+
+def test_a_bundled_network_by_its_name(smooth_image):
+    image = smooth_image(12, 10)
+    resolver = OnnxSuperResolver.load("any-x2", engine="onnxruntime")
+    assert resolver.name == "any-x2" and resolver(image).shape == (24, 20, 1)
+    with pytest.raises(MrisrError, match=r"No model at any-x3.*any-x2"):
+        OnnxSuperResolver.load("any-x3")

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_mrisr.data import read_image, write_image
 from keras_mrisr.degrade import get_degradation
-from keras_mrisr.errors import ConfigError
+from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.export.onnx_resolver import OnnxSuperResolver
-from keras_mrisr.inference import upscale_volume
+from keras_mrisr.inference import upscale_path, upscale_volume
 from keras_mrisr.inference.consistency import consistency_residual
+from keras_mrisr.inference.degradation_check import LEAST
 from keras_mrisr.inference.degradation_estimate import (
     AUTO,
     CANDIDATES,
@@ -118,6 +120,31 @@ def test_who_knows_says_it(any_x2, head):
     assert any_x2.predict(lr[np.newaxis]).mismatches[0] > 0.3
     any_x2.degraded_by = UNKNOWN
     np.testing.assert_array_equal(any_x2.predict(lr[np.newaxis]).sr, _network(any_x2, lr))
+
+
+def test_a_wrong_name_is_refused(head, mrisr, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("keras_mrisr.inference.degradation_check.LEAST", LEAST)
+    source, target = tmp_path / "crop.png", tmp_path / "sr.png"
+    write_image(source, (255 * degraded(head)).astype("uint8"))
+    words = ["upscale", source, target, "--engine", "onnxruntime", "--degraded-by"]
+    code, _, err = mrisr(*words, "blur-2")
+    assert code == 2 and not target.exists()
+    (line,) = [line for line in err.splitlines() if "error:" in line]
+    assert "This image was not degraded by a blur of radius 2 and bicubic resizing: on 1 of 1" in line
+    assert "Leave out --degraded-by" in line and "--force" in line
+    code, _, err = mrisr(*words, "blur-2", "--force")
+    assert code == 0 and target.exists() and "was not degraded by a blur of radius 2" in err
+    for name in ("kspace", "unknown"):
+        assert mrisr(*words, name, "--overwrite")[::2] == (0, "")
+    resolver = OnnxSuperResolver.load("any-x2", engine="onnxruntime")
+    resolver.degraded_by = "blur-2"
+    caplog.clear()
+    for _ in range(2):
+        resolver(read_image(source))
+    assert caplog.text.count("any-x2: the result does not degrade to the image again") == 1
+    with pytest.raises(MrisrError, match="was not degraded by"):
+        upscale_path(source, tmp_path / "python.png", resolver, refuse_mismatch=True)
+    assert not (tmp_path / "python.png").exists()
 
 
 def test_all_slices_of_a_volume_are_taken_alike(any_x2, head):

@@ -1,16 +1,20 @@
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from keras_mrisr.data.splits import Split
 from keras_mrisr.degrade import get_degradation
+from keras_mrisr.errors import MrisrError
+from keras_mrisr.export import OnnxSuperResolver
+from keras_mrisr.export.packed import write_packed_onnx
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.inference.degradation_estimate import CANDIDATES, DegradationEstimate
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.models.registry import build_generator
-from keras_mrisr.models.storage import save_trained
-from keras_mrisr.packing.estimate import kinds
+from keras_mrisr.models.storage import load_trained, save_trained
+from keras_mrisr.packing.estimate import add_estimate, kinds
 
 GENERATOR = {"name": "edsr", "blocks": 1, "filters": 8}
 
@@ -38,6 +42,7 @@ def test_every_candidate_is_a_kind_of_its_own():
 
 def test_the_command_writes_what_the_model_then_tells_by(mrisr, tmp_path, lgg_root):
     folder = model(tmp_path / "any")
+    write_packed_onnx(*load_trained(folder), folder / "model.onnx")
     before = json.loads((folder / "model.json").read_text())
     code, out, err = mrisr("models", "estimate", folder, "--data", lgg_root, "--slices", 60)
     assert code == 0 and "model.json" in out, err
@@ -45,6 +50,7 @@ def test_the_command_writes_what_the_model_then_tells_by(mrisr, tmp_path, lgg_ro
     estimate = after.pop("estimate")
     assert after == before
     assert len(DegradationEstimate.from_dict(estimate).kinds) == len(kinds(np.random.default_rng(0)))
+    assert OnnxSuperResolver.load(folder, engine="onnxruntime").info.estimate == estimate
     resolver = SuperResolver.load(folder)
     resolver.degraded_by = "hamming"
     lr = np.random.default_rng(0).random((16, 16), "float32")
@@ -69,3 +75,13 @@ def test_bad_input_leaves_the_model_as_it_was(
     before = listing(folder)
     code, _, err = mrisr("models", "estimate", folder, "--data", lgg_root, *words)
     assert code and message in err and listing(folder) == before
+
+
+def test_what_is_needed_is_asked_for_before_the_work(tmp_path, lgg_root, listing, monkeypatch):
+    folder = model(tmp_path / "any")
+    (folder / "model.onnx").write_bytes(b"a network")
+    before = listing(folder)
+    monkeypatch.setitem(sys.modules, "keras_mrisr.export.onnx_file", None)  # As where onnx is missing.
+    with pytest.raises(MrisrError, match="pip install onnx, or remove it"):
+        add_estimate(folder, lgg_root)
+    assert listing(folder) == before

@@ -9,6 +9,7 @@ from keras_mrisr.data import Split, read_image, write_image
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.inference import SuperResolver
 from keras_mrisr.packing import pack_model
+from keras_mrisr.volumes import Volume, write_volume
 
 LICENCE = "CC BY-NC-SA 4.0"
 
@@ -124,6 +125,37 @@ def test_several_places_of_the_dial_are_compared(packed, tiny_run, lgg_root, tmp
     assert "A, perception 1" in (tmp_path / "page.html").read_text()
     code, _, err = mrisr(*words, "--overwrite", "--model", tiny_run, "--perception", 0, 1)
     assert code == 2 and "--perception is for models with a GAN end" in err and err.count("\n") == 1
+
+
+def test_both_ends_side_by_side(packed, lgg_root, tmp_path, mrisr, monkeypatch):
+    """In a figure, and in a study with readers."""
+    monkeypatch.chdir(tmp_path)
+    image = next(path for path in sorted(lgg_root.rglob("*_1.tif")) if "mask" not in path.name)
+    words = ["--model", f"A={packed}", "--perception", 0, 1]
+    code, out, err = mrisr("compare", image, *words, "--out", "figure.png", "--dpi", 50)
+    assert code == 0, err
+    scores = [line.partition(": ")[2] for line in out.splitlines() if line.startswith("A, perception")]
+    assert len(set(scores)) == 2
+    code, _, err = mrisr("readers", "make", "--data", lgg_root, *words, "--cases", 2, "--out", "study.html")
+    assert code == 0, err
+    key = json.loads((tmp_path / "study.key.json").read_text())
+    assert key["methods"] == ["A, perception 0", "A, perception 1"]
+
+
+def test_a_volume_is_shown_at_one_place_of_the_dial(tmp_path, mrisr, smooth_image, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_volume(Volume(smooth_image(20, 18, 6, "uint16"), np.diag([1, 1, 2, 1.0])), tmp_path / "scan.nii.gz")
+    words = ["compare", "scan.nii.gz", "--model", "kspace-x2", "--out", "figure.png", "--perception"]
+    code, _, err = mrisr(*words, 0, 1)
+    assert (code, err) == (
+        2, "mrisr: error: A volume is shown before and after one --perception. Give one number.\n"
+    )  # fmt: skip
+    found = {}
+    for place in (0, 1):
+        code, _, err = mrisr(*words, place, "--overwrite")
+        assert code == 0, err
+        found[place] = (tmp_path / "figure.png").read_bytes()
+    assert found[0] != found[1]
 
 
 def test_what_has_no_such_place(packed, tiny_run, image, tmp_path, mrisr):

@@ -268,3 +268,27 @@ def test_the_bundled_model_for_thick_slices_works_and_beats_interpolation():
     written = yaml.safe_load((folder / "config.yaml").read_text())
     config = ThroughPlaneConfig.from_dict(written).to_dict()
     assert {**config["training"], **written["training"]} == config["training"]
+
+
+def test_configs_train_from_the_beginning():
+    """On a machine without the weights, too; and without paths of the one that trained them."""
+    for model in pretrained_models():
+        config = yaml.safe_load((model.folder / "config.yaml").read_text())
+        assert config["training"]["init"] is None, model.name
+        assert "root" not in config["data"], model.name
+
+
+def test_the_dial_names_the_models_that_have_one(mrisr, tmp_path, smooth_image):
+    write_image(tmp_path / "grey.png", smooth_image(24, 30))
+    code, _, err = mrisr("upscale", tmp_path / "grey.png", tmp_path / "sr.png", "--perception", 0.5)
+    assert code == 2 and err.count("\n") == 1
+    assert "give it with --model (kspace-x2 or lgg-x4)" in err
+
+
+def test_consistency_with_what_is_said_already(mrisr, tmp_path, smooth_image):
+    write_image(tmp_path / "grey.png", smooth_image(24, 30))
+    words = ["upscale", tmp_path / "grey.png", tmp_path / "sr.png", "--consistency"]
+    code, _, err = mrisr(*words, "--degraded-by", "hamming")
+    assert code == 2 and "leave out --consistency" in err and err.count("\n") == 1
+    code, _, err = mrisr(*words, "--scale", 4)
+    assert code == 2 and "of one known degradation, as --consistency needs, is for x4 and grey" in err

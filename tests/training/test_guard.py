@@ -8,7 +8,9 @@ from keras import ops
 
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.training.callbacks import KeepBest
+from keras_mrisr.training.gan_checks import WEIGHTS
 from keras_mrisr.training.guard import (
+    TRACED,
     Guard,
     IllTrainingError,
     Rates,
@@ -30,6 +32,8 @@ def test_the_cause_is_named_rather_than_the_sum():
         ({"loss": nan, "g_gradient": nan, "perceptual": nan, "pixel": 1.0}, "'perceptual' became nan"),
         ({"loss": nan, "d_loss": inf, "r1": inf}, "'r1' became inf"),
         ({"loss": nan, "segmentation": nan}, "'segmentation' became nan"),
+        ({"loss": nan, "adversarial": nan, "spectrum": nan}, "'spectrum' became nan"),
+        ({"loss": nan, "adversarial_weight": nan}, "'adversarial_weight' became nan"),
         ({"d_gradient": inf, "d_loss": 1.0}, "'d_gradient' became inf"),
         ({"loss": 1.0, "val_psnr": nan}, "'val_psnr' became nan"),
     ):
@@ -228,3 +232,7 @@ def test_rates_follow_the_schedule_and_the_rollbacks(make_gan):
     state.rollbacks = 2
     rates.apply(0)
     assert rates_of(model) == pytest.approx([5e-4, 2.5e-4])
+
+
+def test_every_loss_is_traced():
+    assert set(WEIGHTS) < set(TRACED)

@@ -75,6 +75,12 @@ def test_the_seed_draws(make):
     assert first == again and [t.methods for t in first.trials] != [t.methods for t in other.trials]
 
 
+def test_other_pictures_are_another_study(make):
+    """Or answers to one would be taken for answers to the other, and a browser would go on with them."""
+    names = {make(degradation=name)[1].name for name in ("bicubic", "bicubic", "kspace")}
+    assert len(names) == 2
+
+
 def test_coarse_image():
     plane = np.random.default_rng(0).random((20, 17)).astype("float32")
     coarse = _coarse(plane)
