@@ -215,6 +215,7 @@ class AdversarialConfig(Config):
         perception: Weight of the gain in features (dB) beside that in PSNR (dB) when the best
             checkpoint is chosen.
         realism: The same of the gain in the power spectrum (dB), see `AdversarialValidation`.
+        kid: The same of the share by which the KID of VGG features falls: 3 counts a KID of 0 as 3 dB.
         frozen: Train only generator.thin_layers, and leave the trained start as it is: SR is then that of
             the start with texture added.
     """
@@ -250,12 +251,13 @@ class AdversarialConfig(Config):
     rollbacks: Natural = 3
     perception: Weight = 2.0
     realism: Weight = 0.0
+    kid: Weight = 0.0
     frozen: bool = False
 
     @property
     def needs_features(self) -> bool:
         """Whether the loss, or the choice of the best checkpoint, looks through the feature network."""
-        return bool(self.perceptual_weight or self.perception or self.projected)
+        return bool(self.perceptual_weight or self.perception or self.kid or self.projected)
 
     @property
     def projected(self) -> bool:

@@ -17,6 +17,9 @@ from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.types import PathLike
 
 _LOCK = ".lock-"
+_ATTEMPTS = 20  # At a lock whose folder others remove.
+# Bytes of a name in a folder, and what stands around that of an output while it is written.
+_LONGEST, _LONGEST_PREFIX = 255, ".writing--12345678-old"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # What makes a spreadsheet take a cell for a formula.
 
 
@@ -70,11 +73,15 @@ def _held(target: pathlib.Path, name: pathlib.Path) -> Iterator[None]:
 
 def _open_lock(lock: pathlib.Path, name: pathlib.Path) -> IO[str]:
     """The file that stands for a lock, once this process has it."""
+    left = _ATTEMPTS
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = lock.open("a+", encoding="utf-8")
         except FileNotFoundError:  # Another process removed the folder that it had made.
+            left -= 1
+            if not left:  # Or it is no place for files, as /proc.
+                raise
             continue
         if not _lock(file.fileno()):
             file.seek(0)
@@ -284,8 +291,21 @@ def check_new_file(target: PathLike, overwrite: bool = False) -> None:
     _check_place(target, target.parent)
 
 
+def check_not_source(target: PathLike, *sources: PathLike) -> None:
+    """Checks that an output replaces nothing that it is made from, also where it may replace what exists.
+
+    Raises:
+        DataError: `target` is one of these files.
+    """
+    if pathlib.Path(target).resolve() in (pathlib.Path(source).resolve() for source in sources):
+        raise DataError(f"{target} is the source itself. Choose another name.")
+
+
 def _check_place(target: PathLike, folder: pathlib.Path) -> None:
     """Raises DataError unless `folder`, or else the first above it that exists, can be written to."""
+    most = _LONGEST - len(_LONGEST_PREFIX)
+    if len(os.fsencode(pathlib.Path(target).name)) > most:
+        raise DataError(f"The name of {target} is too long: it may have {most} bytes. Choose a shorter one.")
     place = folder.absolute()
     while not place.exists():
         place = place.parent

@@ -91,7 +91,7 @@ def check_claim(path: PathLike, says: str, needed: int, stored: int, held: float
         room = min(room, max(limit - resident_memory(), 0))
     if needed > room:
         raise DataError(
-            f"{memory_text(room)} of memory are too little for {path}: its {says} take "
+            f"{memory_text(room)} of memory beside the program are too little for {path}: its {says} take "
             f"{memory_text(needed)}. Cut it, or allow more memory."
         )
 

@@ -54,11 +54,15 @@ def add(commands: Commands, common: Parser) -> None:
     )  # fmt: skip
     volumes.add_argument("--volume-index", metavar="N", type=int, help="which volume of a 4-D file, from 0")
     volumes.add_argument("--series", help="which series of a DICOM folder: number, description or UID")
+    volumes.add_argument(
+        "--nan", choices=("refuse", "zero"),
+        help="what becomes of NaN and infinite values: an error, or zero (default: refuse)",
+    )  # fmt: skip
     compare.set_defaults(run=_compare)
 
 
 _OF_SLICES = ("lr", "degradation", "methods", "region", "channel", "dpi")
-_OF_VOLUMES = ("plane", "volume_index", "series")
+_OF_VOLUMES = ("plane", "volume_index", "series", "nan")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -134,6 +138,7 @@ def _compare_volume(options: argparse.Namespace, models: Mapping[str, str], out:
             series=options.series,
             ensemble=options.ensemble,
             perception=perception,
+            nan=options.nan or "refuse",
             overwrite=options.overwrite,
             progress=progress,
         )

@@ -30,7 +30,7 @@ def _inspect(options: argparse.Namespace) -> None:
     from keras_mrisr.data.contact_sheet import contact_sheet
     from keras_mrisr.data.images import check_image_name
     from keras_mrisr.data.inspect import inspect_dataset
-    from keras_mrisr.files import check_new_file
+    from keras_mrisr.files import check_new_file, check_not_source
     from keras_mrisr.folders import refuse_incomplete
     from keras_mrisr.terminal import print_rows, progress_bar, say
 
@@ -38,6 +38,9 @@ def _inspect(options: argparse.Namespace) -> None:
         check_image_name(options.sheet)
         check_new_file(options.sheet, options.overwrite)
     dataset = read_dataset(options.root, options.kind, options.patient_pattern, choice_of(options))
+    if options.sheet:
+        files = [path for record in dataset.slices for path in (record.path, record.mask) if path]
+        check_not_source(options.sheet, *files)
     with progress_bar("Reading slices") as progress:
         report = inspect_dataset(dataset, progress=progress)
     print_rows(*report.to_table(), title=f"{dataset.root} ({dataset.kind})")

@@ -43,7 +43,12 @@ def add(commands: Commands, common: Parser) -> None:
         "--predictions", metavar="NAME=FOLDER", action="append", default=[],
         help="images that another program made, under the names of the HR slices",
     )  # fmt: skip
-    evaluate.add_argument("--data", metavar="ROOT", required=True, help="folder of the data, or one volume")
+    evaluate.add_argument(
+        "--data",
+        metavar="ROOT",
+        required=True,
+        help="folder of the data; with --task through-plane also one volume",
+    )
     evaluate.add_argument(
         "--task", choices=("slices", "through-plane"), default="slices",
         help="slices are made larger, or thick slices of volumes are made thin (default: slices)",

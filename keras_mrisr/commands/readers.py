@@ -27,7 +27,7 @@ def _add_make(actions: Commands, common: Parser) -> None:
         "--model", metavar="[NAME=]RUN", action="append", default=[], required=True,
         help="trained model directory, or a name from mrisr models; several to compare them",
     )  # fmt: skip
-    make.add_argument("--data", metavar="ROOT", required=True, help="folder of the HR slices, or one volume")
+    make.add_argument("--data", metavar="ROOT", required=True, help="folder of the HR slices, or of volumes")
     make.add_argument(
         "--out", metavar="HTML", required=True, help="page to write; NAME.key.json lies beside it"
     )
@@ -99,12 +99,14 @@ def _add_score(actions: Commands, common: Parser) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from keras_mrisr.files import check_new_file, write_json
-    from keras_mrisr.terminal import say, show
+    from keras_mrisr.files import check_new_file, check_not_source, write_json
+    from keras_mrisr.terminal import load_tensorflow, say, show
 
     check_exists(*options.answers, *([options.key] if options.key else []))
     if options.out:
         check_new_file(options.out, options.overwrite)
+        check_not_source(options.out, *options.answers, *([options.key] if options.key else []))
+    load_tensorflow()
     from keras_mrisr.evaluation import score_study
 
     found = score_study(options.answers, options.key, exclude=options.exclude)

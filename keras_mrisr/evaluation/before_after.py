@@ -2,6 +2,7 @@
 
 from keras_mrisr.inference import SuperResolver, upscale_volume
 from keras_mrisr.inference.figure import before_after_volume, check_figure
+from keras_mrisr.inference.volume_result import without_holes
 from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.volumes import read_volume
 
@@ -16,6 +17,7 @@ def compare_volume(
     volume_index: int | None = None,
     series: str | int | None = None,
     ensemble: bool = False,
+    nan: str = "refuse",
     perception: float = 0.0,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -34,6 +36,7 @@ def compare_volume(
         volume_index: Which volume of a 4-D file, from 0.
         series: Which series of a DICOM folder.
         ensemble: Average over flips and quarter turns.
+        nan: What becomes of NaN and infinite values, see `upscale_volume`.
         perception: Of the path or name of a model with a GAN end, how far towards it, from 0 to 1.
         overwrite: Replace an existing picture.
         progress: Called with the number of tiles done so far and the number in all.
@@ -45,5 +48,5 @@ def compare_volume(
     check_figure(out, overwrite)
     resolver = model if isinstance(model, SuperResolver) else SuperResolver.load(model, perception=perception)
     volume = read_volume(path, volume_index, series)
-    upscaled = upscale_volume(volume, resolver, plane, ensemble=ensemble, progress=progress)
-    before_after_volume(volume, upscaled.volume, out, plane, name or resolver.name)
+    upscaled = upscale_volume(volume, resolver, plane, ensemble=ensemble, nan=nan, progress=progress)
+    before_after_volume(without_holes(volume)[0], upscaled.volume, out, plane, name or resolver.name)

@@ -20,7 +20,7 @@ from keras_mrisr.evaluation.methods import Interpolator, Model, Trained, on_the_
 from keras_mrisr.evaluation.patients import seen_by
 from keras_mrisr.evaluation.slices import to_8bit
 from keras_mrisr.evaluation.views import detail_box, quality
-from keras_mrisr.files import check_new_file, whole_file
+from keras_mrisr.files import check_new_file, check_not_source, whole_file
 from keras_mrisr.types import PathLike
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ def compare_image(
     """
     out = pathlib.Path(out)
     _check_arguments(out, models, dpi, overwrite)
+    check_not_source(out, path)
     places = on_the_dial(models, perception)
     trained = [Model(name, Trained.load(one, place), ensemble) for name, one, place in places]
     chosen, _ = choose_degradation(trained, degradation)

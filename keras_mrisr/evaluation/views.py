@@ -101,7 +101,7 @@ def detail_box(hr: np.ndarray) -> tuple[int, int, int]:
     from scipy import ndimage
 
     plane = hr.astype("float32").mean(axis=-1)
-    size = max(4, min(plane.shape) // 5)
+    size = min(*plane.shape, max(4, min(plane.shape) // 5))
     # Well inside: scalp fat is the sharpest edge of a slice, and nobody's question.
     depth = ndimage.distance_transform_edt(np.pad(tissue_mask(hr / np.float32(255)), 1))[1:-1, 1:-1]
     inside = depth > 0.75 * size

@@ -211,7 +211,7 @@ def _detail_box(pair: Pair) -> tuple[int, int, int, int]:
 
     image = pair.after.astype("float64")
     image = image if image.ndim == 2 else image.mean(axis=-1)
-    tall, wide = (max(4, size // 4) for size in image.shape)
+    tall, wide = (min(size, max(4, size // 4)) for size in image.shape)
     low, high = _window(image)
     tissue = ndimage.binary_fill_holes(image > low + 0.15 * (high - low))
     inside = ndimage.uniform_filter(tissue.astype("float64"), (tall, wide), mode="constant")

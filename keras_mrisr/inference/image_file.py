@@ -9,7 +9,7 @@ import numpy as np
 from keras_mrisr.data.images import IMAGE_SUFFIXES, check_image_name, read_image, write_image
 from keras_mrisr.data.neighbours import window
 from keras_mrisr.errors import DataError, MrisrError
-from keras_mrisr.files import check_new_file
+from keras_mrisr.files import check_new_file, check_not_source
 from keras_mrisr.inference.consistency import rms
 from keras_mrisr.inference.degradation_check import refuse_mismatch
 from keras_mrisr.inference.figure import before_after_image, check_figure
@@ -94,8 +94,7 @@ class ImageFile:
         if target.suffix.lower() not in IMAGE_SUFFIXES:
             endings = ", ".join(IMAGE_SUFFIXES)
             raise DataError(f"{target} is no folder and no image name: make the folder, or end in {endings}.")
-        if target.resolve() == self.path.resolve():
-            raise DataError(f"{target} is the source itself. Choose another name.")
+        check_not_source(target, self.path)
         check_new_file(target, options.overwrite)
         check_image_name(target, read.image.dtype)
         if options.consistency and options.residuals:

@@ -6,11 +6,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from keras_mrisr.data.image_folder import image_files, is_mask, read_image_folder
 from keras_mrisr.data.images import IMAGE_SUFFIXES, read_image
 from keras_mrisr.data.slices import natural_key
 from keras_mrisr.data.volume_folder import mask_files, volume_files
-from keras_mrisr.errors import ConfigError, DataError
+from keras_mrisr.errors import ConfigError, DataError, MrisrError
 from keras_mrisr.folders import Choice
 from keras_mrisr.inference.image_file import ImageFile, refuse_for_volumes
 from keras_mrisr.inference.options import Outcome, UpscaleOptions
@@ -129,16 +131,23 @@ def channels_of(found: Input | Folder) -> int | None:
 
     Returns:
         None for volumes; 1 for grey images, also where these are stored as RGB, and for a folder of images
-        with different numbers of channels; otherwise the number of channels.
+        with different numbers of channels; otherwise the number of channels. Files of a folder that cannot
+        be read don't count.
     """
     inputs = found.inputs.values() if isinstance(found, Folder) else (found,)
     numbers, coloured = set(), False
     for one in inputs:
         if not isinstance(one, ImageFile):
             return None
-        image = read_image(one.path)
+        try:
+            image = read_image(one.path, finite=False)
+        except MrisrError:
+            if isinstance(found, Folder):
+                continue  # It is reported when its turn comes, and stops no other.
+            raise
         numbers.add(image.shape[-1])
-        coloured = coloured or bool((image != image[..., :1]).any())
+        grey = np.broadcast_to(image[..., :1], image.shape)
+        coloured = coloured or not np.array_equal(image, grey, equal_nan=image.dtype.kind == "f")
     return numbers.pop() if coloured and len(numbers) == 1 else 1
 
 

@@ -30,6 +30,7 @@ from keras_mrisr.inference.tiled_network import TiledNetwork
 from keras_mrisr.inference.upscaled_image import UpscaledImage, joined_images, upscaled_mask
 from keras_mrisr.model_info import ModelInfo
 from keras_mrisr.types import Model, PathLike
+from keras_mrisr.volumes.stored_values import in_units
 
 # Channels of an image that are taken one by one: more are likely to be a stack of slices.
 _MOST_CHANNELS = 4
@@ -234,7 +235,7 @@ class SuperResolver(TiledNetwork):
         return dataclasses.replace(
             one,
             sr=normalizer.restore(one.sr[0], image.dtype, beyond),
-            deviation=None if one.deviation is None else one.deviation[0] * np.float32(unit),
+            deviation=None if one.deviation is None else in_units(one.deviation[0], unit),
             residual=None if one.residual is None else (one.residual[0] * unit, one.residual[1] * unit),
         )
 

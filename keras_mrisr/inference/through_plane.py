@@ -29,7 +29,7 @@ from keras_mrisr.types import PathLike, Progress
 from keras_mrisr.version import __version__
 from keras_mrisr.volumes import Volume, check_volume
 from keras_mrisr.volumes.geometry import plane_axis, slice_axis
-from keras_mrisr.volumes.stored_values import like_type
+from keras_mrisr.volumes.stored_values import in_units, like_type
 
 _FINISH_BYTES = 8  # Of a voxel: one more family of planes, and the result beside both.
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ def _restored(volume: Volume, job: _Job, steps: _Steps) -> UpscaledVolume:
     if deviation is not None:
         deviation[empty] = 0
         uncertain = _least_certain(deviation, grid.restored[0])
-        deviation *= np.float32(unit)
+        deviation = in_units(deviation, unit)
     result, spread_volume = _volumes(volume, job, array, deviation)
     return UpscaledVolume(result, spread_volume, residual, Verdict("", (), relative, uncertain))
 

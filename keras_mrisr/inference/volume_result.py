@@ -15,7 +15,7 @@ from keras_mrisr.inference.verdict import Verdict
 from keras_mrisr.memory import available_memory, memory_text, resident_memory
 from keras_mrisr.version import __version__
 from keras_mrisr.volumes import Volume
-from keras_mrisr.volumes.stored_values import like_type
+from keras_mrisr.volumes.stored_values import deviation_type, in_units, like_type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +161,8 @@ class GrowingResult:
         self.array = np.empty(shape, self.volume.array.dtype)
         self.array.fill(0)  # Unlike numpy.zeros, this takes the memory now.
         if self.uncertainty:
-            self.deviation = np.empty(shape, "float32")
+            unit = self.normalizer.high - self.normalizer.low
+            self.deviation = np.empty(shape, deviation_type(unit))
             self.deviation.fill(0)
 
     def put(
@@ -197,7 +198,7 @@ class GrowingResult:
         if self._magnitude and not self.consistency:
             values = np.maximum(values, 0)
         if deviation is not None:
-            deviation = deviation * np.float32(self.normalizer.high - self.normalizer.low)
+            deviation = in_units(deviation, self.normalizer.high - self.normalizer.low)
             deviation[empty] = 0
             stacked(self.deviation, self.axis)[:, :, place] = deviation
             inside = deviation[~empty]

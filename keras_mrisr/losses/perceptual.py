@@ -52,7 +52,14 @@ def feature_distance(hr: Tensor, sr: Tensor, network: FeatureNetwork) -> Tensor:
     Returns:
         Tensor (N,), 0 for equal images.
     """
-    return _per_image(network(hr), network(sr), network.layer_weights, network.normalized)
+    return distance_of_features(network(hr), network(sr), network)
+
+
+def distance_of_features(
+    features_hr: Sequence[Tensor], features_sr: Sequence[Tensor], network: FeatureNetwork
+) -> Tensor:
+    """`feature_distance` out of the features of `network`, one tensor (N, h, w, F) a layer."""
+    return _per_image(features_hr, features_sr, network.layer_weights, network.normalized)
 
 
 @keras.saving.register_keras_serializable("keras_mrisr")

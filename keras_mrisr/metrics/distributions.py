@@ -1,5 +1,7 @@
 """How far apart two sets of features are: whether images, as a set, look like others."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from keras_mrisr.checks import check
@@ -35,6 +37,25 @@ def kid_of_kernels(hr: np.ndarray, sr: np.ndarray, both: np.ndarray) -> float:
     """`kid` out of kernels: of originals (N, N), reconstructions (M, M), and between them (N, M)."""
     within = sum((one.sum() - np.trace(one)) / (len(one) * (len(one) - 1)) for one in (hr, sr))
     return float(within - 2 * both.mean())
+
+
+def patch_means(maps: Sequence[Tensor], rows: int, columns: int) -> np.ndarray:
+    """Features averaged over patches, as `kid` and `frechet_distance` take them.
+
+    Args:
+        maps: Of one image, (h, w, F) each, of any sizes, such as those of the layers of a network.
+        rows: Number of patches below each other, at most the least h.
+        columns: Number of patches beside each other, at most the least w.
+
+    Returns:
+        Array (rows * columns, sum of all F). What is left over at the bottom and right is not seen.
+    """
+    means = []
+    for one in map(np.asarray, maps):
+        height, width = one.shape[0] // rows, one.shape[1] // columns
+        cut = one[: rows * height, : columns * width].reshape(rows, height, columns, width, -1)
+        means.append(cut.mean(axis=(1, 3)).reshape(rows * columns, -1))
+    return np.concatenate(means, axis=1)
 
 
 def frechet_distance(hr: Tensor, sr: Tensor) -> float:

@@ -12,7 +12,14 @@ import yaml
 
 from keras_mrisr.data import Split
 from keras_mrisr.errors import ConfigError, MissingDependencyError, ModelError
-from keras_mrisr.files import check_new_directory, check_only_holds, whole_directory, write_json, write_text
+from keras_mrisr.files import (
+    check_new_directory,
+    check_not_source,
+    check_only_holds,
+    whole_directory,
+    write_json,
+    write_text,
+)
 from keras_mrisr.model_info import THROUGH_PLANE, ModelInfo, ThroughPlaneInfo
 from keras_mrisr.packing.card import card_sections
 from keras_mrisr.packing.scores import check_evaluations, read_scores
@@ -91,6 +98,7 @@ def pack_model(
     source, target = find_model(run), pathlib.Path(target)
     check_new_directory(target, overwrite)
     check_only_holds(target, FILES)
+    check_not_source(target, source)
     domain = _domain(lr_spacing=lr_spacing, lr_size=lr_size)
     networks, info = _load(source)
     if picture_of is not None and isinstance(info, ThroughPlaneInfo):
@@ -100,7 +108,7 @@ def pack_model(
     check_evaluations(evaluations, source, info)
     info = _without_names(info, licence, domain)
     info = _with_end(info, end)
-    scores = _stored_scores(evaluations, Split.from_dict(info.data["split"]))
+    scores = _stored_scores(evaluations, source, Split.from_dict(info.data["split"]))
     with whole_directory(target, overwrite) as folder:
         packed = {name: _halve(source, folder, name) for name in networks if name != PERCEPTION}
         if PERCEPTION in networks:
@@ -120,8 +128,13 @@ def pack_model(
     return difference
 
 
-def _stored_scores(evaluations: Sequence[PathLike], split: Split) -> list[dict[str, Any]]:
-    """The scores of evaluations, with the patients' digests in place of their names."""
+def _stored_scores(
+    evaluations: Sequence[PathLike], source: pathlib.Path, split: Split
+) -> list[dict[str, Any]]:
+    """The scores of evaluations, with the patients' digests in place of their names; or those it has."""
+    if not evaluations and (source / SCORES).is_file():
+        rows: list[dict[str, Any]] = json.loads((source / SCORES).read_text(encoding="utf-8"))
+        return rows
     rows = [row for folder in evaluations for row in read_scores(folder)]
     return [{**row, "patients": list(map(split.stored_name, row["patients"]))} for row in rows]
 
@@ -202,6 +215,7 @@ def _pack_end(path: pathlib.Path, fidelity: Model, gan: Model, info: Info) -> Mo
 
 def _load(source: pathlib.Path) -> tuple[dict[str, Model], Info]:
     """The networks of a run of any task by the names of their files, and what it is."""
+    from keras_mrisr.models.perception import load_gan_end
     from keras_mrisr.models.storage import (
         FINISH,
         INFO,
@@ -218,7 +232,9 @@ def _load(source: pathlib.Path) -> tuple[dict[str, Model], Info]:
         task = None  # What is wrong there is said when it is loaded.
     if task != THROUGH_PLANE:
         generator, info = load_trained(source)
-        return {WEIGHTS: generator}, info
+        if not info.perception:
+            return {WEIGHTS: generator}, info
+        return {WEIGHTS: generator, PERCEPTION: load_gan_end(folder / PERCEPTION, generator, info)}, info
     thin = load_description(source, ThroughPlaneInfo)
     names = (WEIGHTS, FINISH) if thin.finish else (WEIGHTS,)
     return {name: load_network(folder / name) for name in names}, thin
@@ -244,6 +260,7 @@ def _without_names(info: Info, licence: str, domain: dict[str, list[float]]) -> 
     """The description without names of patients and without the path of a model that it began with."""
     training = _without_paths(info.training)
     split = Split.from_dict(info.data["split"]).anonymised().to_dict()
+    domain = {**info.data.get("domain", {}), **domain}
     data = {**info.data, "split": split, "licence": licence, "domain": domain}
     return dataclasses.replace(info, data=data, training=training)
 

@@ -14,7 +14,7 @@ from keras_mrisr.data.image_folder import read_image_folder
 from keras_mrisr.data.images import read_image, write_image
 from keras_mrisr.data.slices import SliceRecord
 from keras_mrisr.errors import ConfigError, DataError, IncompleteError, MrisrError
-from keras_mrisr.files import check_new_file, held
+from keras_mrisr.files import check_new_file, check_not_source, held
 from keras_mrisr.folders import ALL, Choice, Failure, check_results, no_place_left, refuse_incomplete
 from keras_mrisr.segmentation.segmenter import Segmenter
 from keras_mrisr.types import PathLike, Progress
@@ -116,8 +116,7 @@ def segment_input(
         target = target / mask_name(source)
     if target.suffix.lower() not in LOSSLESS:
         raise DataError(f"{target} is no folder and no PNG or TIFF name: make the folder, or end in .png.")
-    if target.resolve() == source.resolve():
-        raise DataError(f"{target} is the source itself. Choose another name.")
+    check_not_source(target, source)
     check_new_file(target, overwrite)
     [mask] = segmenter([_read(source, segmenter)], largest=largest)
     _write(target, mask)

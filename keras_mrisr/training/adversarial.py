@@ -20,8 +20,9 @@ from keras_mrisr.degrade.degradation import Degradation
 from keras_mrisr.degrade.projection import Projection
 from keras_mrisr.errors import ConfigError, MrisrError
 from keras_mrisr.inference.consistency import enforce_consistency
-from keras_mrisr.losses.perceptual import PerceptualLoss, feature_distance
+from keras_mrisr.losses.perceptual import PerceptualLoss, distance_of_features
 from keras_mrisr.losses.segmentation import SegmentationConsistencyLoss
+from keras_mrisr.metrics.distributions import kid, patch_means
 from keras_mrisr.metrics.spectrum import largest_error, power_spectrum, spectrum_error
 from keras_mrisr.models.blocks import THIN
 from keras_mrisr.models.discriminators import DISCRIMINATORS, build_discriminator
@@ -38,6 +39,8 @@ from keras_mrisr.training.strategy import dtype_policy
 from keras_mrisr.types import Model, Tensor
 
 log = logging.getLogger(__name__)
+
+PATCH = 64  # Pixels of the patches of which `val_kid` is taken, as in `evaluation.realism`.
 
 
 def pretraining_config(config: Any) -> Any:
@@ -241,21 +244,25 @@ def described(adversarial: AdversarialConfig) -> dict[str, Any]:
 class AdversarialValidation(Validation):
     """Scores the moving average of an `SRGAN`'s generator.
 
-    Adds to `val_psnr` and `val_ssim`: `val_features`, the distance of VGG features to HR; `val_spectrum`,
-    the largest error of the power spectrum in dB up to 3/4 of the Nyquist frequency; `val_variety`, the
-    spread of the SR images over slices relative to that of HR; and `val_score`, the gain over the start in
-    PSNR plus `perception` times the gain in features plus `realism` times that in the spectrum, all in dB.
+    Adds to `val_psnr` and `val_ssim`: `val_features`, the distance of VGG features to HR; `val_kid`, the
+    kernel distance of these features as a set (see `metrics.kid`), averaged over patches of tissue;
+    `val_spectrum`, the largest error of the power spectrum in dB up to 3/4 of the Nyquist frequency;
+    `val_variety`, the spread of the SR images over slices relative to that of HR; and `val_score`, the gain
+    over the start in PSNR plus `perception` times the gain in features plus `realism` times that in the
+    spectrum, all in dB, plus `kid` times the share by which KID fell.
     With `adversarial.consistency` it is the consistent SR that is scored, which is what the model gives.
 
     Args:
         scored: What is scored: the float32 copy, or what the other `Validation` takes that this class is
             mixed with.
         pairs: What it is scored on.
-        features: The `FeatureNetwork`; None leaves `val_features` out, and the score is that of PSNR alone.
+        features: The `FeatureNetwork`; None leaves `val_features` and `val_kid` out, and the score is that
+            of PSNR alone.
         state: The `RunState`; its `start` holds the scores before the first step.
         perception: Weight of the features.
         consistent: The degradation that SR is made consistent with, or None.
         realism: Weight of the spectrum.
+        kid: Weight of KID, in dB.
     """
 
     monitor = "val_score"
@@ -269,6 +276,7 @@ class AdversarialValidation(Validation):
         perception: float,
         consistent: Degradation | None = None,
         realism: float = 0.0,
+        kid: float = 0.0,
     ) -> None:
         super().__init__(scored, pairs)
         self.features = features
@@ -276,6 +284,7 @@ class AdversarialValidation(Validation):
         self.perception = perception
         self.consistent = consistent
         self.realism = realism
+        self.kid = kid
 
     def on_train_begin(self, logs: Any = None) -> None:
         if self.state.start is None:
@@ -298,6 +307,8 @@ class AdversarialValidation(Validation):
             scores["val_score"] += self.perception * float(gain)
         if self.realism:
             scores["val_score"] += self.realism * (start["val_spectrum"] - scores["val_spectrum"])
+        if self.kid and start.get("val_kid", 0) > 0:
+            scores["val_score"] += self.kid * (1 - scores["val_kid"] / start["val_kid"])
         logs.update(scores)
 
     def copy(self) -> None:
@@ -307,17 +318,22 @@ class AdversarialValidation(Validation):
     def score(self) -> dict[str, float] | None:
         self._thumbnails: list[list[np.ndarray]] = []
         self._powers: list[list[np.ndarray]] = []
+        self._patches: list[list[np.ndarray]] = []
         consistent = self.consistent
         if consistent is None:
             scores = super().score()
         else:
             scores = self.score_of(lambda lr: self._consistent(lr, consistent))
         if scores is not None:
-            seen = ranks.gathered((self._thumbnails, self._powers))
-            thumbnails, powers = (list(itertools.chain(*parts)) for parts in zip(*seen, strict=True))
+            seen = ranks.gathered((self._thumbnails, self._powers, self._patches))
+            thumbnails, powers, patches = (list(itertools.chain(*parts)) for parts in zip(*seen, strict=True))
             hr, sr = np.std(np.array(thumbnails), axis=0).mean(axis=(1, 2, 3))
             scores["val_variety"] = float(sr / hr) if hr > 0 else 1.0
             scores["val_spectrum"] = largest_error(spectrum_error(*np.mean(powers, axis=0)), 0.75)
+            features = [np.concatenate(own) for own in zip(*patches, strict=True)]
+            if features and len(features[0]) >= 2:
+                unit = np.sqrt(np.mean(np.square(features[0]))) or 1.0
+                scores["val_kid"] = kid(*(one / unit for one in features))
         return scores
 
     def _consistent(self, lr: Tensor, degradation: Degradation) -> np.ndarray:
@@ -337,8 +353,24 @@ class AdversarialValidation(Validation):
         self._powers.append([power_spectrum(image)[0] for image in (hr, sr)])
         if self.features is None:
             return super().compare(hr, sr)
-        distance = float(keras.ops.convert_to_numpy(feature_distance(hr, sr, self.features))[0])
-        return {**super().compare(hr, sr), "features": distance}
+        of_hr, of_sr = self.features(hr), self.features(sr)
+        self._patches.append(_patches_of_tissue(hr, [of_hr, of_sr]))
+        distance = keras.ops.convert_to_numpy(distance_of_features(of_hr, of_sr, self.features))[0]
+        return {**super().compare(hr, sr), "features": float(distance)}
+
+
+def _patches_of_tissue(hr: Tensor, features: Sequence[Sequence[Tensor]]) -> list[np.ndarray]:
+    """Means of the features of HR (1, H, W, C) and of SR over patches that HR is bright in: (N, d) each."""
+    image = np.asarray(hr[0])
+    rows, columns = (max(1, size // PATCH) for size in image.shape[:2])
+    maps = [[keras.ops.convert_to_numpy(one[0]) for one in own] for own in features]
+    # The channels of an image lie below each other where the network takes them one by one.
+    height = maps[0][0].shape[0] * image.shape[1] / (maps[0][0].shape[1] * image.shape[0])
+    count = max(1, round(height))
+    channels = np.moveaxis(image, -1, 0) if count > 1 else image.mean(axis=-1)[np.newaxis]
+    light = np.concatenate([patch_means([one[..., np.newaxis]], rows, columns)[:, 0] for one in channels])
+    bright = light >= np.repeat(channels.mean(axis=(1, 2)), rows * columns)
+    return [patch_means(own, count * rows, columns)[bright] for own in maps]
 
 
 def check_adversarial(config: RunConfig) -> None:

@@ -168,6 +168,7 @@ def _validation(
             adversarial.perception,
             degradation if adversarial.consistency else None,
             adversarial.realism,
+            adversarial.kid,
         )
     return (VolumeValidation if config.dimensions == 3 else cb.Validation)(generator, pairs)
 

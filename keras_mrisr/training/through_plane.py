@@ -114,8 +114,8 @@ def _train(run: Run, dataset: SliceDataset | None, split: Split | None) -> None:
     resolver = ThroughPlaneResolver(network, info)
     validation = LineValidation(resolver, pairs)
     if adversarial:
-        perception = config.adversarial.perception
-        validation = AdversarialLineValidation(resolver, pairs, features, run.state, perception)
+        weights = {name: getattr(config.adversarial, name) for name in ("perception", "realism", "kid")}
+        validation = AdversarialLineValidation(resolver, pairs, features, run.state, **weights)
 
     def save(best: ThroughPlaneInfo) -> None:
         save_trained(run.out, network, best, through_plane_card(best))

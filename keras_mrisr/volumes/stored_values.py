@@ -32,6 +32,24 @@ def like_type(array: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
     return _as_integers(array, dtype)
 
 
+def in_units(deviation: np.ndarray, unit: float) -> np.ndarray:
+    """Standard deviations in the units of an image.
+
+    Args:
+        deviation: float32 array, of an image in [0, 1].
+        unit: Width of the range that became [0, 1].
+
+    Returns:
+        float32 array; float64 where the range is too wide for it.
+    """
+    return deviation * np.dtype(deviation_type(unit)).type(unit)
+
+
+def deviation_type(unit: float) -> str:
+    """The type of the result of `in_units`."""
+    return "float32" if unit < np.finfo("float32").max / 16 else "float64"
+
+
 def _as_integers(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     low, high = (int(np.rint(end)) for end in (array.min(), array.max()))
     unsigned = dtype.kind == "u"

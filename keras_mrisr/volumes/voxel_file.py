@@ -57,6 +57,8 @@ def reading(path: pathlib.Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise DataError(f"{path} does not fit into memory. Cut it, or take a larger machine.") from error
+    except PermissionError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}. Check its permissions.") from error
     except Exception as error:  # Libraries raise almost anything on broken bytes: IndexError, zlib.error.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path} is broken or cut off ({reason}). Copy or download it again.") from error

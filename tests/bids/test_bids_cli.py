@@ -145,7 +145,7 @@ def test_results_of_other_options_are_not_kept(dataset, bundled, mrisr, tmp_path
     for more, part in (
         (
             [],
-            f"sr/{SECOND}.nii.gz was made with --model {options['model']}, not by default. Pass --overwrite",
+            f"{SECOND}.nii.gz was made with --model {options['model']}, not {options['model']} and thick (",
         ),
         (["--model", "bundled/grey", "--ensemble"], "was made with --ensemble by default, not True."),
     ):
@@ -162,6 +162,7 @@ def test_results_of_other_options_are_not_kept(dataset, bundled, mrisr, tmp_path
     assert code == 2 and "was made with keras-mrisr " in err and ", not 0.0.1." in err
     assert mrisr(*words, "--ensemble", "--overwrite")[0] == 0
     said = sidecar(tmp_path / "sr", SECOND)["SuperResolution"]
+    assert said["Options"].pop("model").startswith("grey (")
     assert (said["Options"], said["Version"]) == ({"ensemble": True}, "0.0.1")
 
 

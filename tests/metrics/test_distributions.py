@@ -4,6 +4,7 @@ from scipy import linalg
 
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.metrics import frechet_distance, kid
+from keras_mrisr.metrics.distributions import patch_means
 
 
 @pytest.fixture
@@ -53,3 +54,15 @@ def test_shapes(measure, features):
     for wrong in (features[0][:1], features[0][:, :3], features[0][0]):
         with pytest.raises(MrisrError, match="Two sets of features"):
             measure(features[0], wrong)
+
+
+def test_patch_means():
+    rng = np.random.default_rng(0)
+    maps = [rng.random((9, 12, 3)), rng.random((4, 6, 2))]
+    found = patch_means(maps, 2, 3)
+    assert found.shape == (6, 5)
+    for row in range(2):
+        for column in range(3):
+            first = maps[0][4 * row : 4 * row + 4, 4 * column : 4 * column + 4].mean(axis=(0, 1))
+            second = maps[1][2 * row : 2 * row + 2, 2 * column : 2 * column + 2].mean(axis=(0, 1))
+            np.testing.assert_allclose(found[3 * row + column], [*first, *second])

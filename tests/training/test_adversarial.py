@@ -18,11 +18,13 @@ import keras_mrisr
 from keras_mrisr.config import write_config
 from keras_mrisr.data.pipeline import PatchDataset
 from keras_mrisr.errors import MrisrError, TrainingDivergedError
+from keras_mrisr.metrics import kid
 from keras_mrisr.models.features import build_features
 from keras_mrisr.models.storage import load_trained
 from keras_mrisr.training import train
 from keras_mrisr.training.adversarial import (
     AdversarialValidation,
+    _patches_of_tissue,
     compiled_srgan,
     pretraining_config,
 )
@@ -92,7 +94,7 @@ def test_two_stages(gan_run, tiny_gan):
     assert [row["epoch"] for row in rows] == [1, 2]
     losses = {"pixel", "perceptual", "consistency", "adversarial", "r1", "loss", "d_loss"}
     health = {"d_hr", "d_sr", "g_gradient", "d_gradient", "ill"}
-    scores = {"val_psnr", "val_ssim", "val_features", "val_variety", "val_spectrum", "val_score"}
+    scores = {"val_psnr", "val_ssim", "val_features", "val_kid", "val_variety", "val_spectrum", "val_score"}
     rates = {"generator_adam", "discriminator_adam"}
     assert set(rows[0]) == {"epoch", *losses, *health, *scores, *rates}
     for row in rows:
@@ -207,6 +209,37 @@ def test_the_start_scores_zero(tiny_gan, pairs):
     callback.on_epoch_end(1, logs)
     assert logs["val_variety"] < 1e-6
     assert logs["val_score"] < 0
+
+
+def test_kid_counts_where_it_is_asked_for(tiny_gan, pairs):
+    callback = validation(tiny_gan, pairs, RunState())
+    callback.kid = 3.0
+    callback.on_train_begin()
+    start = callback.state.start
+    network, sets = callback.features, ([], [])
+    for pair in pairs:  # Of 32 pixels: one patch each.
+        sr = callback.generator.predict_on_batch(pair.lr[np.newaxis])
+        for images, found in ((pair.hr[np.newaxis], sets[0]), (sr, sets[1])):
+            found.append(np.concatenate([np.asarray(one).mean(axis=(1, 2)) for one in network(images)], 1)[0])
+    unit = np.sqrt(np.mean(np.square(sets[0])))
+    assert start["val_kid"] == pytest.approx(kid(*(np.array(one) / unit for one in sets)), rel=1e-3)
+    logs = {}
+    callback.on_epoch_end(0, logs)
+    score = logs["val_score"]
+    callback.state.start = {**start, "val_kid": 2 * start["val_kid"]}  # It fell by half.
+    callback.on_epoch_end(1, logs)
+    assert logs["val_score"] == pytest.approx(score + 1.5)
+
+
+@pytest.mark.parametrize("mapping", ["auto", "each"])
+def test_kid_is_taken_of_tissue(mapping):
+    image = np.zeros((1, 128, 192, 2), "float32")
+    image[0, :64, :64] = 1.0
+    image[0, 64:, 128:, 1] = 1.0
+    network = build_features("vgg16", ["block1_conv1", "block2_conv1"], None, channel_mapping=mapping)
+    hr, sr = _patches_of_tissue(image, [network(image), network(image)])
+    assert hr.shape == ({"auto": 2, "each": 3}[mapping], 64 + 128)
+    np.testing.assert_array_equal(hr, sr)
 
 
 def test_no_features_where_nothing_looks_at_them(tmp_path, tiny_gan, gan_run, eager):

@@ -166,7 +166,7 @@ def test_two_stages(run, tiny):
     losses = {"pixel", "perceptual", "adversarial", "loss", "d_loss"}
     health = {"d_hr", "d_sr", "g_gradient", "d_gradient", "ill"}
     scores = {"val_psnr", "val_gain", "val_gain_2", "val_gain_4"}
-    scores |= {"val_features", "val_variety", "val_spectrum", "val_score"}
+    scores |= {"val_features", "val_kid", "val_variety", "val_spectrum", "val_score"}
     assert set(rows[0]) == {"epoch", *losses, *health, *scores, "generator_muon", "discriminator_adam"}
     for row in rows:
         gain = 10 * np.log10(state.start["val_features"] / row["val_features"])

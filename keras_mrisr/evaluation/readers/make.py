@@ -76,6 +76,7 @@ def make_study(
     known("kind of study", kind, KINDS)
     check(cases >= 1, "`cases`", cases, "1 or more")
     check(catch >= 0, "`catch`", catch, "0 or more")
+    check(seed >= 0, "`seed`", seed, "0 or more")
     if pathlib.Path(out).suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{out} does not end in .html. Give the name of the page to write.")
     for path in (out, key_path(out)):
@@ -111,7 +112,7 @@ def _name(facts: list[Any], shown: Mapping[str, Mapping[str, np.ndarray]]) -> st
     for case in sorted(shown):
         for method in sorted(shown[case]):
             total.update(np.rint(255 * shown[case][method]).astype("uint8").tobytes())
-    return total.hexdigest()[:12]
+    return f"s{total.hexdigest()[:12]}"  # By itself Excel may take it for a number.
 
 
 def _choose(records: Sequence[SliceRecord], count: int) -> list[SliceRecord]:

@@ -1,6 +1,7 @@
 """What the answers of readers say: mean scores, paired tests, agreement, and who looked."""
 
 import collections
+import contextlib
 import csv
 import dataclasses
 import itertools
@@ -219,15 +220,20 @@ def _without(answers: Sequence[_Answer], exclude: Sequence[str]) -> list[_Answer
 def _find_key(answers: pathlib.Path) -> pathlib.Path:
     names = {row["study"] for row in _rows(answers)}
     for path in sorted(answers.parent.glob("*.key.json")):
-        if Study.load(path).name in names:
-            return path
+        with contextlib.suppress(DataError):  # What is no key, or a broken one, is not the one.
+            if Study.load(path).name in names:
+                return path
     raise ConfigError(f"No key beside {answers} is of its study: give `key`, which mrisr readers make wrote.")
 
 
 def _rows(path: pathlib.Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
+            # Excel writes what stands between values in the country of its user.
+            head = stream.readline()
+            separator = max(",;\t", key=head.count)
+            stream.seek(0)
+            rows = list(csv.DictReader(stream, delimiter=separator))
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV: give a file that a reader saved.") from error
     if not rows or any(row.get(name) is None for row in rows for name in _COLUMNS):
@@ -247,9 +253,13 @@ def _read(path: pathlib.Path, study: Study) -> list[_Answer]:
             raise DataError(
                 f"{path} holds the answer {row['answer']!r} to {row['trial']!r}, which the study has not."
             )
+        if not row["reader"].strip():
+            raise DataError(f"{path} does not say who answered {row['trial']}: give the reader's name there.")
         try:
-            seconds = float(row["seconds"])
+            seconds = float(row["seconds"].replace(",", "."))
         except ValueError:
+            seconds = math.nan
+        if seconds < 0:
             seconds = math.nan
         found.append(_Answer(row["reader"], trials[row["trial"]], row["answer"], seconds))
     return found
