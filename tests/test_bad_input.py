@@ -139,6 +139,41 @@ def test_broken_images_of_a_folder(place, mrisr, broken):
     assert {path.relative_to(place / "sr").as_posix() for path in (place / "sr").rglob("*.*")} == names - bad
 
 
+def test_broken_images_of_a_folder_without_a_model(place, mrisr):
+    """The choice of a model looks at all of them, and none stops it."""
+    for number, (breaker, _) in enumerate(BREAKERS.values()):
+        breaker(place / f"data/p{number}/1.tif")
+    code, _, err = mrisr("upscale", "data", "sr")
+    assert code == 1 and err.splitlines()[-1].startswith("mrisr: error: 4 "), err
+    assert len(list((place / "sr").rglob("*.tif"))) == len(list((place / "data").rglob("*.tif"))) - 4
+
+
+@pytest.mark.parametrize("source", ["data/p0/1.tif", "data"])
+def test_nan_for_background_without_a_model(place, mrisr, source):
+    with_nan(place / "data/p0/1.tif")
+    target = "sr.tif" if source.endswith(".tif") else "sr"
+    code, _, err = mrisr("upscale", source, target, "--nan", "zero")
+    assert code == 0, err
+    result = read_image(place / ("sr.tif" if source.endswith(".tif") else "sr/p0/1.tif"))
+    assert result.shape == (64, 64, 1) and not result[6:8, 8:10].any()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compare", "data/p0/0.tif", "--model", "grey", "--out", "data/p0/0.tif", "--dpi", 50],
+        ["data", "inspect", "data", "--sheet", "data/p1/1.tif"],
+        ["readers", "score", "answers.csv", "--key", "study.key.json", "--out", "answers.csv"],
+        ["readers", "score", "answers.csv", "--key", "study.key.json", "--out", "study.key.json"],
+        ["models", "pack", "grey", "grey", "--licence", "CC0"],
+    ],
+)
+def test_overwrite_replaces_no_source(place, refused, words):
+    (place / "answers.csv").write_text("study,reader,trial,answer,seconds\n")
+    (place / "study.key.json").write_text("{}")
+    refused([*words, "--overwrite"], "is the source itself. Choose another name")
+
+
 def test_outputs_are_checked_before_tensorflow_is_loaded(place, refused, monkeypatch):
     def load():
         raise AssertionError("loaded")

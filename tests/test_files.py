@@ -1,6 +1,8 @@
 import csv
+import errno
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from keras_mrisr.errors import MrisrError
 from keras_mrisr.files import (
     check_new_directory,
     check_new_file,
+    check_not_source,
     held,
     visible_files,
     whole_directory,
@@ -207,6 +210,31 @@ def test_check_new_file(tmp_path):
     assert names(tmp_path) == ["file"]
 
 
+def test_names_that_leave_no_room_while_they_are_written(tmp_path):
+    """A folder's names have up to 255 bytes, and a file has a longer one before it is whole."""
+    longest = tmp_path / ("ä" * 116 + ".png")
+    check_new_file(longest)
+    with whole_file(longest) as path:
+        path.write_text("x")
+    with whole_directory(longest.with_suffix(".dir")):
+        pass
+    for name in ("ä" * 117 + ".png", "a" * 247 + ".png"):
+        with pytest.raises(MrisrError, match="is too long: it may have 233 bytes"):
+            check_new_file(tmp_path / name)
+        with pytest.raises(MrisrError, match="is too long"), held(tmp_path / name):
+            pass
+
+
+def test_check_not_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check_not_source("a.png", tmp_path / "b.png")
+    (tmp_path / "a.png").touch()
+    (tmp_path / "link.png").symlink_to("a.png")
+    for name in ("a.png", "link.png", tmp_path / "x/../a.png"):
+        with pytest.raises(MrisrError, match="is the source itself"):
+            check_not_source(name, tmp_path / "b.png", tmp_path / "a.png")
+
+
 _KILLED = """
 import os, pathlib, signal, sys
 from keras_mrisr import files
@@ -300,6 +328,17 @@ def test_an_output_comes_back_after_a_kill_between_two_renames(tmp_path):
     with held(tmp_path / "out"):
         assert names(tmp_path / "out") == ["old.txt"]
     assert names(tmp_path) == ["out"]
+
+
+def test_a_place_that_takes_no_files(tmp_path, monkeypatch):
+    """As /proc: each try ends as if the folder were missing."""
+
+    def missing(*arguments, **options):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(pathlib.Path, "open", missing)
+    with pytest.raises(MrisrError, match=r"Cannot write .*: No such file"), held(tmp_path / "out"):
+        pytest.fail("it is not held")
 
 
 def test_held_in_a_bad_place(tmp_path):

@@ -47,7 +47,7 @@ def in_units(deviation: np.ndarray, unit: float) -> np.ndarray:
 
 def deviation_type(unit: float) -> str:
     """The type of the result of `in_units`."""
-    return "float32" if unit < np.finfo("float32").max / 16 else "float64"
+    return "float32" if unit < float(np.finfo("float32").max) / 16 else "float64"
 
 
 def _as_integers(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

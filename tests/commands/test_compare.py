@@ -1,9 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_mrisr.data import write_image
-from keras_mrisr.volumes import Volume, write_volume
+from keras_mrisr.volumes import Volume, read_volume, write_volume
 
 
 @pytest.fixture
@@ -95,3 +97,14 @@ def test_bad_volumes(mrisr, scan, models, listing, words, message):
 def test_a_plane_of_a_slice(mrisr, place, models):
     code, _, err = mrisr("compare", "slice.png", "--model", models["grey"], "--plane", "axial")
     assert (code, err) == (2, "mrisr: error: --plane is for volumes, and slice.png is no volume.\n")
+
+
+def test_a_volume_with_holes(mrisr, scan, models):
+    volume = read_volume(scan)
+    array = volume.array.astype("float32")
+    array[:2] = np.nan
+    write_volume(dataclasses.replace(volume, array=array), scan.with_name("holes.nii.gz"))
+    words = ["compare", "holes.nii.gz", "--model", models["grey"], "--out", "figure.png"]
+    code, _, err = mrisr(*words)
+    assert code == 2 and "NaN" in err
+    assert mrisr(*words, "--nan", "zero")[::2] == (0, "")

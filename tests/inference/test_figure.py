@@ -109,6 +109,13 @@ def test_of_an_image(tmp_path, smooth_image, channels):
     assert (grey.mean() > 0.9) == (channels == 1)
 
 
+@pytest.mark.parametrize("shape", [(1, 60), (1, 1), (60, 2)])
+def test_of_a_narrow_image(tmp_path, smooth_image, shape):
+    write_image(tmp_path / "in.png", smooth_image(*shape))
+    upscale_path(tmp_path / "in.png", tmp_path / "out.png", resolver(1), figure=tmp_path / "figure.png")
+    assert Image.open(tmp_path / "figure.png").width > 100
+
+
 def test_what_cannot_be_drawn(tmp_path, smooth_image):
     write_image(tmp_path / "in/a.png", smooth_image(8, 8))
     (tmp_path / "old.png").write_bytes(b"x")

@@ -317,3 +317,12 @@ def test_old_names(smooth_image):
         assert inference.Enlarged is inference.UpscaledImage
     with pytest.raises(AttributeError, match="no attribute 'Shrunk'"):
         _ = inference.Shrunk
+
+
+def test_uncertainty_of_values_beyond_float32(smooth_image):
+    resolver = SuperResolver.load("any-x2")
+    image = smooth_image(16, 16, 1, "float64")
+    usual = resolver.upscale(image, uncertainty=True).deviation
+    wide = resolver.upscale(image * 1e300, uncertainty=True).deviation
+    assert wide.dtype == np.float64
+    np.testing.assert_allclose(wide / 1e300, usual, rtol=1e-3, atol=1e-6)

@@ -1,6 +1,7 @@
 """From a finished run to its GAN end and the dial between them, as on the command line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -164,6 +165,24 @@ def test_what_has_no_such_place(packed, tiny_run, image, tmp_path, mrisr):
     code, _, err = mrisr("upscale", image, tmp_path / "o.png", "--model", tiny_run, "--perception", 0.5)
     assert code == 2 and "has no GAN end" in err and err.count("\n") == 1
     assert not (tmp_path / "o.png").exists()
+
+
+def test_what_is_packed_again_keeps_what_it_has(packed, tmp_path, image):
+    spacing, size = (1.0, 2.0), (10, 40)
+    values = json.loads((packed / "model.json").read_text())
+    first = shutil.copytree(packed, tmp_path / "first")
+    values["data"]["domain"] = {"lr_spacing": [0.5, 9.0], "lr_size": [*size]}
+    (first / "model.json").write_text(json.dumps(values))
+    (first / "scores.json").write_text("[]")
+    pack_model(first, tmp_path / "again", licence=LICENCE, lr_spacing=spacing)
+    after = json.loads((tmp_path / "again/model.json").read_text())
+    assert after["perception"] == values["perception"]
+    assert after["data"]["domain"] == {"lr_spacing": [*spacing], "lr_size": [*size]}
+    assert after["data"]["split"] == values["data"]["split"]
+    both = [SuperResolver.load(folder, perception=1) for folder in (first, tmp_path / "again")]
+    ends = [resolver(read_image(image)) for resolver in both]
+    np.testing.assert_array_equal(*ends)
+    assert json.loads((tmp_path / "again/scores.json").read_text()) == []
 
 
 def test_what_is_no_end_of_this_model(tiny_run, gan_run, models, tmp_path):

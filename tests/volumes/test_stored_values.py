@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_mrisr.volumes.stored_values import IntegerStorage, like_type, rounded
+from keras_mrisr.volumes.stored_values import IntegerStorage, deviation_type, in_units, like_type, rounded
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,11 @@ def test_rounded_clips_to_the_type(values, dtype, expected):
     result = rounded(values, dtype)
     assert result.dtype == dtype
     assert result.tolist() == expected
+
+
+def test_deviations_in_the_units_of_an_image():
+    share = np.array([0.5, 0.0], "float32")
+    for unit, dtype in ((255.0, "float32"), (3e37, "float64"), (1e300, "float64")):
+        found = in_units(share, unit)
+        assert found.dtype == deviation_type(unit) == dtype
+        np.testing.assert_allclose(found, [0.5 * unit, 0])

@@ -1,4 +1,6 @@
+import errno
 import gzip
+import pathlib
 
 import nibabel
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 
 from keras_mrisr.errors import MrisrError
 from keras_mrisr.memory import memory_limit, resident_memory
-from keras_mrisr.volumes import read_volume
+from keras_mrisr.volumes import Volume, read_volume, write_volume
 
 
 def test_no_more_memory_than_is_allowed(tmp_path):
@@ -35,3 +37,20 @@ def test_what_follows_the_voxels_is_not_read_through(tmp_path, monkeypatch):
     monkeypatch.setattr(gzip.GzipFile, "read", counted)
     assert read_volume(behind).array.sum() == 8 * 6 * 4
     assert 0 < count[0] < 5_000_000
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mgz", ".nrrd"])
+def test_what_may_not_be_read_is_not_broken(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"in{suffix}"
+    write_volume(Volume(np.ones((8, 6, 4), "int16"), np.eye(4)), path)
+    opened = pathlib.Path.open
+
+    def refused(self, mode="r", *arguments, **options):
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(self, mode, *arguments, **options)
+
+    monkeypatch.setattr(pathlib.Path, "open", refused)
+    monkeypatch.setattr("builtins.open", lambda file, *rest, **options: refused(pathlib.Path(file), *rest))
+    with pytest.raises(MrisrError, match=r"Cannot read .*: Permission denied\. Check its permissions"):
+        read_volume(path)

@@ -162,6 +162,38 @@ def test_the_key_is_found_beside_the_answers(tmp_path):
         score_study([path])
 
 
+def test_a_key_of_something_else_beside_them(tmp_path):
+    study = pairs()
+    (tmp_path / "a.key.json").write_text("{}")
+    study.save(tmp_path / "z.key.json")
+    assert score_study([write(tmp_path / "1.csv", study, "R", choose("B"))]).methods[1].mean == 1
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_answers_that_excel_saved(tmp_path, separator):
+    study = pairs()
+    plain = write(tmp_path / "plain.csv", study, "R", choose("A")).read_text()
+    rows = [line.split(",") for line in plain.splitlines()]
+    rows[1:] = [[*row[:4], "1,5"] for row in rows[1:]]
+    path = tmp_path / "excel.csv"
+    path.write_text("\r\n".join(map(separator.join, rows)) + "\r\n", encoding="utf-8-sig")
+    found = score_study([path], study)
+    assert found.methods[0].mean == 1 and found.readers[0].seconds == 1.5
+
+
+def test_times_below_zero_are_no_times(tmp_path):
+    study = pairs()
+    path = write(tmp_path / "1.csv", study, "R", choose("A"))
+    path.write_text(path.read_text().replace(",3\n", ",-5\n").replace(",1\n", ",-5\n"))
+    assert score_study([path], study).readers[0].seconds == 2
+
+
+def test_an_answer_of_nobody(tmp_path):
+    study = pairs()
+    with pytest.raises(DataError, match="does not say who answered t0"):
+        score_study([write(tmp_path / "1.csv", study, " ", choose("A"))], study)
+
+
 def test_bad_answers(tmp_path):
     study = pairs()
     other = Study("other", *list(vars(study).values())[1:])
