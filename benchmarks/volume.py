@@ -7,9 +7,10 @@ by a cubic spline, and padded with its own air). Then, in turns in one run, the 
 `mrisr upscale IN.nii.gz OUT.nii.gz --in-plane`, x2 in the plane of its sagittal slices, as wall time and peak
 memory of the process: with --before's build and `kspace-x2` (PYTHON is the interpreter of an environment that
 holds it), with this build and the same network, and with this build's --model by each of --engines. Last, the
-network of `kspace-x2` alone on one slice of 128 px in float32, by each engine that is installed (onnxruntime,
-OpenVINO, ncnn), by Keras, and by PyTorch where there is one; and by OpenVINO in bfloat16 where the processor
-multiplies in it. Prints ratios to the first line of each table.
+network of `kspace-x2` alone on one slice of 128 px in float32: by onnxruntime as it is exported ("plain"),
+by each engine that is installed (onnxruntime, OpenVINO, ncnn), by the one that `--engine auto` takes, by
+Keras, and by PyTorch where there is one; and by OpenVINO in bfloat16 where the processor multiplies in it.
+Prints ratios to the first line of each table.
 
 Nothing else should run: the figures are those of the machine, its cores and its load.
 """
@@ -137,15 +138,15 @@ def engines():
 
     path = find_model("kspace-x2")
     lr = np.random.default_rng(0).random((1, EDGE, EDGE, 1), "float32")
-    networks = {
-        name: OnnxSuperResolver.load(path, engine=name).generator.predict_on_batch
-        for name in installed_engines()
-    }
+    keras_network = load_trained(path)[0]
+    keras_network.jit_compile = False
+    networks = {"plain onnxruntime": _plain_onnxruntime(keras_network)}
+    for name in installed_engines():
+        networks[name] = OnnxSuperResolver.load(path, engine=name).generator.predict_on_batch
+    networks["--engine auto"] = OnnxSuperResolver.load(path).generator.predict_on_batch
     with contextlib.suppress(MrisrError):
         half = OnnxSuperResolver.load(path, precision="bfloat16")
         networks["OpenVINO, bfloat16"] = half.generator.predict_on_batch
-    keras_network = load_trained(path)[0]
-    keras_network.jit_compile = False
     networks["Keras"] = keras_network.predict_on_batch
     torch_network = _torch(keras_network)
     if torch_network is not None:
@@ -157,11 +158,25 @@ def engines():
             run(lr)
             if turn:  # The first one prepares.
                 times.setdefault(name, []).append(time.perf_counter() - start)
-    first = min(times["onnxruntime"])
+    first = min(times["plain onnxruntime"])
     print(f"| kspace-x2 on {EDGE} x {EDGE} px | least s | median s | times as fast |")
     print("|---|---|---|---|")
     for name, each in times.items():
         print(f"| {name} | {min(each):.3f} | {np.median(each):.3f} | {first / min(each):.2f} |")
+
+
+def _plain_onnxruntime(network):
+    """The exported network without what this package does to it for CPUs: a function of an array."""
+    import onnxruntime
+
+    from keras_mrisr.export.deployable import deployable
+    from keras_mrisr.export.onnx_file import convert
+
+    session = onnxruntime.InferenceSession(
+        convert(deployable(network)).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    name = session.get_inputs()[0].name
+    return lambda lr: session.run(None, {name: lr})[0]
 
 
 def _torch(network):
