@@ -34,6 +34,10 @@ def check_folder(study: Study, strategy: Strategy, out: pathlib.Path, overwrite:
     if (out / STUDY).is_file():
         if not overwrite:
             check_same(study, strategy, out)
+        elif not (out / SEARCH).is_file():
+            raise ConfigError(
+                f"{out} holds a {STUDY} and no search; it is not overwritten. Choose another folder."
+            )
         return
     left = [path.name for path in contents(out)]
     if any(name != SEARCH and not name.startswith(".writing-") for name in left):

@@ -1,5 +1,6 @@
 """The folder of a run: whether it can be started or resumed, and what is written before it starts."""
 
+import fnmatch
 import json
 import pathlib
 import shutil
@@ -19,6 +20,12 @@ from keras_mrisr.version import __version__
 CONFIG = "config.yaml"
 SPLIT = "split.json"
 BACKUP = "backup"
+# What lies in the folder of a run of any kind: what its training wrote, and evaluations of it.
+_OF_A_RUN = (
+    BACKUP, CONFIG, SPLIT, "card.md", "curves.png", "evaluation-*", "features.h5", "finish.keras",
+    "generator.keras", "heads*.weights.h5", "history.csv", "last.keras", "model.json", "pretrained",
+    "samples.png", "tensorboard", "unet.keras", ".writing-*",
+)  # fmt: skip
 MAY_CHANGE = ("data.root", "training.epochs", "training.early_stopping")
 """What may be another when a run is resumed: the data are then compared themselves."""
 
@@ -54,6 +61,8 @@ def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple
     if not there and overwrite and contents(out):
         raise ConfigError(f"{out} is not a training run; it is not overwritten. Choose another folder.")
     check_new_directory(out, overwrite=there)
+    if there and overwrite:
+        _check_only_a_run_goes(out, config)
     if overwrite or not there:
         return RunState(), False
     old = _read_old_config(out, type(config)())
@@ -68,6 +77,34 @@ def open_run(config: AnyConfig, out: PathLike, overwrite: bool = False) -> tuple
             "starts from this run's weights), or pass `overwrite` to delete it and start again."
         )
     return _state_to_resume(out, config), old.data.root != config.data.root
+
+
+def _check_only_a_run_goes(out: pathlib.Path, config: AnyConfig) -> None:
+    """Raises ConfigError where to overwrite a run would delete something else with it."""
+    for key, value in _flatten(config.to_dict()).items():
+        is_path = isinstance(value, str) and pathlib.Path(value).exists()
+        if is_path and pathlib.Path(value).resolve().is_relative_to(out.resolve()):
+            raise ConfigError(
+                f"`{key}` {value} lies in {out}, which `overwrite` would delete. Choose another folder."
+            )
+    if not (out / SPLIT).is_file() and not _is_config(out, config):
+        raise ConfigError(
+            f"{out} holds a {CONFIG} and no training run; it is not overwritten. Choose another folder."
+        )
+    for path in contents(out):
+        if not any(fnmatch.fnmatch(path.name, pattern) for pattern in _OF_A_RUN):
+            raise ConfigError(
+                f"{out} holds {path.name}, which no training wrote; it is not overwritten. Move that, or "
+                "choose another folder."
+            )
+
+
+def _is_config(out: pathlib.Path, config: Any) -> bool:
+    """Whether a folder holds this very config: of a run that was killed before it had begun."""
+    try:
+        return bool(read_config(out / CONFIG, type(config)()) == config)
+    except MrisrError:
+        return False
 
 
 def _state_to_resume(out: pathlib.Path, config: AnyConfig) -> RunState:
@@ -92,9 +129,9 @@ def _read_old_config(out: pathlib.Path, base: Any) -> Any:
     try:
         return read_config(out / CONFIG, base)
     except MrisrError as error:
+        other = ", or pass `overwrite` to start again" if (out / SPLIT).is_file() else ""
         raise ConfigError(
-            f"{out} holds a run that cannot be resumed ({error}) Choose another folder, or pass `overwrite` "
-            "to start again."
+            f"{out} holds a run that cannot be resumed ({error}) Choose another folder{other}."
         ) from error
 
 

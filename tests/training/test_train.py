@@ -207,6 +207,34 @@ def test_a_finished_run_is_not_trained_again(finished_run, tiny):
     assert files(finished_run) == before
 
 
+def test_overwrite_deletes_nothing_but_a_run(tmp_path, tiny, finished_run, image_root):
+    out = shutil.copytree(finished_run, tmp_path / "run")
+
+    def refused(message, **changes):
+        before = files(tmp_path)
+        with pytest.raises(MrisrError, match=message):
+            train(tiny({"training.epochs": 1, **changes}), out, overwrite=True)
+        assert files(tmp_path) == before
+
+    for init in (out, out / "last.keras"):
+        refused(
+            r"`training.init` .* lies in .*run, which `overwrite` would delete",
+            **{"training.init": str(init)},
+        )
+    shutil.copytree(image_root, out / "data")
+    refused(r"`data.root` .* lies in .*run, which", **{"data.root": str(out / "data")})
+    refused("holds data, which no training wrote; it is not overwritten")
+    shutil.rmtree(out / "data")
+    (out / "notes.txt").write_text("weeks of thought")
+    refused("holds notes.txt, which no training wrote")
+    for path in out.iterdir():
+        if path.name != "config.yaml":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    refused(r"holds a config\.yaml and no training run; it is not overwritten")
+    (out / "config.yaml").write_text("scale: 2\n")
+    refused(r"holds a config\.yaml and no training run; it is not overwritten")
+
+
 def test_overwrite(tmp_path, tiny, finished_run):
     out = tmp_path / "run"
     shutil.copytree(finished_run, out)
