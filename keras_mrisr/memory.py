@@ -90,9 +90,10 @@ def check_claim(path: PathLike, says: str, needed: int, stored: int, held: float
     if limit is not None:
         room = min(room, max(limit - resident_memory(), 0))
     if needed > room:
+        own = "" if limit is None else f" (the program itself has {memory_text(resident_memory())})"
         raise DataError(
-            f"{memory_text(room)} of memory beside the program are too little for {path}: its {says} take "
-            f"{memory_text(needed)}. Cut it, or allow more memory."
+            f"{memory_text(room)} of memory are too little for {path}: its {says} take "
+            f"{memory_text(needed)}. Cut it, or allow more memory{own}."
         )
 
 

@@ -17,7 +17,14 @@ from typing import Any
 from keras_mrisr.cluster import Workers
 from keras_mrisr.errors import DataError
 from keras_mrisr.types import PathLike, Progress
-from keras_mrisr.volumes.dicom.files import begins_as_dicom, image_header, pydicom_at_work, readable_header
+from keras_mrisr.volumes.dicom.files import (
+    begins_as_dicom,
+    holds_nothing,
+    image_header,
+    may_be_a_slice,
+    pydicom_at_work,
+    readable_header,
+)
 
 NAME = "ledger.sqlite"
 _TABLES = """
@@ -32,6 +39,7 @@ CREATE TABLE IF NOT EXISTS results (
     seconds REAL
 );
 """
+_EMPTY = " is empty or cut off. Copy it again."
 _BATCH = 100  # Files between two commits.
 _THREADS = 8  # That wait for the disk.
 _File = tuple[str, int, int, int]  # Path, size, time of modification, number of the scan.
@@ -49,6 +57,7 @@ class Series:
         files: The files of its images, relative to the archive.
         broken: (file, why) of those that may belong to it and cannot be read.
         changed: Whether a file has changed, or is new, since its result was noted.
+        studies: How many studies its images say that they are of; one series is of one.
     """
 
     uid: str
@@ -58,6 +67,7 @@ class Series:
     files: tuple[str, ...]
     broken: tuple[tuple[str, str], ...] = ()
     changed: bool = True
+    studies: int = 1
 
     @property
     def folder(self) -> pathlib.PurePosixPath:
@@ -174,21 +184,27 @@ class Ledger:
         found: dict[str, list[tuple]] = {}
         for uid, *rest in rows:
             found.setdefault(uid, []).append(tuple(rest))
+        apart = self.broken(everything=True)
         all_series = []
         for uid, images in _with_cut_off(found).items():
             whole = [image for image in images if not image[4]]
             study, number, description = (whole or images)[0][:3]
             files = tuple(image[3] for image in (whole or images))
             broken = tuple((image[3], image[4]) for image in images if image[4] and whole)
+            broken += tuple(one for one in apart if may_be_a_slice(_path(one[0]), map(_path, files)))
             changed = any(image[5] for image in images)
-            all_series.append(Series(uid, study, number, description, files, broken, changed))
+            studies = sorted({image[0] for image in whole})
+            all_series.append(Series(uid, study, number, description, files, broken, changed, len(studies)))
         return sorted(all_series, key=lambda one: (one.study, _rank(one.number), one.uid))
 
-    def broken(self) -> list[tuple[str, str]]:
-        """(file, why) of DICOM files that do not say to which series they belong."""
-        return list(
-            self._database.execute("SELECT path, problem FROM files WHERE series = '' AND problem != ''")
-        )
+    def broken(self, everything: bool = False) -> list[tuple[str, str]]:
+        """(file, why) of DICOM files that do not say to which series they belong.
+
+        Args:
+            everything: Also of files that hold nothing, which may be anything.
+        """
+        found = self._database.execute("SELECT path, problem FROM files WHERE series = '' AND problem != ''")
+        return [(path, why) for path, why in found if everything or not why.endswith(_EMPTY)]
 
     def result(self, uid: str) -> Result | None:
         """What became of a series; None if nothing yet."""
@@ -246,8 +262,16 @@ def _files(root: pathlib.Path) -> Iterator[tuple[str, os.stat_result]]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = pathlib.Path(folder, name)
-            if not name.startswith(".") and path.is_file():
-                yield path.relative_to(root).as_posix(), path.stat()
+            if name.startswith(".") or not path.is_file():
+                continue
+            below = path.relative_to(root).as_posix()
+            try:
+                below.encode()
+            except UnicodeEncodeError:  # As on old discs, in Latin-1: no ledger and no report holds it.
+                if not begins_as_dicom(path):
+                    continue
+                below = os.fsencode(below).decode("utf-8", "replace")
+            yield below, path.stat()
 
 
 def _described_all(
@@ -286,13 +310,21 @@ def _described_there(batch: Sequence[_File], models: Any, root: pathlib.Path) ->
 def _described(path: pathlib.Path) -> tuple[str, str, str, str, str]:
     """(study, series, number, description, problem) of a file; without a series where it is no image."""
     problem, header = "", None
+    if "\ufffd" in str(path) and not path.exists():
+        return "", "", "", "", f"The name of {path} is not in UTF-8. Rename it."
     try:
         if begins_as_dicom(path):
             header = image_header(path)
+        elif holds_nothing(path):
+            problem = f"{path}{_EMPTY}"
+    except OSError as error:
+        problem = f"Cannot read {path}: {error.strerror}. Check its permissions."
     except DataError as error:
         header, problem = readable_header(path), str(error)
     if header is None or ("Rows" not in header and not problem):
         return "", "", "", "", problem
+    if not problem and not header.get("SeriesInstanceUID"):
+        problem = f"{path} does not say to which series it belongs: it has no SeriesInstanceUID."
     keys = ("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
     values = []
     for key in keys:
@@ -301,6 +333,10 @@ def _described(path: pathlib.Path) -> tuple[str, str, str, str, str]:
             continue
         values.append("")
     return values[0], values[1], values[2], values[3], problem
+
+
+def _path(name: str) -> pathlib.Path:
+    return pathlib.Path("/", name)
 
 
 def _rank(number: str) -> int:

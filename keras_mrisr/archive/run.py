@@ -116,6 +116,8 @@ def upscale_archive(
         team = team_of(workers)
         ledger.scan(root, team=team if isinstance(workers, DaskWorkers) else None)
         series = ledger.series()
+        if not series and not ledger.broken():
+            raise DataError(f"{root} holds no DICOM image. Give the folder of an archive of DICOM studies.")
         targets = _targets(series, layout)
         missing = [(one, targets[one.uid]) for one in series if not _is_done(ledger, one, root, out)]
         log.info("%d series, %d to look at", len(series), len(missing))
@@ -183,6 +185,9 @@ def upscale_series(
         IncompleteError: Nothing more can be written.
     """
     series, target = item
+    if series.studies > 1:
+        reason = f"Its images are of {series.studies} studies, which one series cannot be. Put them apart."
+        return Result("failed", reason, images=len(series.files))
     started = time.monotonic()
     digest, images = digest_of(root, series.files), len(series.files)
     scan = Scan(root / series.folder, SeriesReader(root, series))
@@ -219,8 +224,13 @@ def _targets(series: Iterable[Series], layout: str) -> dict[str, str]:
     for one in series:
         for place in (one.folder, *one.folder.parents):  # A result is a folder of its own: none lies in it.
             folders[place] = folders.get(place, 0) + 1
-    alone = {one.uid: folders[one.folder] == 1 and str(one.folder) != "." for one in series}
-    return {one.uid: str(one.folder if alone[one.uid] else one.folder / _name(one.uid)) for one in series}
+    # Nor is the name of a folder taken for that of a file.
+    alone = {
+        one.uid: folders[one.folder] == 1 and not re.fullmatch(r"\.[A-Za-z]\w*", one.folder.suffix)
+        for one in series
+        if str(one.folder) != "."
+    }
+    return {one.uid: str(one.folder if alone.get(one.uid) else one.folder / _name(one.uid)) for one in series}
 
 
 def _name(uid: str) -> str:

@@ -188,6 +188,8 @@ def _describe(root: pathlib.Path, out: pathlib.Path) -> None:
 
 def _upscale(item: tuple[BidsScan, Job], resolver: Any) -> Outcome | Exception:
     """Upscales a scan, on whichever worker. What it returns is sent: an error loses its cause on the way."""
+    if item[0].problem:
+        return DataError(item[0].problem)
     [(_, result)] = upscale_each([item[1]], resolver)
     if not isinstance(result, Outcome) and no_place_left(result):
         return IncompleteError(

@@ -31,6 +31,7 @@ class BidsScan:
         session: The label, without `ses-`; or None.
         suffix: "T1w" and the like.
         metadata: What its sidecars say, the nearer one first.
+        problem: Why these cannot be read; "" where they can.
     """
 
     path: pathlib.Path
@@ -39,6 +40,7 @@ class BidsScan:
     session: str | None
     suffix: str
     metadata: Mapping[str, Any]
+    problem: str = ""
 
 
 def find_scans(
@@ -132,8 +134,12 @@ def _entities(file: Any) -> dict[str, str]:
 
 def _scan(root: pathlib.Path, file: Any, entities: Mapping[str, str]) -> BidsScan:
     place = pathlib.PurePosixPath(file.get_relative_path())
-    metadata = _metadata(root, place, file.suffix, entities)
-    return BidsScan(root / place, place, entities["sub"], entities.get("ses"), file.suffix, metadata)
+    metadata, problem = {}, ""
+    try:
+        metadata = _metadata(root, place, file.suffix, entities)
+    except DataError as error:  # This scan fails, and stops no other.
+        problem = str(error)
+    return BidsScan(root / place, place, entities["sub"], entities.get("ses"), file.suffix, metadata, problem)
 
 
 def _metadata(

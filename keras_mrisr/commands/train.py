@@ -4,8 +4,9 @@ import argparse
 import shlex
 from typing import Any
 
-from keras_mrisr.commands.arguments import DATA_KEYS, Commands, Parser
+from keras_mrisr.commands.arguments import DATA_KEYS, Commands, Parser, check_exists
 from keras_mrisr.commands.training import Task, add_training_command, next_command
+from keras_mrisr.errors import ConfigError
 
 KEYS = (
     *DATA_KEYS, "data.neighbours",
@@ -82,12 +83,19 @@ def _base(options: argparse.Namespace) -> Any:
     else:
         config = presets.preset_config(preset or presets.DEFAULT_PRESET)
     if lr_root := getattr(options, "lr_data", None):
+        check_exists(lr_root)
         config = config.replace({"degradation": {"name": "paired", "lr_root": lr_root}})
     return presets.adversarial_config(config, adversarial) if adversarial else config
 
 
 def _train(config: Any, options: argparse.Namespace, dataset: Any, report: Any) -> str:
     from keras_mrisr.training import train
+
+    if getattr(options, "lr_data", None) and config.degradation["name"] != "paired":
+        raise ConfigError(
+            f"--lr-data is of measured pairs, and {config.degradation['name']} makes LR itself: leave out "
+            "one of them."
+        )
 
     run = train(config, options.out, options.overwrite, dataset, report=report)
     return f"Trained model in {run}. Next:\n  {next_command(['evaluate', '--model', run], config.data)}"

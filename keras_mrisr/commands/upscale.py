@@ -34,7 +34,7 @@ def add(commands: Commands, common: Parser) -> None:
         help="make a derived series in OUT of every MR series in IN; report.csv says what became of each",
     )  # fmt: skip
     archives.add_argument(
-        "--layout", choices=("place", "uid"), default="place",
+        "--layout", choices=("place", "uid"),
         help="results lie as in IN, or under StudyInstanceUID/SeriesInstanceUID (default: place)",
     )  # fmt: skip
     model_options.add_worker_options(archives)
@@ -192,6 +192,8 @@ def _upscale(options: argparse.Namespace) -> None:
     if options.studies:
         _upscale_archive(options, way)
         return
+    if options.layout is not None:
+        raise ConfigError("--layout is for archives: give --studies, too.")
     for name in ("workers", "dask"):
         if getattr(options, name) is not None:
             raise ConfigError(f"--{name} is for archives: give --studies, too, or use mrisr bids.")
@@ -214,7 +216,7 @@ def _upscale_study(options: argparse.Namespace) -> None:
     if options.study is None or options.input is not None:
         raise ConfigError("With --dicomweb give --study UID, and neither IN nor OUT.")
     _refuse_for_several(options, "--dicomweb")
-    for name in ("include", "exclude", "skip_existing", "overwrite", "studies", "workers", "dask"):
+    for name in ("include", "exclude", "skip_existing", "overwrite", "studies", "layout", "workers", "dask"):
         if getattr(options, name):
             raise ConfigError(f"--{name.replace('_', '-')} is for files: leave it out with --dicomweb.")
     token, pair = secret(options.token_file, TOKEN), secret(options.user_file, USER)
@@ -267,7 +269,13 @@ def _upscale_archive(options: argparse.Namespace, way: dict[str, Any]) -> None:
     chosen = model_options.result_options(options)
     with model_options.workers_for(options) as workers, progress_bar("Upscaling series") as progress:
         outcome = upscale_archive(
-            options.input, options.output, workers, how, layout=options.layout, how=chosen, progress=progress
+            options.input,
+            options.output,
+            workers,
+            how,
+            layout=options.layout or "place",
+            how=chosen,
+            progress=progress,
         )
     say(
         f"{outcome.made} series made, {outcome.kept} were done before, {outcome.left_out} left out, "
@@ -292,8 +300,8 @@ def _adaptation(options: argparse.Namespace, found: "Input | Folder") -> "Callab
         raise ConfigError(
             "--save-model keeps the model of one scan. Give IN as one, not as a folder of several."
         )
-    if target is not None and os.path.exists(target) and not options.overwrite:
-        raise ConfigError(f"{target} exists. Choose another --save-model, or pass --overwrite.")
+    if target is not None:
+        _check_save_model(target, options)
 
     def adapt(resolver: Any, volume: Any, grid: Any) -> Any:
         from keras_mrisr.terminal import say
@@ -310,6 +318,27 @@ def _adaptation(options: argparse.Namespace, found: "Input | Folder") -> "Callab
         return adapted
 
     return adapt
+
+
+def _check_save_model(target: str, options: argparse.Namespace) -> None:
+    """Checks before the training that an adapted model can be written, and replaces nothing else."""
+    import pathlib
+
+    from keras_mrisr.files import check_new_directory, check_only_holds
+
+    folder = pathlib.Path(target).resolve()
+    for name in ("input", "output", "uncertainty", "figure", "report", "model"):
+        value = getattr(options, name)
+        if value is not None and (name != "model" or os.path.exists(value)):
+            other = pathlib.Path(value).resolve()
+            if folder.is_relative_to(other) or other.is_relative_to(folder):
+                raise ConfigError(
+                    f"--save-model {target} and {value} lie in each other. Choose another folder."
+                )
+    if os.path.exists(target) and not options.overwrite:
+        raise ConfigError(f"{target} exists. Choose another --save-model, or pass --overwrite.")
+    check_new_directory(target, options.overwrite)
+    check_only_holds(target, ("generator.keras", "finish.keras", "model.json", "card.md"))
 
 
 def _budget(text: str) -> dict[str, Any]:

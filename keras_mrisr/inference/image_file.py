@@ -158,7 +158,8 @@ class ImageFile:
 
 def refuse_for_volumes(path: pathlib.Path, options: UpscaleOptions) -> None:
     """Raises DataError for an option that images do not have."""
-    for name in ("plane", "volume_index", "series", "uncertainty", "way", "spacing", "slice_thickness"):
+    names = ("plane", "volume_index", "series", "uncertainty", "way", "spacing", "slice_thickness", "adapt")
+    for name in names:
         value = getattr(options, name)
         if value not in (None, "in-plane"):  # Which is the way of every image.
             name = f"way={value}" if name == "way" else name

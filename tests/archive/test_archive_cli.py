@@ -1,7 +1,9 @@
 """`mrisr upscale --studies`: every MR series of an archive, once."""
 
 import csv
+import gzip
 import json
+import os
 import shutil
 
 import numpy as np
@@ -119,6 +121,68 @@ def test_a_broken_series_stops_no_other_and_is_tried_again(archive, mrisr, tmp_p
     (archive / "c/empty.dcm").unlink()
     code, out, err = mrisr("upscale", "pacs", "sr", "--studies")
     assert (code, err) == (0, "") and "1 series made, 2 were done before" in out
+
+
+@pytest.mark.parametrize("content", [b"", gzip.compress(bytes(400))[:7]])
+def test_a_slice_that_holds_nothing_is_missed(archive, mrisr, tmp_path, content):
+    """Not left out in silence, as a file beside the series would be."""
+    last = sorted((archive / "b").iterdir())[-1]
+    last.write_bytes(content)
+    (archive / "a/empty.txt").touch()  # Which is no slice by its name.
+    code, out, _ = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 1 and "2 series made, 0 were done before, 2 left out, 1 failed" in out
+    row = report(tmp_path / "sr")["1.2.3"]
+    assert row["state"] == "failed" and f"{last.name} is empty or cut off" in row["reason"]
+
+
+def test_one_series_of_two_studies_is_refused(archive, mrisr, tmp_path, dicom_series):
+    beyond = np.diag([1.0, 1, 1, 1])
+    beyond[2, 3] = 3  # Where the other one ends.
+    dicom_series(archive / "copy", head((9, 8, 3), 0), beyond, uid="1.2.3", StudyInstanceUID="1.5")
+    code, out, _ = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 1 and "2 series made" in out and "1 failed" in out
+    row = report(tmp_path / "sr")["1.2.3"]
+    assert row["state"] == "failed" and "are of 2 studies" in row["reason"]
+    code, _, err = mrisr("upscale", "pacs", "one", "--series", "1.2.3")
+    assert code == 2 and "its images are of 2 studies" in err and not (tmp_path / "one").exists()
+
+
+def test_images_without_a_series_are_named(archive, mrisr, tmp_path):
+    for path in (archive / "b").iterdir():
+        dataset = pydicom.dcmread(path)
+        del dataset.SeriesInstanceUID
+        dataset.save_as(path)
+    code, out, _ = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 1 and "2 series made" in out and "3 failed" in out
+    reasons = [row["reason"] for row in report(tmp_path / "sr").values() if row["state"] == "failed"]
+    assert len(reasons) == 3 and all("does not say to which series it belongs" in one for one in reasons)
+
+
+def test_names_that_are_not_in_utf8(archive, mrisr, tmp_path):
+    path = next((archive / "b").iterdir())
+    shutil.copy(path, os.fsencode(archive / "b") + b"/M\xfcller")
+    with open(os.fsencode(archive / "b") + b"/Bef\xfcnde.txt", "w") as file:
+        file.write("no DICOM")
+    code, out, _ = mrisr("upscale", "pacs", "sr", "--studies")
+    assert code == 1 and "3 series made" in out and "1 failed" in out
+    (reason,) = [row["reason"] for row in report(tmp_path / "sr").values() if row["state"] == "failed"]
+    assert "is not in UTF-8. Rename it" in reason
+
+
+@pytest.mark.parametrize("name", ["T1.dcm", "raw.data", "v1.5"])
+def test_folders_that_are_called_like_files(archive, mrisr, tmp_path, name):
+    (archive / "b").rename(archive / name)
+    assert mrisr("upscale", "pacs", "sr", "--studies")[0] == 0
+    target = report(tmp_path / "sr")["1.2.3"]["target"]
+    assert target == (name if name == "v1.5" else f"{name}/1.2.3")
+    assert len(list((tmp_path / "sr" / target).glob("*.dcm"))) == 3
+
+
+def test_an_archive_of_nothing(archive, mrisr, tmp_path):
+    (tmp_path / "mistyped").mkdir()
+    (tmp_path / "mistyped/notes.txt").write_text("no DICOM")
+    code, _, err = mrisr("upscale", "mistyped", "sr", "--studies")
+    assert code == 2 and "mistyped holds no DICOM image" in err and err.count("\n") == 1
 
 
 def test_a_run_that_was_stopped_goes_on(archive, models, tmp_path, monkeypatch):

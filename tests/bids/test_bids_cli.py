@@ -109,6 +109,16 @@ def test_a_bad_scan_stops_no_other_and_the_next_call_makes_it(dataset, bundled, 
     assert code == 0 and "3 scans of 2 participants" in summary and "3 done" in summary
 
 
+@pytest.mark.parametrize("content", [b'{"SliceThickness": 5', '{"Name": "Jürgen"}'.encode("latin-1")])
+def test_a_broken_sidecar_stops_no_other(dataset, bundled, mrisr, tmp_path, content):
+    (dataset / "sub-01/ses-b/anat/sub-01_ses-b_T1w.json").write_bytes(content)
+    code, _, err = mrisr("bids", "raw", "sr", "participant", "--suffix", "T1w")
+    assert code == 1 and "1 of 2 scans could not be upscaled; all others are done" in err, err
+    assert "sub-01_ses-b_T1w.json cannot be read as JSON" in err
+    assert (tmp_path / "sr" / f"{FIRST}.nii.gz").exists()
+    assert not (tmp_path / "sr" / f"{SECOND}.nii.gz").exists()
+
+
 def test_a_full_disk_of_a_worker_ends_the_run(dataset, monkeypatch):
     """What a worker sends is pickled, and an error loses its cause on the way."""
     scan = find_scans(dataset)[0]

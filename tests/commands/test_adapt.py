@@ -3,6 +3,7 @@ import json
 import nibabel
 import numpy as np
 
+from keras_mrisr.data import write_image
 from keras_mrisr.model_info import ThroughPlaneInfo
 from keras_mrisr.models.storage import save_trained
 from keras_mrisr.models.through_plane import through_plane
@@ -27,6 +28,45 @@ def test_a_scan_adapts_the_model(mrisr, tmp_path, smooth_image, monkeypatch):
         assert (about["on"], about["factor"]) == ("scan.nii.gz", 3.0)
     else:
         assert not (tmp_path / "session").exists() and "is not written" in text
+
+
+def test_bad_places_of_the_model_are_refused_before_the_training(mrisr, tmp_path, smooth_image, listing):
+    array = np.concatenate([smooth_image(24, 24, seed=seed) for seed in range(8)], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([1, 1, 3, 1])), tmp_path / "scan.nii.gz")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    (tmp_path / "file").write_text("x")
+    words = [
+        "upscale",
+        tmp_path / "scan.nii.gz",
+        tmp_path / "out.nii.gz",
+        "--adapt",
+        "steps=1",
+        "--overwrite",
+    ]
+    before = listing(tmp_path)
+    for name, message in (
+        ("out.nii.gz", "lie in each other"),
+        ("scan.nii.gz", "lie in each other"),
+        ("mine", "holds thesis.txt"),
+        ("file", "is a file"),
+        ("file/model", "is not a writable folder"),
+    ):
+        code, _, err = mrisr(*words, "--save-model", tmp_path / name)
+        assert code == 2 and message in err and err.count("\n") == 1, err
+        assert listing(tmp_path) == before
+
+
+def test_images_are_not_adapted_to(mrisr, tmp_path, smooth_image):
+    write_image(tmp_path / "in.png", smooth_image(64, 64))
+    code, _, err = mrisr("upscale", tmp_path / "in.png", tmp_path / "out.png", "--adapt", "steps=2")
+    assert code == 2 and "is no NIfTI or DICOM: leave out --adapt" in err
+
+
+def test_the_layout_of_no_archive(mrisr, tmp_path, smooth_image):
+    write_image(tmp_path / "in.png", smooth_image(64, 64))
+    code, _, err = mrisr("upscale", tmp_path / "in.png", tmp_path / "out.png", "--layout", "uid")
+    assert code == 2 and "--layout is for archives" in err
 
 
 def test_bad_budgets(mrisr, tmp_path):

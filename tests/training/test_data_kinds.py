@@ -38,6 +38,16 @@ def pairs(tmp_path, smooth_image):
     return tmp_path / "hr", tmp_path / "lr"
 
 
+def test_pairs_and_a_degradation_are_one_too_many(mrisr, pairs, tmp_path):
+    hr, lr = pairs
+    words = ["train", "--data", hr, "--out", tmp_path / "run", "--preset", "compact", "--lr-data"]
+    code, _, err = mrisr(*words, lr, "--degradation", "bicubic")
+    assert code == 2 and "--lr-data is of measured pairs, and bicubic makes LR itself" in err
+    code, _, err = mrisr(*words, tmp_path / "nothing")
+    assert code == 2 and "nothing does not exist" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_pairs_of_folders(mrisr, pairs, tmp_path):
     hr, lr = pairs
     keys = {"training.epochs": 1, "training.steps_per_epoch": 1, "training.patch_size": 16}

@@ -217,6 +217,11 @@ def test_a_folder_of_something_else(tmp_path, rates, trained):
     ):
         with pytest.raises(MrisrError, match=message):
             search(rates, tmp_path / "thesis", "random", 1, overwrite=overwrite)
+    (tmp_path / "plan").mkdir()
+    write_study(rates, tmp_path / "plan/study.yaml")  # Of a user, who has not searched yet.
+    with pytest.raises(MrisrError, match=r"holds a study\.yaml and no search; it is not overwritten"):
+        search(rates, tmp_path / "plan", "random", 1, overwrite=True)
+    assert (tmp_path / "plan/study.yaml").exists()
     out = search(rates, tmp_path / "out", "random", 1)
     (out / "search.json").write_text("{")
     with pytest.raises(MrisrError, match=r"cannot be gone on with .*search\.json cannot be read"):

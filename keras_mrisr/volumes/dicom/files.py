@@ -78,7 +78,7 @@ def find_images(path: pathlib.Path) -> tuple[list[Image], list[SetApart]]:
             images.append((file, header))
             continue
         others.append(file)
-        if _holds_nothing(file, header):
+        if holds_nothing(file) if header is None else not _sop_class(header):
             apart.append(SetApart(file, f"{file} is empty or cut off. Copy it again."))
     if others:
         names = ", ".join(file.name for file in others[:3]) + (", ..." if len(others) > 3 else "")
@@ -388,9 +388,14 @@ def _sop_class(header: Any) -> str:
     return ""
 
 
-def _holds_nothing(file: pathlib.Path, header: Any) -> bool:
-    """Whether a file does not say what it is, or has less than what DICOM begins with: zeros and DICM."""
-    if header is not None:
-        return not _sop_class(header)
-    with file.open("rb") as opened:
-        return opened.read(132).strip(b"\0") in (b"", b"D", b"DI", b"DIC")
+def holds_nothing(path: pathlib.Path) -> bool:
+    """Whether a file, gzipped or not, has less than what DICOM begins with: zeros and DICM.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        with opened(path) as file:
+            return file.read(132).strip(b"\0") in (b"", b"D", b"DI", b"DIC")
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return True

@@ -58,6 +58,9 @@ class DicomSeries:
             return _problem(self.files[0][1])
         if all(is_localizer(header.get("ImageType")) for _, header in self.usable):
             return "it is a localizer"
+        studies = {str(header.get("StudyInstanceUID") or "") for _, header in self.usable}
+        if len(studies) > 1:
+            return f"its images are of {len(studies)} studies, which one series cannot be: put them apart"
         return None
 
     @functools.cached_property
