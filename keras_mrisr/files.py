@@ -16,7 +16,7 @@ from typing import IO, Any
 from keras_mrisr.errors import DataError, MrisrError
 from keras_mrisr.types import PathLike
 
-_LOCK = ".lock-"
+LOCK = ".lock-"
 _ATTEMPTS = 20  # At a lock whose folder others remove.
 # Bytes of a name in a folder, and what stands around that of an output while it is written.
 _LONGEST, _LONGEST_PREFIX = 255, ".writing--12345678-old"
@@ -56,7 +56,7 @@ def _held(target: pathlib.Path, name: pathlib.Path) -> Iterator[None]:
     folder = target if inside else target.parent
     _check_place(name, folder)
     new_folders = _missing_folders(folder)
-    lock = folder / f"{_LOCK}{target.name}"
+    lock = folder / f"{LOCK}{target.name}"
     try:
         file = _open_lock(lock, name)
     except OSError as error:
@@ -335,7 +335,7 @@ def check_only_holds(target: PathLike, names: Iterable[str]) -> None:
 def contents(folder: PathLike) -> list[pathlib.Path]:
     """What is in a folder, which need not exist; without a lock of `held` that could only lie in it."""
     folder = pathlib.Path(folder)
-    return [path for path in folder.iterdir() if not path.name.startswith(_LOCK)] if folder.is_dir() else []
+    return [path for path in folder.iterdir() if not path.name.startswith(LOCK)] if folder.is_dir() else []
 
 
 def visible_files(folder: PathLike) -> Iterator[pathlib.Path]:

@@ -158,6 +158,16 @@ def test_nan_for_background_without_a_model(place, mrisr, source):
     assert result.shape == (64, 64, 1) and not result[6:8, 8:10].any()
 
 
+def test_what_is_of_a_folder_is_refused_of_a_file(place, refused):
+    refused(
+        upscale("--skip-existing", source="data/p3/1.tif", out="sr.tif"), "--skip-existing is for a folder"
+    )
+
+
+def test_weights_that_are_not_there(refused):
+    refused(evaluate("--metrics", "psnr", "--backbone", "none.h5"), "none.h5 does not exist")
+
+
 @pytest.mark.parametrize(
     "words",
     [

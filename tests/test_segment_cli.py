@@ -110,6 +110,8 @@ def test_both_ends_of_the_dial_are_segmented(mrisr, place, save_model):
     }  # fmt: skip
     code, _, err = mrisr(*words, "--sr-model", "plain", "--out", "none", "--perception", 0, 1)
     assert code == 2 and "--perception is for models with a GAN end: plain have none" in err
+    code, _, err = mrisr(*words, "--out", "none", "--perception", 1)
+    assert code == 2 and "give --sr-model, too" in err and not (place / "none").exists()
     code, _, err = mrisr(*words, "--sr-model", "both", "--out", "one", "--perception", 1)
     assert (code, err) == (0, "")
     found = json.loads((place / "one/segmentation.json").read_text())
@@ -122,6 +124,13 @@ def test_trained_in_half_precision_saved_in_float32(trained):
     assert "precision: mixed_bfloat16" in (trained / "config.yaml").read_text()
     unet, _ = load_unet(trained)
     assert {layer.compute_dtype for layer in unet.layers} == {"float32"}
+
+
+def test_a_unet_is_no_model_for_super_resolution(place, mrisr):
+    slice_file = next(place.glob("data/*/*_1.tif"))
+    code, _, err = mrisr("upscale", slice_file, "sr.tif", "--model", "unet")
+    assert code == 2 and err.count("\n") == 1
+    assert "unet is a U-Net, which mrisr segment takes: give a model for super-resolution" in err
 
 
 def test_help_and_no_action(mrisr):

@@ -118,7 +118,7 @@ def upscale_archive(
         series = ledger.series()
         if not series and not ledger.broken():
             raise DataError(f"{root} holds no DICOM image. Give the folder of an archive of DICOM studies.")
-        targets = _targets(series, layout)
+        targets = _targets(series, layout, _noted(ledger, series))
         missing = [(one, targets[one.uid]) for one in series if not _is_done(ledger, one, root, out)]
         log.info("%d series, %d to look at", len(series), len(missing))
         try:
@@ -216,21 +216,30 @@ def _is_done(ledger: Ledger, series: Series, root: pathlib.Path, out: pathlib.Pa
     return True
 
 
-def _targets(series: Iterable[Series], layout: str) -> dict[str, str]:
-    """SeriesInstanceUID -> place of its result."""
+def _noted(ledger: Ledger, series: Iterable[Series]) -> dict[str, str]:
+    """SeriesInstanceUID -> place of its result, of those that have one."""
+    results = {one.uid: ledger.result(one.uid) for one in series}
+    return {uid: result.target for uid, result in results.items() if result is not None and result.target}
+
+
+def _targets(series: Iterable[Series], layout: str, noted: Mapping[str, str]) -> dict[str, str]:
+    """SeriesInstanceUID -> place of its result, which stays where it is when others come or go."""
     if layout == "uid":
         return {one.uid: f"{_name(one.study)}/{_name(one.uid)}" for one in series}
     folders: dict[pathlib.PurePosixPath, int] = {}
     for one in series:
         for place in (one.folder, *one.folder.parents):  # A result is a folder of its own: none lies in it.
             folders[place] = folders.get(place, 0) + 1
-    # Nor is the name of a folder taken for that of a file.
-    alone = {
-        one.uid: folders[one.folder] == 1 and not re.fullmatch(r"\.[A-Za-z]\w*", one.folder.suffix)
-        for one in series
-        if str(one.folder) != "."
-    }
-    return {one.uid: str(one.folder if alone.get(one.uid) else one.folder / _name(one.uid)) for one in series}
+    places = {}
+    for one in series:
+        # Nor is the name of a folder taken for that of a file.
+        is_file = re.fullmatch(r"\.[A-Za-z]\w*", one.folder.suffix)
+        alone = folders[one.folder] == 1 and str(one.folder) != "." and not is_file
+        place = one.folder if alone else one.folder / _name(one.uid)
+        if any(str(other) in noted.values() for other in (place, *place.parents)):
+            place = one.folder.with_name(f"{one.folder.name}-{_name(one.uid)}")
+        places[one.uid] = noted.get(one.uid, str(place))
+    return places
 
 
 def _name(uid: str) -> str:

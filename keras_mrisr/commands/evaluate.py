@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from keras_mrisr.commands.arguments import (
@@ -139,6 +140,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     if not models and not predictions:
         raise ConfigError("Nothing to evaluate: give --model RUN or --predictions NAME=FOLDER.")
     check_exists(*predictions.values(), options.data)
+    check_exists(*([options.backbone] if options.backbone else []))
+    if os.path.isfile(options.data) and (options.include or options.exclude):
+        raise ConfigError(
+            f"--include and --exclude are for a folder of files, and {options.data} is one: leave them out."
+        )
     check_models(*models.values())
     out = _out(options, models, predictions)
     _check_outputs(out, options)

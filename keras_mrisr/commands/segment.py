@@ -17,6 +17,7 @@ from keras_mrisr.commands.arguments import (
     places_on_the_dial,
 )
 from keras_mrisr.commands.training import Task, add_training_command, next_command
+from keras_mrisr.errors import ConfigError
 
 KEYS = (
     *DATA_KEYS, "training.epochs", "training.batch_size",
@@ -143,6 +144,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from keras_mrisr.commands.naming import named_paths
     from keras_mrisr.segmentation import evaluate_segmentation
 
+    if isinstance(options.perception, list) and not options.sr_model:
+        raise ConfigError("--perception is of a super-resolution model: give --sr-model, too.")
     with progress_bar("Segmenting patients") as progress:
         evaluation = evaluate_segmentation(
             options.model,

@@ -14,6 +14,8 @@ from keras_mrisr.commands.arguments import (
 )
 from keras_mrisr.errors import ConfigError
 
+_SECONDS = 120.0  # Of --lease and --wait.
+
 
 def add(commands: Commands, common: Parser) -> None:
     tune = commands.add_parser(
@@ -65,14 +67,12 @@ def _add_options(tune: Parser, common: Parser) -> None:
     machines.add_argument(
         "--lease",
         type=float,
-        default=120.0,
         metavar="S",
         help="a worker silent for so long is taken for dead (default: 120)",
     )
     machines.add_argument(
         "--wait",
         type=float,
-        default=120.0,
         metavar="S",
         help="how long a worker waits for the chief (default: 120)",
     )
@@ -106,6 +106,9 @@ def _tune(options: argparse.Namespace) -> int:
     from keras_mrisr.tuning import Budget, find_place
 
     place = find_place(options.chief, options.worker, options.name)
+    for name, owner in (("lease", "chief"), ("wait", "worker"), ("name", "worker")):
+        if getattr(options, name) is not None and (place is None or place.role != owner):
+            raise ConfigError(f"--{name} is of a search on several machines: give --{owner}, too.")
     budget = Budget.parse(options.budget)
     study = tuned_study(options)
     # Read first: a wrong path is answered before TensorFlow is loaded.
@@ -129,8 +132,8 @@ def _tune(options: argparse.Namespace) -> int:
                 dataset=dataset,
                 overwrite=options.overwrite,
                 place=place,
-                lease=options.lease,
-                wait=options.wait,
+                lease=_SECONDS if options.lease is None else options.lease,
+                wait=_SECONDS if options.wait is None else options.wait,
                 progress=progress,
             )
     except TrainingInterruptedError:

@@ -115,7 +115,7 @@ def inspect_dataset(dataset: SliceDataset, progress: Progress | None = None) -> 
     failures = tuple(
         Failure(finding.path, finding.message)
         for finding in dataset.findings
-        if finding.kind == "unreadable" and finding.path is not None
+        if finding.kind in ("unreadable", "mask") and finding.path is not None
     )
     groups: dict[str, list[SlicePixels]] = {}
     for pixels in scanned:

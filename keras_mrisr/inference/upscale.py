@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from keras_mrisr.errors import DataError
+from keras_mrisr.errors import ConfigError, DataError
 from keras_mrisr.files import held
 from keras_mrisr.folders import refuse_incomplete
 from keras_mrisr.inference.folder import check_folder, upscale_folder
@@ -142,6 +142,10 @@ def check_output(found: Input | Folder, target: PathLike, options: UpscaleOption
     found.check_options(options)
     if isinstance(found, Folder):
         check_folder(found, target, options)
+    elif options.skip_existing:
+        raise ConfigError(
+            f"`skip_existing` is for a folder of files, and {found.path} is one input: leave it out."
+        )
     elif not options.overwrite:
         target = found.place(target)
         if target.is_file() and target.resolve() != found.path.resolve():

@@ -107,6 +107,8 @@ def load_description(path: PathLike, kind: type[_Kind]) -> _Kind:
 def _other_task(values: Any, kind: type[Description], directory: pathlib.Path) -> str:
     """What is wrong with the description of a model of another task; "" where it is of the right one."""
     task = values.get("task") if isinstance(values, dict) else None
+    if kind in (ModelInfo, ThroughPlaneInfo) and isinstance(values, dict) and "unet" in values:
+        return f"{directory} is a U-Net, which mrisr segment takes: give a model for super-resolution."
     if kind is ThroughPlaneInfo and task is None:
         return (
             f"{directory} is no model that makes thick slices thin: give one whose {INFO} has the task "

@@ -178,6 +178,33 @@ def test_folders_that_are_called_like_files(archive, mrisr, tmp_path, name):
     assert len(list((tmp_path / "sr" / target).glob("*.dcm"))) == 3
 
 
+def test_results_stay_where_they_are_when_series_come_and_go(archive, mrisr, tmp_path, dicom_series):
+    """No result lies in another, or twice."""
+
+    def targets():
+        code, _, err = mrisr("upscale", "pacs", "sr", "--studies")
+        assert code == 0, err
+        return {uid: row["target"] for uid, row in report(tmp_path / "sr").items() if row["target"]}
+
+    before = targets()
+    assert (before["1.2.1"], before["1.2.3"]) == ("a/deep/1.2.1", "b")
+    for path in dicom_series(
+        tmp_path / "new", head((9, 8, 3), 1), AFFINE, uid="1.2.7", StudyInstanceUID="1.8"
+    ):
+        shutil.move(path, archive / "b" / f"{path.name}.dcm")
+    for path in list((archive / "a/deep").iterdir()):
+        if pydicom.dcmread(path).SeriesInstanceUID == "1.2.2":
+            path.unlink()
+    changed = [archive / "b/image999", archive / "a/deep/image999"]
+    for path in changed:
+        dataset = pydicom.dcmread(path)
+        dataset.PixelData = bytes(len(dataset.PixelData))
+        dataset.save_as(path)
+    after = targets()
+    assert after == {"1.2.1": before["1.2.1"], "1.2.3": "b", "1.2.7": "b-1.2.7"}
+    assert {len(list((tmp_path / "sr" / target).iterdir())) for target in after.values()} == {3}
+
+
 def test_an_archive_of_nothing(archive, mrisr, tmp_path):
     (tmp_path / "mistyped").mkdir()
     (tmp_path / "mistyped/notes.txt").write_text("no DICOM")

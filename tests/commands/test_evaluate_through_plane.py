@@ -57,6 +57,7 @@ def test_a_report_of_thick_slices(mrisr, here, tmp_path):
     ("words", "message"),
     [
         (("--data", "thin.nii.gz", "--model", "kspace-x2"), "is no model that makes thick slices thin"),
+        (("--data", "thin.nii.gz", "--include", "*.nii"), "--include and --exclude are for a folder"),
         (("--data", "thin.nii.gz", "--model", "run", "--factor", "9"), "--factor must be 1.2 to 8"),
         (("--data", "thin.nii.gz", "--model", "run", "--factor", "7"), "factors of 1.2 to 6, not 7"),
         (("--data", "thick.nii.gz", "--model", "run"), "is itself thick: 4 mm"),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_mrisr.data import read_dataset, write_image
+from keras_mrisr.data.inspect import inspect_dataset
 from keras_mrisr.data.quality import find_oddities, scan_pixels
 
 
@@ -127,6 +128,8 @@ def test_a_patient_unlike_the_others(lgg):
 def test_a_broken_mask_leaves_its_slice(lgg):
     _path(lgg, 2, mask="_mask").write_bytes(b"II*\0")
     assert [finding.kind for finding in _all_findings(lgg)] == ["mask"]
+    (failure,) = inspect_dataset(read_dataset(lgg)).failures
+    assert failure.path == _path(lgg, 2, mask="_mask")
 
 
 def test_a_bright_background_is_found(lgg):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from keras_mrisr.errors import DataError, MissingDependencyError, MrisrError
+from keras_mrisr.files import LOCK
 from keras_mrisr.memory import check_claim
 
 log = logging.getLogger(__name__)
@@ -238,7 +239,7 @@ def _files(path: pathlib.Path) -> Iterator[pathlib.Path]:
         return
     for folder, folders, names in os.walk(path):
         folders.sort()
-        yield from (pathlib.Path(folder, name) for name in sorted(names))
+        yield from (pathlib.Path(folder, name) for name in sorted(names) if not name.startswith(LOCK))
 
 
 def _listed(path: pathlib.Path) -> list[pathlib.Path] | None:
