@@ -110,10 +110,12 @@ def test_of_an_image(tmp_path, smooth_image, channels):
 
 
 @pytest.mark.parametrize("shape", [(1, 60), (1, 1), (60, 2)])
-def test_of_a_narrow_image(tmp_path, smooth_image, shape):
-    write_image(tmp_path / "in.png", smooth_image(*shape))
+def test_of_a_narrow_image(tmp_path, shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 1), "uint8")
+    write_image(tmp_path / "in.png", image)
     upscale_path(tmp_path / "in.png", tmp_path / "out.png", resolver(1), figure=tmp_path / "figure.png")
-    assert Image.open(tmp_path / "figure.png").width > 100
+    with Image.open(tmp_path / "figure.png") as figure:
+        assert figure.width > 100
 
 
 def test_what_cannot_be_drawn(tmp_path, smooth_image):

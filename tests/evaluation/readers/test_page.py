@@ -26,7 +26,9 @@ def opened(browser, tmp_path):
 
 
 def start(browser, reader):
-    browser.find_element("id", "reader").send_keys(reader + "\n")
+    field = browser.find_element("id", "reader")
+    field.clear()  # After a refresh, browsers may put there what was there before.
+    field.send_keys(reader + "\n")
     wait(lambda: browser.execute_script("return ready || !sections.end.hidden"))
 
 
