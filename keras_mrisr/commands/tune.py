@@ -106,9 +106,9 @@ def _tune(options: argparse.Namespace) -> int:
     from keras_mrisr.tuning import Budget, find_place
 
     place = find_place(options.chief, options.worker, options.name)
-    for name, owner in (("lease", "chief"), ("wait", "worker"), ("name", "worker")):
-        if getattr(options, name) is not None and (place is None or place.role != owner):
-            raise ConfigError(f"--{name} is of a search on several machines: give --{owner}, too.")
+    for name in ("lease", "wait", "name"):
+        if getattr(options, name) is not None and place is None:
+            raise ConfigError(f"--{name} is of a search on several machines: give --chief or --worker, too.")
     budget = Budget.parse(options.budget)
     study = tuned_study(options)
     # Read first: a wrong path is answered before TensorFlow is loaded.

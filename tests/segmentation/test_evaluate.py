@@ -128,7 +128,7 @@ def test_models_that_do_not_fit(unet_run, sr_run, lesion_root, models, save_mode
         ({"a": sr_run, "b": blurred}, "they do different tasks"),
         ({"HR": sr_run}, "the name 'HR' is taken"),
         ({"U-Net": sr_run}, "the name 'U-Net' is taken"),
-        ({"a": unet_run}, "scale is missing"),
+        ({"a": unet_run}, "is a U-Net, which mrisr segment takes"),
     ):
         with pytest.raises(MrisrError, match=message):
             evaluate_segmentation(unet_run, lesion_root, others, tmp_path / "out")

@@ -72,7 +72,7 @@ def test_runs_of_another_kind_are_left_alone(tmp_path, tiny_config, unet_run, mo
         open_run(RunConfig(), unet_run)
     with pytest.raises(MrisrError, match=r"is a super-resolution model\. Give a U-Net"):
         load_unet(models["grey"])
-    with pytest.raises(MrisrError, match="no model description: scale is missing"):
+    with pytest.raises(MrisrError, match="is a U-Net, which mrisr segment takes"):
         load_trained(unet_run)
 
 

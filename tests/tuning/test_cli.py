@@ -172,6 +172,6 @@ def test_no_chief_and_no_port(refused, study_file):
     refused([*words, "--worker", address, "--wait", 0.2], f"No chief answers at {address} after 0.2 s")
     refused([*words, "--worker", address, "--wait", -1], "--wait must be more than 0 seconds. Received: -1")
     refused([*words, "--worker", address, "--chief", address], "A process is chief or worker")
-    refused([*words, "--lease", 5], "--lease is of a search on several machines: give --chief, too")
-    for option in (["--wait", 5], ["--name", "w1"]):
-        refused([*words, *option], f"{option[0]} is of a search on several machines: give --worker, too")
+    for option in (["--lease", 5], ["--wait", 5], ["--name", "w1"]):
+        message = "is of a search on several machines: give --chief or --worker, too"
+        refused([*words, *option], f"{option[0]} {message}")
