@@ -154,6 +154,7 @@ def engines():
     times = {}
     for turn in range(ROUNDS + 1):
         for name, run in networks.items():
+            time.sleep(0.1)  # The threads of the one before may spin for a while.
             start = time.perf_counter()
             run(lr)
             if turn:  # The first one prepares.
