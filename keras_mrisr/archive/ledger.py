@@ -184,14 +184,18 @@ class Ledger:
         found: dict[str, list[tuple]] = {}
         for uid, *rest in rows:
             found.setdefault(uid, []).append(tuple(rest))
-        apart = self.broken(everything=True)
+        apart: dict[str, list[tuple[str, str]]] = {}
+        for one in self.broken(everything=True):
+            apart.setdefault(os.path.dirname(one[0]), []).append(one)
         all_series = []
         for uid, images in _with_cut_off(found).items():
             whole = [image for image in images if not image[4]]
             study, number, description = (whole or images)[0][:3]
             files = tuple(image[3] for image in (whole or images))
             broken = tuple((image[3], image[4]) for image in images if image[4] and whole)
-            broken += tuple(one for one in apart if may_be_a_slice(_path(one[0]), map(_path, files)))
+            near = [one for folder in {*map(os.path.dirname, files)} for one in apart.get(folder, ())]
+            paths = [pathlib.Path(file) for file in files] if near else []
+            broken += tuple(one for one in near if may_be_a_slice(pathlib.Path(one[0]), paths))
             changed = any(image[5] for image in images)
             studies = sorted({image[0] for image in whole})
             all_series.append(Series(uid, study, number, description, files, broken, changed, len(studies)))
@@ -333,10 +337,6 @@ def _described(path: pathlib.Path) -> tuple[str, str, str, str, str]:
             continue
         values.append("")
     return values[0], values[1], values[2], values[3], problem
-
-
-def _path(name: str) -> pathlib.Path:
-    return pathlib.Path("/", name)
 
 
 def _rank(number: str) -> int:

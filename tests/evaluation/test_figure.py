@@ -67,3 +67,9 @@ def test_detail_is_found_and_inside_the_image():
         hr[corner] = 255
         top, left, size = detail_box(hr)
         assert top >= 0 and left >= 0 and top + size <= 60 and left + size <= 80
+
+
+@pytest.mark.parametrize("shape", [(2, 60), (1, 1), (60, 3)])
+def test_detail_of_a_narrow_image_lies_inside(shape):
+    top, left, size = detail_box(np.random.default_rng(0).integers(0, 256, (*shape, 1), "uint8"))
+    assert top >= 0 and left >= 0 and top + size <= shape[0] and left + size <= shape[1]
